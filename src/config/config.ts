@@ -1,0 +1,76 @@
+import type { BackoffSettings } from '../backoff/settings.js';
+import type { ControllerSettings, LimitRules } from '../budget/settings.js';
+import type { DialectName } from '../dialects/dialect.js';
+import type { LossPolicy } from '../state/state-repository.js';
+
+/** Everything Tidegate was told, checked and frozen. Read once, at the start. */
+export interface Config {
+  /** Name under which this instance's starts and unsettled charges are kept across restarts. */
+  readonly instance: string;
+  /** At least one; each has a listener of its own, for every path on it belongs to its upstream. */
+  readonly upstreams: readonly UpstreamConfig[];
+  readonly admin: AdminConfig;
+  readonly state: StoreConfig;
+  readonly loss: LossPolicy;
+  /** `observe`: decide, count and log, but let pass. */
+  readonly mode: 'enforce' | 'observe';
+  readonly backoff: BackoffSettings;
+  readonly controller: ControllerSettings;
+  /** Longest `retry-after` a local refusal states, in ms, >= 1000. */
+  readonly maxRetryAfterMs: number;
+  /** Period of the scheduled job. */
+  readonly tickMs: number;
+  /** How long streams may go on after SIGTERM. */
+  readonly drainMs: number;
+}
+
+export interface UpstreamConfig {
+  readonly name: string;
+  /** Origin and base path, no trailing slash, no query: `https://api.anthropic.com`. */
+  readonly url: URL;
+  readonly dialect: DialectName;
+  readonly listen: ListenAddress;
+  /** Longest wait for the upstream's response headers, in ms. */
+  readonly timeoutMs: number;
+  /** Key of the credential fingerprints in `scopes`; null where no scope uses one. */
+  readonly fingerprintKey: string | null;
+  /** The default scope, which takes what fits no other. */
+  readonly defaultScope: ScopeConfig;
+  /** Tried in order; at most 63. */
+  readonly scopes: readonly MatchedScopeConfig[];
+}
+
+export interface ScopeConfig {
+  /** Stable name: the scope's memory is kept under it. */
+  readonly name: string;
+  /** In the order of `/status`; at least one. */
+  readonly limits: readonly LimitRules[];
+}
+
+export interface MatchedScopeConfig extends ScopeConfig {
+  readonly match: ScopeMatch;
+}
+
+export type ScopeMatch =
+  | { readonly by: 'header'; readonly header: string; readonly value: string }
+  | { readonly by: 'key'; readonly fingerprint: string };
+
+export interface AdminConfig {
+  readonly listen: ListenAddress;
+  readonly token: string | null;
+}
+
+export interface ListenAddress {
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+}
+
+export interface StoreConfig {
+  readonly kind: 'file';
+  /** Absolute. */
+  readonly path: string;
+}
+
+/** Injection token of the Config. */
+export const CONFIG = Symbol('Config');

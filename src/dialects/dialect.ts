@@ -1,0 +1,132 @@
+/**
+ * What one upstream API says and means. A dialect is pure: headers and bytes in, facts out.
+ * What follows from the facts is decided elsewhere (backoff/, budget/, calibration/).
+ */
+export interface Dialect {
+  readonly name: DialectName;
+  /** The line that points an agent at the proxy, for the start-up text: `ANTHROPIC_BASE_URL=<proxyUrl>`. */
+  pointer(proxyUrl: string): string;
+  /** Whether the request spends the limits. `path` is the part after the upstream's base path, without the query. */
+  isMetered(method: string, path: string): boolean;
+  /** What can be known before the call. `body` is whole, and still encoded if the client encoded it. Never throws. */
+  readRequest(headers: HeaderLookup, body: Buffer): RequestFacts;
+  /** Reads the usage out of one answer as its decoded bytes pass by. */
+  openUsageReader(contentType: string): UsageReader;
+  /** What the upstream states about its limits, on any answer. Malformed values are left out. `now` in epoch ms. */
+  readLimitSignals(headers: HeaderLookup, now: number): readonly LimitSignal[];
+  /** Whether the body of an answer with this status must be seen before it can be judged. */
+  mayRefuse(status: number): boolean;
+  /**
+   * Tells kinds of refusal apart; null for an answer that refuses nothing. `body` is the decoded
+   * start of the answer's body, as far as it was read (empty if it could not be decoded).
+   */
+  readRefusal(status: number, headers: HeaderLookup, body: string, now: number): Refusal | null;
+  /** The answer Tidegate gives itself, in the upstream's shape. */
+  localAnswer(problem: LocalProblem): LocalAnswer;
+}
+
+export type DialectName = 'anthropic';
+
+/** Values by lower-case name; several lines of one name are joined by `, `. */
+export type HeaderLookup = (name: string) => string | undefined;
+
+export interface RequestFacts {
+  /** Empty if it can't be read. At most 100 characters. */
+  readonly model: string;
+  /**
+   * Names the conversation, so that growth since its last request can be seen; a client's own session
+   * id or a hash of how the body begins. Empty if there is none.
+   */
+  readonly session: string;
+}
+
+/** Tokens of one request. What a token costs is the dialect's: Anthropic counts no cache reads as input. */
+export interface TokenUsage {
+  /** Counted by the upstream's limits: for Anthropic, input + cache writes. Null: not known yet. */
+  readonly inputTokens: number | null;
+  /** Prompt read from the cache, which the limits don't count. */
+  readonly cachedTokens: number;
+  /** Written to the cache; part of `inputTokens`. */
+  readonly cacheWriteTokens: number;
+  /** Generated so far, as stated; null before any statement. */
+  readonly outputTokens: number | null;
+  /** At least this many were generated, judged by the text relayed: a floor for a cut stream. */
+  readonly relayedOutputTokens: number;
+  /** The answer's own end was seen, so the figures are final. */
+  readonly complete: boolean;
+  /** The answer failed after its status said 200. */
+  readonly failure: StreamFailure | null;
+}
+
+export type StreamFailure = 'overloaded' | 'rate-limited' | 'other';
+
+export interface UsageReader {
+  /** Takes the next decoded bytes; returns the usage so far. Bounded memory; never throws. */
+  push(chunk: Buffer): TokenUsage;
+  /** The body ended; returns the final word. */
+  end(): TokenUsage;
+}
+
+/** One limit as the upstream states it. */
+export interface LimitSignal {
+  /** As the provider names it: `tokens`, `input_tokens`, `output_tokens`, `requests`, or a window: `5h`, `7d`, `7d_opus`. */
+  readonly name: string;
+  /** Length of the limit's window when its name tells: `5h` is 18,000,000. */
+  readonly windowMs: number | null;
+  readonly status: 'allowed' | 'warning' | 'rejected' | null;
+  readonly limit: number | null;
+  readonly remaining: number | null;
+  /** Fraction used, 0 to 1 and above. */
+  readonly utilization: number | null;
+  /** Epoch ms. */
+  readonly resetAt: number | null;
+  /** The provider names this one as the limit that binds now. */
+  readonly representative: boolean;
+}
+
+/** What an upstream's refusal says about itself. */
+export interface Refusal {
+  /**
+   * - `quota`: a limit is used up; whether of our window or of a minute is told by the stated wait.
+   * - `acceleration`: use rose too fast.
+   * - `terminal`: waiting for minutes does not help (spend cap, no credits).
+   * - `transient`: the server's own hiccup, nobody's quota.
+   * - `overload`: capacity of all users (529, 503).
+   * - `unknown`: a 429 that says nothing of the kind.
+   */
+  readonly kind: 'quota' | 'acceleration' | 'terminal' | 'transient' | 'overload' | 'unknown';
+  /** The wait the upstream asks for, from now, in ms; null if it states none. Never negative. */
+  readonly statedWaitMs: number | null;
+  /** Limits the refusal names as exceeded, in the words of `LimitSignal.name`; empty if it names none. */
+  readonly limits: readonly LimitName[];
+}
+
+export interface LimitName {
+  readonly name: string;
+  readonly windowMs: number | null;
+}
+
+/** Why Tidegate answers by itself. `message` is for a person and holds nothing from the request's body. */
+export interface LocalProblem {
+  readonly kind:
+    | 'rate-limited'
+    | 'terminal'
+    | 'overloaded'
+    | 'state-unavailable'
+    | 'bad-request'
+    | 'too-large'
+    | 'upstream-unreachable'
+    | 'upstream-silent'
+    | 'not-implemented'
+    | 'loop';
+  readonly message: string;
+  readonly requestId: string;
+}
+
+export interface LocalAnswer {
+  readonly status: number;
+  readonly contentType: string;
+  /** Headers by which this API names a request, e.g. `request-id`. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}

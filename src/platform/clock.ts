@@ -1,0 +1,110 @@
+import { uptime } from 'node:os';
+import { performance } from 'node:perf_hooks';
+
+/** A clock of epoch milliseconds that never goes back while the process runs. */
+export interface Clock {
+  now(): number;
+}
+
+/** Where a SteadyClock reads time. All in milliseconds; only `wall` has a calendar. */
+export interface TimeSources {
+  wall(): number;
+  /** Since some fixed moment; stands still while the machine is suspended. */
+  monotonic(): number;
+  /** Since the machine booted; goes on while it is suspended. */
+  uptime(): number;
+}
+
+export const SYSTEM_TIME: TimeSources = {
+  wall: () => Date.now(),
+  monotonic: () => performance.now(),
+  uptime: () => uptime() * 1000,
+};
+
+/** A wall clock this far ahead of ours has stepped; less is drift. */
+const STEP_MS = 2_000;
+/** An upstream's `Date` header has whole seconds and travels: it confirms a step within this. */
+const WITNESS_TOLERANCE_MS = 60_000;
+/** A clock this far behind the last record is not trusted to continue it. */
+const BEHIND_MS = 3_600_000;
+
+export interface ClockStart {
+  readonly now: number;
+  /** How far the wall clock lies behind the last recorded instant, if more than an hour; else 0. */
+  readonly behindMs: number;
+}
+
+/**
+ * Wall time for instants that outlive the process, advanced monotonically within it.
+ *
+ * - Start: max(wall, last recorded instant). A wall clock more than an hour behind the record is
+ *   believed instead, and the caller is told, so that nothing stays frozen until the clock catches up.
+ * - Running: the wall clock may step; ours does not follow a step back, ever, and follows one forward
+ *   only once a second witness agrees: the machine's uptime (the step was a suspend) or the upstream's
+ *   `Date` header. A step forward believed too soon would end windows and cooldowns early.
+ */
+export class SteadyClock implements Clock {
+  readonly #sources: TimeSources;
+  #wallAtAnchor: number;
+  #monotonicAtAnchor: number;
+  #uptimeAtAnchor: number;
+
+  constructor(sources: TimeSources = SYSTEM_TIME) {
+    this.#sources = sources;
+    this.#wallAtAnchor = sources.wall();
+    this.#monotonicAtAnchor = sources.monotonic();
+    this.#uptimeAtAnchor = sources.uptime();
+  }
+
+  /** Continues a record: call once, with the last instant written, before the first decision. */
+  continueFrom(recordedAt: number | null): ClockStart {
+    const wall = this.#sources.wall();
+    if (recordedAt === null || wall >= recordedAt) {
+      this.#anchor(wall);
+      return { now: wall, behindMs: 0 };
+    }
+    const behindMs = recordedAt - wall;
+    const now = behindMs > BEHIND_MS ? wall : recordedAt;
+    this.#anchor(now);
+    return { now, behindMs: behindMs > BEHIND_MS ? behindMs : 0 };
+  }
+
+  now(): number {
+    const steady = this.#steady();
+    const wall = this.#sources.wall();
+    if (wall - steady < STEP_MS) return steady;
+    const suspended =
+      this.#sources.uptime() -
+      this.#uptimeAtAnchor -
+      (this.#sources.monotonic() - this.#monotonicAtAnchor);
+    if (suspended < wall - steady - STEP_MS) return steady;
+    this.#anchor(wall);
+    return Math.floor(wall);
+  }
+
+  /** The upstream said what time it is: a wall clock that agrees and is ahead of ours was right. */
+  witness(dateMs: number): void {
+    const wall = this.#sources.wall();
+    const ahead = wall - this.#steady();
+    if (ahead >= STEP_MS && Math.abs(dateMs - wall) <= Math.min(WITNESS_TOLERANCE_MS, ahead / 2)) {
+      this.#anchor(wall);
+    }
+  }
+
+  /** How far the wall clock is ahead of ours (behind: negative), for health and logs. */
+  skewMs(): number {
+    return this.#sources.wall() - this.#steady();
+  }
+
+  #steady(): number {
+    return Math.floor(
+      this.#wallAtAnchor + this.#sources.monotonic() - this.#monotonicAtAnchor,
+    );
+  }
+
+  #anchor(wall: number): void {
+    this.#wallAtAnchor = wall;
+    this.#monotonicAtAnchor = this.#sources.monotonic();
+    this.#uptimeAtAnchor = this.#sources.uptime();
+  }
+}

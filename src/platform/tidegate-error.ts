@@ -1,0 +1,28 @@
+/** Every fault Tidegate reports by code; docs/reference/errors.md has a row for each. */
+export type ErrorCode =
+  | 'CONFIG_INVALID'
+  | 'STATE_UNAVAILABLE'
+  | 'STATE_UNKNOWN'
+  | 'STATE_CLOSED'
+  | 'STATE_LOCKED'
+  | 'STATE_CORRUPT'
+  | 'STATE_NEWER';
+
+/** The one error class. `hint` tells the operator what to do about it. */
+export class TidegateError extends Error {
+  readonly hint: string | undefined;
+
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    options: { readonly hint?: string; readonly cause?: unknown } = {},
+  ) {
+    super(message, { cause: options.cause });
+    this.name = 'TidegateError';
+    this.hint = options.hint;
+  }
+}
+
+export function hasCode(error: unknown, code: ErrorCode): error is TidegateError {
+  return error instanceof TidegateError && error.code === code;
+}

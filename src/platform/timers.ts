@@ -1,0 +1,33 @@
+/** Cancels what it was returned for; calling it again, or late, does nothing. */
+export type Cancel = () => void;
+
+/** The only source of timers, so that tests and the simulator can run on virtual time. */
+export interface Timers {
+  /** Calls once, `delayMs` from now. A waiting timer does not keep the process alive. */
+  after(delayMs: number, call: () => void): Cancel;
+}
+
+export const SYSTEM_TIMERS: Timers = {
+  after(delayMs, call) {
+    const timer = setTimeout(call, delayMs);
+    timer.unref();
+    return () => clearTimeout(timer);
+  },
+};
+
+/** Resolves to the promise's value, or to `late` once `deadlineMs` have passed. Rejections pass through. */
+export function withDeadline<Value, Late>(
+  timers: Timers,
+  deadlineMs: number,
+  promise: Promise<Value>,
+  late: Late,
+): Promise<Value | Late> {
+  return new Promise((resolve, reject) => {
+    const cancel = timers.after(deadlineMs, () => resolve(late));
+    promise.then(resolve, reject).finally(cancel);
+  });
+}
+
+export function sleep(timers: Timers, delayMs: number): Promise<void> {
+  return new Promise((resolve) => void timers.after(delayMs, resolve));
+}

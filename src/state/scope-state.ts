@@ -1,0 +1,303 @@
+/**
+ * The document that must survive: everything one decision about a scope has to weigh together.
+ *
+ * Rules for whoever changes it:
+ * - Instants are epoch milliseconds and are stored; timers never are. A name ending in `At`, `since` or `until` is one.
+ * - It holds aggregates, never an entry a request; every list and map has a bound in BOUNDS.
+ * - Values are immutable: a change makes a new object and shares what did not change. Adapters write
+ *   the `hot` or `cold` part only when its reference changed.
+ * - Fields that this version does not know are kept as they are.
+ * - A change of meaning raises SCHEMA and adds an upgrade step beside `parseScopeState`.
+ */
+
+/** Version of the document. A higher `major` in a store stops the start (exit 78). */
+export const SCHEMA = { major: 1, minor: 0 } as const;
+
+/** What keeps the document small. `limits` and `scopes` bound the configuration, the others the state. */
+export const BOUNDS = {
+  scopes: 64,
+  limits: 8,
+  instances: 64,
+  startsPerInstance: 64,
+  samples: 50,
+  models: 16,
+  probes: 3,
+} as const;
+
+/** Epoch milliseconds. */
+export type Instant = number;
+
+/** What a limit counts. */
+export type Unit = 'tokens' | 'input_tokens' | 'output_tokens' | 'requests';
+
+export interface ScopeState {
+  /** Changes with almost every request; at most about 2 KB. */
+  readonly hot: HotState;
+  /** Changes a few times a window. */
+  readonly cold: ColdState;
+}
+
+export interface HotState {
+  /** By the limit's configured name. */
+  readonly limits: Readonly<Record<string, LimitState>>;
+  readonly backoff: BackoffState;
+  /** The sample of the present episode while what was in flight at the refusal has not settled. */
+  readonly pendingSample: PendingSample | null;
+  readonly cautious: CautiousState | null;
+  /** Set by an adapter that lost or restored this scope; the governor's next update turns it into `cautious`. */
+  readonly lost: StateLoss | null;
+  /** By instance name. */
+  readonly instances: Readonly<Record<string, InstanceState>>;
+  /** Number of the latest admission; orders admissions against refusals. */
+  readonly sequence: number;
+  readonly firstAdmittedAt: Instant | null;
+  readonly counters: Counters;
+}
+
+export interface ColdState {
+  readonly calibration: CalibrationState;
+  /** Learned cost figures by model name. */
+  readonly estimates: Readonly<Record<string, ModelEstimate>>;
+  /** Starts by instance name, oldest first. */
+  readonly starts: Readonly<Record<string, readonly InstanceStart[]>>;
+}
+
+export interface LimitState {
+  readonly window: WindowState;
+  /** The whole charge of the window in the limit's unit: settled + in flight + orphaned. */
+  readonly used: number;
+  /** The part of `used` that is in flight, by instance. */
+  readonly unsettled: Readonly<Record<string, number>>;
+  /** The part of `used` whose instance died or fell silent before it settled. */
+  readonly orphaned: number;
+  readonly budget: BudgetState;
+  readonly control: ControlState;
+}
+
+export interface WindowState {
+  /** Counts the windows opened so far; an admission remembers the number it was charged to. */
+  readonly number: number;
+  /** Null while no window is open: it opens with the next admission. */
+  readonly startedAt: Instant | null;
+  readonly endsAt: Instant | null;
+  /** A success was seen in it, so `startedAt` is the upstream's start as well as it can be known. */
+  readonly anchored: boolean;
+  /** `endsAt` was stated by the upstream, not computed from the length. */
+  readonly stated: boolean;
+  /** Nothing about this window was lost: its charge may become a sample. */
+  readonly observed: boolean;
+}
+
+export type BudgetSource = 'configured' | 'learned' | 'headers' | 'none';
+
+export interface BudgetState {
+  /** Null: no budget yet (learn mode before the first accepted sample). */
+  readonly current: number | null;
+  /** The upstream's limit as the newest accepted samples tell it. */
+  readonly learned: number | null;
+  /** Learn mode only: what floor and ceiling are measured from. Null with a configured budget. */
+  readonly reference: number | null;
+  readonly source: BudgetSource;
+}
+
+/** What the controller's guards remember. */
+export interface ControlState {
+  readonly nudgedAt: Instant | null;
+  /** The budget was in the way since the last nudge: >= 90 % used, or a request was refused for it. */
+  readonly inTheWay: boolean;
+  /** Latest refusal by the upstream that binds this limit. */
+  readonly refusedAt: Instant | null;
+  /** Learn mode: windows in a row that ended >= 90 % used without a refusal. */
+  readonly fullWindows: number;
+}
+
+export type CooldownKind =
+  | 'quota'
+  | 'rate'
+  | 'acceleration'
+  | 'terminal'
+  | 'transient'
+  | 'unknown';
+
+export interface BackoffState {
+  /** Number of the latest episode, 0 before the first. It is under way while `cooldown` is set. */
+  readonly episode: number;
+  readonly cooldown: Cooldown | null;
+  /** Probes out now, oldest first. */
+  readonly probes: readonly Probe[];
+  /** Latest transient refusal that set no cooldown. */
+  readonly transientAt: Instant | null;
+  readonly overload: OverloadPause;
+}
+
+export interface Cooldown {
+  readonly since: Instant;
+  readonly until: Instant;
+  readonly kind: CooldownKind;
+  /** Place on the ladder, from 1. */
+  readonly rung: number;
+  /** The limit that the refusal was attributed to, if any. */
+  readonly limit: string | null;
+  /** Latest routine probe of a cooldown longer than an hour. */
+  readonly probedAt: Instant | null;
+}
+
+export interface Probe {
+  /** Number of the admission that carries it. */
+  readonly sequence: number;
+  readonly instance: string;
+  readonly takenAt: Instant;
+  /** Forgotten from here on, answered or not. */
+  readonly expiresAt: Instant;
+}
+
+export interface OverloadPause {
+  /** Counts the pauses so far; verdicts on admissions made under an earlier number change nothing. */
+  readonly number: number;
+  /** 0: the upstream is not known to be overloaded. */
+  readonly rung: number;
+  readonly since: Instant;
+  readonly until: Instant;
+}
+
+export interface PendingSample {
+  readonly at: Instant;
+  readonly episode: number;
+  readonly kind: CooldownKind;
+  readonly limit: string | null;
+  /** Number of that limit's window at the refusal. */
+  readonly window: number;
+  /** Admissions up to this one were in flight or settled at the refusal. */
+  readonly sequence: number;
+  /** How many of those are still in flight. */
+  readonly outstanding: number;
+  /** What they have cost together, without what is orphaned. */
+  readonly tokens: number;
+  readonly orphaned: number;
+  /** False for a refusal that says nothing about its kind, until the probe after it is refused too. */
+  readonly confirmed: boolean;
+  /** Why it will be discarded, as far as that was known at the refusal. */
+  readonly reason: string | null;
+}
+
+export type LossReason = 'corrupt' | 'missing' | 'restored' | 'empty' | 'rolled-back' | 'clock';
+
+export interface StateLoss {
+  readonly reason: LossReason;
+  /** Now, by the store's clock, when the loss was noticed. */
+  readonly at: Instant;
+  /** For `clock`: the last instant on record, which lies ahead of `at`. */
+  readonly recordedAt: Instant | null;
+}
+
+export interface CautiousState {
+  readonly since: Instant;
+  /** A whole window has been seen from here on. */
+  readonly until: Instant;
+  readonly reason: LossReason;
+  /** Without a budget: how many requests may be in flight at once. */
+  readonly allowance: number;
+}
+
+export interface InstanceState {
+  /** Random name of the process that runs under the instance's name now. */
+  readonly incarnation: string;
+  readonly startedAt: Instant;
+  readonly seenAt: Instant;
+  /** Set by a clean stop; null while it runs, and after a crash. */
+  readonly stoppedAt: Instant | null;
+  /** Requests admitted and not yet settled. */
+  readonly inFlight: number;
+}
+
+export interface InstanceStart {
+  readonly at: Instant;
+  /** The run before it did not stop cleanly. */
+  readonly unclean: boolean;
+}
+
+export interface Counters {
+  /** Requests that were let through. */
+  readonly admitted: number;
+  /** Requests that got a local refusal. */
+  readonly refused: number;
+  /** Answers and failures of metered requests that reached the upstream. */
+  readonly upstreamRequests: number;
+  readonly upstream429: number;
+  readonly upstreamOverloaded: number;
+}
+
+export interface CalibrationState {
+  readonly accepted: number;
+  readonly discarded: number;
+  /** Oldest first. */
+  readonly samples: readonly Sample[];
+  /** Samples in a row discarded because they lay below the budget's floor. */
+  readonly belowFloorInARow: number;
+}
+
+export interface Sample {
+  readonly at: Instant;
+  readonly limit: string | null;
+  /** In the limit's unit. */
+  readonly tokens: number;
+  readonly accepted: boolean;
+  /** Why it was discarded; null when accepted. */
+  readonly reason: string | null;
+  readonly episode: number;
+}
+
+/** What requests of one model have cost so far: exponentially weighted means, in tokens. */
+export interface ModelEstimate {
+  readonly count: number;
+  /** Prompt tokens (read from the cache or not) for each byte of the request's body. */
+  readonly promptTokensPerByte: number;
+  readonly outputTokens: number;
+  /** Upper estimate (P99) of a request's whole cost. */
+  readonly costP99: number;
+}
+
+export const NO_OVERLOAD: OverloadPause = { number: 0, rung: 0, since: 0, until: 0 };
+
+export const CLOSED_WINDOW: WindowState = {
+  number: 0,
+  startedAt: null,
+  endsAt: null,
+  anchored: false,
+  stated: false,
+  observed: true,
+};
+
+/** The state of a scope nobody has used yet. */
+export function emptyScopeState(lost: StateLoss | null = null): ScopeState {
+  return {
+    hot: {
+      limits: {},
+      backoff: {
+        episode: 0,
+        cooldown: null,
+        probes: [],
+        transientAt: null,
+        overload: NO_OVERLOAD,
+      },
+      pendingSample: null,
+      cautious: null,
+      lost,
+      instances: {},
+      sequence: 0,
+      firstAdmittedAt: null,
+      counters: {
+        admitted: 0,
+        refused: 0,
+        upstreamRequests: 0,
+        upstream429: 0,
+        upstreamOverloaded: 0,
+      },
+    },
+    cold: {
+      calibration: { accepted: 0, discarded: 0, samples: [], belowFloorInARow: 0 },
+      estimates: {},
+      starts: {},
+    },
+  };
+}
