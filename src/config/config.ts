@@ -32,7 +32,7 @@ export interface UpstreamConfig {
   readonly listen: ListenAddress;
   /** Longest wait for the upstream's response headers, in ms. */
   readonly timeoutMs: number;
-  /** Key of the credential fingerprints in `scopes`; null where no scope uses one. */
+  /** Key of the credential fingerprints in `scopes`; null where none is configured. */
   readonly fingerprintKey: string | null;
   /** The default scope, which takes what fits no other. */
   readonly defaultScope: ScopeConfig;

@@ -9,26 +9,36 @@ export interface Dialect {
   /** Whether the request spends the limits. `path` is the part after the upstream's base path, without the query. */
   isMetered(method: string, path: string): boolean;
   /** What can be known before the call. `body` is whole, and still encoded if the client encoded it. Never throws. */
-  readRequest(headers: HeaderLookup, body: Buffer): RequestFacts;
+  readRequest(headers: HeaderFields, body: Buffer): RequestFacts;
   /** Reads the usage out of one answer as its decoded bytes pass by. */
   openUsageReader(contentType: string): UsageReader;
   /** What the upstream states about its limits, on any answer. Malformed values are left out. `now` in epoch ms. */
-  readLimitSignals(headers: HeaderLookup, now: number): readonly LimitSignal[];
-  /** Whether the body of an answer with this status must be seen before it can be judged. */
+  readLimitSignals(headers: HeaderFields, now: number): readonly LimitSignal[];
+  /**
+   * Whether an answer with this status can be a refusal, so that the start of its body must be seen
+   * first. `readRefusal` is null for every other status.
+   */
   mayRefuse(status: number): boolean;
   /**
    * Tells kinds of refusal apart; null for an answer that refuses nothing. `body` is the decoded
    * start of the answer's body, as far as it was read (empty if it could not be decoded).
    */
-  readRefusal(status: number, headers: HeaderLookup, body: string, now: number): Refusal | null;
+  readRefusal(status: number, headers: HeaderFields, body: string, now: number): Refusal | null;
   /** The answer Tidegate gives itself, in the upstream's shape. */
   localAnswer(problem: LocalProblem): LocalAnswer;
 }
 
 export type DialectName = 'anthropic';
 
-/** Values by lower-case name; several lines of one name are joined by `, `. */
-export type HeaderLookup = (name: string) => string | undefined;
+/**
+ * The headers of one message. Names are lower-case; several lines of one name are joined by `, `.
+ * `header-fields.ts` makes one of what Node and undici deliver.
+ */
+export interface HeaderFields {
+  get(name: string): string | undefined;
+  /** All of them: some providers' limit headers are an open set of names. */
+  entries(): Iterable<readonly [name: string, value: string]>;
+}
 
 export interface RequestFacts {
   /** Empty if it can't be read. At most 100 characters. */
@@ -52,7 +62,7 @@ export interface TokenUsage {
   readonly outputTokens: number | null;
   /** At least this many were generated, judged by the text relayed: a floor for a cut stream. */
   readonly relayedOutputTokens: number;
-  /** The answer's own end was seen, so the figures are final. */
+  /** The answer's own end was seen and its usage stated, so the figures are final and not null. */
   readonly complete: boolean;
   /** The answer failed after its status said 200. */
   readonly failure: StreamFailure | null;
@@ -69,9 +79,12 @@ export interface UsageReader {
 
 /** One limit as the upstream states it. */
 export interface LimitSignal {
-  /** As the provider names it: `tokens`, `input_tokens`, `output_tokens`, `requests`, or a window: `5h`, `7d`, `7d_opus`. */
+  /**
+   * As the provider names it: `tokens`, `input_tokens`, `output_tokens`, `requests`, a pool of its
+   * own (`fast_input_tokens`), or a window: `5h`, `7d`, `7d_opus`. At most 100 characters.
+   */
   readonly name: string;
-  /** Length of the limit's window when its name tells: `5h` is 18,000,000. */
+  /** Length of the limit's window, if its name (`5h`: 18,000,000) or the provider's documentation tells. */
   readonly windowMs: number | null;
   readonly status: 'allowed' | 'warning' | 'rejected' | null;
   readonly limit: number | null;

@@ -82,13 +82,16 @@ export class SteadyClock implements Clock {
     return Math.floor(wall);
   }
 
-  /** The upstream said what time it is: a wall clock that agrees and is ahead of ours was right. */
-  witness(dateMs: number): void {
+  /**
+   * The upstream said what time it is, in a `Date` header (RFC 9110 §6.6.1). A wall clock that agrees
+   * with it and is ahead of ours was right to step.
+   */
+  witness(dateHeader: string): void {
     const wall = this.#sources.wall();
     const ahead = wall - this.#steady();
-    if (ahead >= STEP_MS && Math.abs(dateMs - wall) <= Math.min(WITNESS_TOLERANCE_MS, ahead / 2)) {
-      this.#anchor(wall);
-    }
+    if (ahead < STEP_MS) return;
+    const offMs = Math.abs(Date.parse(dateHeader) - wall);
+    if (offMs <= Math.min(WITNESS_TOLERANCE_MS, ahead / 2)) this.#anchor(wall);
   }
 
   /** How far the wall clock is ahead of ours (behind: negative), for health and logs. */
@@ -97,9 +100,7 @@ export class SteadyClock implements Clock {
   }
 
   #steady(): number {
-    return Math.floor(
-      this.#wallAtAnchor + this.#sources.monotonic() - this.#monotonicAtAnchor,
-    );
+    return Math.floor(this.#wallAtAnchor + this.#sources.monotonic() - this.#monotonicAtAnchor);
   }
 
   #anchor(wall: number): void {
@@ -107,4 +108,9 @@ export class SteadyClock implements Clock {
     this.#monotonicAtAnchor = this.#sources.monotonic();
     this.#uptimeAtAnchor = this.#sources.uptime();
   }
+}
+
+/** An instant as RFC 3339 text in UTC, for people. */
+export function rfc3339(instant: number): string {
+  return new Date(instant).toISOString();
 }

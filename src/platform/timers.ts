@@ -31,3 +31,8 @@ export function withDeadline<Value, Late>(
 export function sleep(timers: Timers, delayMs: number): Promise<void> {
   return new Promise((resolve) => void timers.after(delayMs, resolve));
 }
+
+/** Calls again and again, for schedulers that keep the handle. */
+export function every(periodMs: number, call: () => void): NodeJS.Timeout {
+  return setInterval(call, periodMs);
+}

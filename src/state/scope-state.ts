@@ -95,7 +95,7 @@ export interface BudgetState {
   readonly current: number | null;
   /** The upstream's limit as the newest accepted samples tell it. */
   readonly learned: number | null;
-  /** Learn mode only: what floor and ceiling are measured from. Null with a configured budget. */
+  /** What floor and ceiling are measured from: the configured budget, or what learn mode found. */
   readonly reference: number | null;
   readonly source: BudgetSource;
 }
@@ -105,19 +105,17 @@ export interface ControlState {
   readonly nudgedAt: Instant | null;
   /** The budget was in the way since the last nudge: >= 90 % used, or a request was refused for it. */
   readonly inTheWay: boolean;
+  /** The smallest request that the budget refused in this window, and when it first refused one. */
+  readonly denied: { readonly at: Instant; readonly amount: number } | null;
+  /** Latest routine probe of exhaustion by a learned budget. */
+  readonly probedAt: Instant | null;
   /** Latest refusal by the upstream that binds this limit. */
   readonly refusedAt: Instant | null;
   /** Learn mode: windows in a row that ended >= 90 % used without a refusal. */
   readonly fullWindows: number;
 }
 
-export type CooldownKind =
-  | 'quota'
-  | 'rate'
-  | 'acceleration'
-  | 'terminal'
-  | 'transient'
-  | 'unknown';
+export type CooldownKind = 'quota' | 'rate' | 'acceleration' | 'terminal' | 'transient' | 'unknown';
 
 export interface BackoffState {
   /** Number of the latest episode, 0 before the first. It is under way while `cooldown` is set. */
@@ -200,8 +198,6 @@ export interface CautiousState {
 }
 
 export interface InstanceState {
-  /** Random name of the process that runs under the instance's name now. */
-  readonly incarnation: string;
   readonly startedAt: Instant;
   readonly seenAt: Instant;
   /** Set by a clean stop; null while it runs, and after a crash. */
@@ -247,13 +243,17 @@ export interface Sample {
   readonly episode: number;
 }
 
-/** What requests of one model have cost so far: exponentially weighted means, in tokens. */
+/** What requests of one model have cost so far; means are exponentially weighted, in tokens. */
 export interface ModelEstimate {
   readonly count: number;
-  /** Prompt tokens (read from the cache or not) for each byte of the request's body. */
+  /** Prompt tokens, read from the cache or not, for each byte of the request's body. */
   readonly promptTokensPerByte: number;
   readonly outputTokens: number;
-  /** Upper estimate (P99) of a request's whole cost. */
+  /** Part of a session's previous prompt that came from the cache this time, 0 to 1. */
+  readonly cachedShare: number;
+  /** The same for a request more than five minutes after the session's previous one. */
+  readonly lateCachedShare: number;
+  /** Upper estimate (at least P99) of the cost of a request whose session is not known. */
   readonly costP99: number;
 }
 

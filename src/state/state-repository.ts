@@ -12,6 +12,7 @@ import type { Instant, ScopeState } from './scope-state.js';
  *   in COMMIT) rejects with `STATE_UNKNOWN`: repeat only what is safe to repeat, so charges, never
  *   refunds or climbs. Either way the next update works on what is durable.
  * - If `decide` throws, its update rejects with that error and changes nothing; its neighbours are unharmed.
+ *   So does one that returns a state which could not be read again (NaN, a list beyond its bound).
  * - Unchanged state (the same reference) writes nothing.
  * - Calls waiting at once are bounded; beyond the bound an update rejects with `STATE_UNAVAILABLE`.
  * - After `close` every call rejects with `STATE_CLOSED`; updates accepted before it are made durable first.

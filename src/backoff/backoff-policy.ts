@@ -1,0 +1,270 @@
+import type { BackoffState, Cooldown, CooldownKind, Instant, Probe } from '../state/scope-state.js';
+import { cooldownMs, overloadMs, terminalMs } from './ladder.js';
+import type { BackoffSettings } from './settings.js';
+
+/**
+ * An episode runs from the first 429 to the next success and consists of cooldowns:
+ *
+ *   open ── 429 ──► cooldown (rung 1) ── time ──► half-open ── the probe's success ──► open
+ *                       ▲                              │
+ *                       └──── the probe's 429: rung + 1 ┘
+ *
+ * Only the probe's 429 climbs. Every admission carries a ticket with the episode and rung it was made
+ * under, and a verdict on any other changes nothing: ten concurrent 429s are one rung, and a success
+ * that started before the refusal ends nothing.
+ */
+
+/** What an admission remembers of the moment it was made; its verdict is weighed against it. */
+export interface Ticket {
+  readonly episode: number;
+  /** Rung at admission; 0 when the scope was open. */
+  readonly rung: number;
+  /** Number of the overload pause at admission. */
+  readonly overload: number;
+  /**
+   * - `probe`: decides the episode.
+   * - `routine`: looks early whether a long cooldown or learned exhaustion still holds; never climbs.
+   * - `bystander`: let through by observe mode; decides nothing.
+   */
+  readonly role: 'ordinary' | 'probe' | 'routine' | 'bystander';
+}
+
+export type Gate =
+  | { readonly kind: 'open' }
+  | { readonly kind: 'probe' }
+  /** The cooldown holds, but is long enough to be probed all the same. */
+  | { readonly kind: 'routine' }
+  | {
+      readonly kind: 'closed';
+      readonly decision: 'cooldown' | 'probing' | 'terminal' | 'overload';
+      readonly until: Instant;
+    };
+
+export interface RefusalVerdict {
+  readonly kind: CooldownKind;
+  readonly statedWaitMs: number | null;
+  /** The limit it was attributed to, if any. */
+  readonly limit: string | null;
+  /** In [0, 1). */
+  readonly jitter: number;
+}
+
+export interface Verdict<Outcome> {
+  /** The same reference if nothing changed. */
+  readonly backoff: BackoffState;
+  readonly outcome: Outcome;
+}
+
+/** `ignored`: of another episode; `noted`: changes no cooldown yet. */
+export type RefusalOutcome = 'ignored' | 'noted' | 'began' | 'climbed';
+
+/** A probe unanswered for this long does not stop another from being handed out. */
+const PROBE_DEADLINE_MS = 10_000;
+/** A probe is forgotten after this: longer than any upstream takes for its headers. */
+const PROBE_LOST_MS = 3_600_000;
+const MOST_PROBES = 3;
+/** What the others wait while a probe is out. */
+const PROBING_WAIT_MS = 1_000;
+/** A second transient refusal within this makes a cooldown. */
+const TRANSIENT_PAIR_MS = 10_000;
+
+/** Cooldowns, rungs, probes and overload pauses of one scope. Pure. */
+export class BackoffPolicy {
+  constructor(readonly settings: BackoffSettings) {}
+
+  /** May a metered request pass now? Takes nothing: `takeProbe` does, once the budget agreed too. */
+  gate(backoff: BackoffState, now: Instant): Gate {
+    const { cooldown, overload } = backoff;
+    const terminal = cooldown?.kind === 'terminal';
+    if (cooldown !== null && now < cooldown.until) {
+      if (this.#routineProbeIsDue(cooldown, now)) return { kind: 'routine' };
+      const decision = terminal ? 'terminal' : 'cooldown';
+      return { kind: 'closed', decision, until: cooldown.until };
+    }
+    if (now < overload.until) {
+      return { kind: 'closed', decision: 'overload', until: overload.until };
+    }
+    if (cooldown === null) return { kind: 'open' };
+    if (mayHandOut(liveProbes(backoff, now), now)) return { kind: 'probe' };
+    const decision = terminal ? 'terminal' : 'probing';
+    return { kind: 'closed', decision, until: now + PROBING_WAIT_MS };
+  }
+
+  ticket(backoff: BackoffState, role: Ticket['role']): Ticket {
+    return {
+      episode: backoff.episode,
+      rung: backoff.cooldown?.rung ?? 0,
+      overload: backoff.overload.number,
+      role,
+    };
+  }
+
+  /** Hands the probe to the admission numbered `sequence`. Call only when the gate says `probe`. */
+  takeProbe(backoff: BackoffState, sequence: number, instance: string, now: Instant): BackoffState {
+    const probe: Probe = { sequence, instance, takenAt: now, expiresAt: now + PROBE_LOST_MS };
+    return { ...backoff, probes: [...liveProbes(backoff, now), probe] };
+  }
+
+  /** A routine probe of the cooldown goes out now. */
+  noteRoutineProbe(backoff: BackoffState, now: Instant): BackoffState {
+    if (backoff.cooldown === null) return backoff;
+    return { ...backoff, cooldown: { ...backoff.cooldown, probedAt: now } };
+  }
+
+  /** The upstream answered 2xx. The outcome tells whether that ended the episode. */
+  succeeded(backoff: BackoffState, ticket: Ticket, sequence: number): Verdict<boolean> {
+    const ends = decides(ticket, backoff) && ticket.role !== 'ordinary';
+    let next = ends ? { ...backoff, cooldown: null, probes: [] } : dropProbe(backoff, sequence);
+    const { overload } = next;
+    if (overload.rung > 0 && ticket.overload === overload.number) {
+      next = { ...next, overload: { ...overload, rung: 0, until: overload.since } };
+    }
+    return { backoff: next, outcome: ends };
+  }
+
+  /** The upstream answered 429. */
+  refused(
+    backoff: BackoffState,
+    ticket: Ticket,
+    sequence: number,
+    refusal: RefusalVerdict,
+    now: Instant,
+  ): Verdict<RefusalOutcome> {
+    const seen = dropProbe(backoff, sequence);
+    if (!decides(ticket, backoff)) return { backoff: seen, outcome: 'ignored' };
+    if (ticket.role === 'routine') {
+      return { backoff: this.#takeStatement(seen, refusal, now), outcome: 'noted' };
+    }
+    if (refusal.kind === 'transient') {
+      const { transientAt } = backoff;
+      if (transientAt === null || now - transientAt > TRANSIENT_PAIR_MS) {
+        return { backoff: { ...seen, transientAt: now }, outcome: 'noted' };
+      }
+    }
+    const began = backoff.cooldown === null;
+    const rung = (backoff.cooldown?.rung ?? 0) + 1;
+    const wait =
+      refusal.kind === 'terminal'
+        ? terminalMs(this.settings)
+        : cooldownMs(this.settings, rung, refusal.statedWaitMs, refusal.jitter);
+    const cooldown: Cooldown = {
+      since: now,
+      until: now + wait,
+      kind: refusal.kind,
+      rung,
+      limit: refusal.limit,
+      probedAt: null,
+    };
+    const episode = began ? backoff.episode + 1 : backoff.episode;
+    return {
+      backoff: { ...seen, episode, cooldown, probes: [], transientAt: null },
+      outcome: began ? 'began' : 'climbed',
+    };
+  }
+
+  /** The upstream is out of capacity for everyone. The outcome tells whether a pause began. */
+  overloaded(
+    backoff: BackoffState,
+    ticket: Ticket,
+    sequence: number,
+    statedWaitMs: number | null,
+    now: Instant,
+  ): Verdict<boolean> {
+    const seen = dropProbe(backoff, sequence);
+    const { overload } = backoff;
+    if (ticket.overload !== overload.number) return { backoff: seen, outcome: false };
+    const rung = overload.rung + 1;
+    const until = now + overloadMs(rung, statedWaitMs);
+    const paused = { ...overload, number: overload.number + 1, rung, since: now, until };
+    return { backoff: { ...seen, overload: paused }, outcome: true };
+  }
+
+  /** The request ended without a verdict: the client went away, or the answer says nothing. */
+  abandoned(backoff: BackoffState, sequence: number): BackoffState {
+    return dropProbe(backoff, sequence);
+  }
+
+  /**
+   * The instance died or fell silent: its probes are lost. They keep the place until their deadline,
+   * for no crash may let more probes out than no crash would have.
+   */
+  loseProbes(backoff: BackoffState, instance: string): BackoffState {
+    if (!backoff.probes.some((probe) => probe.instance === instance)) return backoff;
+    const probes = backoff.probes.map((probe) =>
+      probe.instance === instance
+        ? { ...probe, expiresAt: probe.takenAt + PROBE_DEADLINE_MS }
+        : probe,
+    );
+    return { ...backoff, probes };
+  }
+
+  /** The operator ends the episode and the pause. */
+  clear(backoff: BackoffState, now: Instant): BackoffState {
+    const overload = { ...backoff.overload, rung: 0, until: Math.min(backoff.overload.until, now) };
+    return { ...backoff, cooldown: null, probes: [], transientAt: null, overload };
+  }
+
+  /** Moves every instant by `shiftMs`, after a clock that lies far behind the record was believed. */
+  shift(backoff: BackoffState, shiftMs: number): BackoffState {
+    const { cooldown, probes, transientAt, overload } = backoff;
+    return {
+      ...backoff,
+      cooldown: cooldown && {
+        ...cooldown,
+        since: cooldown.since + shiftMs,
+        until: cooldown.until + shiftMs,
+        probedAt: cooldown.probedAt === null ? null : cooldown.probedAt + shiftMs,
+      },
+      probes: probes.map((probe) => ({
+        ...probe,
+        takenAt: probe.takenAt + shiftMs,
+        expiresAt: probe.expiresAt + shiftMs,
+      })),
+      transientAt: transientAt === null ? null : transientAt + shiftMs,
+      // 0 stands for a pause that never was.
+      overload: {
+        ...overload,
+        since: Math.max(0, overload.since + shiftMs),
+        until: Math.max(0, overload.until + shiftMs),
+      },
+    };
+  }
+
+  #routineProbeIsDue(cooldown: Cooldown, now: Instant): boolean {
+    const { probeEveryMs } = this.settings;
+    if (probeEveryMs <= 0 || cooldown.until - cooldown.since <= probeEveryMs) return false;
+    return now - (cooldown.probedAt ?? cooldown.since) >= probeEveryMs;
+  }
+
+  /** What a routine probe's refusal states about the end is newer than what we know; it never climbs. */
+  #takeStatement(backoff: BackoffState, refusal: RefusalVerdict, now: Instant): BackoffState {
+    const { cooldown } = backoff;
+    if (cooldown === null || refusal.statedWaitMs === null) return backoff;
+    const wait = cooldownMs(this.settings, 1, refusal.statedWaitMs, refusal.jitter);
+    return { ...backoff, cooldown: { ...cooldown, until: now + wait } };
+  }
+}
+
+/** Whether a verdict on this ticket is about the present cooldown, or the present openness. */
+function decides(ticket: Ticket, backoff: BackoffState): boolean {
+  return (
+    ticket.role !== 'bystander' &&
+    ticket.episode === backoff.episode &&
+    ticket.rung === (backoff.cooldown?.rung ?? 0)
+  );
+}
+
+function liveProbes(backoff: BackoffState, now: Instant): readonly Probe[] {
+  return backoff.probes.filter((probe) => probe.expiresAt > now);
+}
+
+function mayHandOut(probes: readonly Probe[], now: Instant): boolean {
+  const newest = probes.at(-1);
+  if (newest === undefined) return true;
+  return probes.length < MOST_PROBES && now - newest.takenAt >= PROBE_DEADLINE_MS;
+}
+
+function dropProbe(backoff: BackoffState, sequence: number): BackoffState {
+  if (!backoff.probes.some((probe) => probe.sequence === sequence)) return backoff;
+  return { ...backoff, probes: backoff.probes.filter((probe) => probe.sequence !== sequence) };
+}

@@ -1,0 +1,386 @@
+import type { BudgetState, Instant, LimitState } from '../state/scope-state.js';
+import { belowLimit, clampToBounds } from './bounds.js';
+import { amountIn, type Cost } from './cost.js';
+import { FULL, growthShape, guardAgainstWindup, type Guard, type GuardContext } from './guards.js';
+import { effectiveBudget, limitOf, mapLimits, type Limits } from './limits.js';
+import type { ControllerSettings, LimitRules } from './settings.js';
+import { anchorWindow, closeWindow, isOver, openWindow, shiftWindow, stateEnd } from './window.js';
+
+/**
+ * What an admission was charged, by limit: the amount in the limit's unit and the number of the
+ * window it went into. Whoever settles the request keeps it; it is never stored.
+ */
+export type Charge = Readonly<Record<string, { readonly window: number; readonly amount: number }>>;
+
+export interface ChargeRequest {
+  readonly cost: Cost;
+  readonly instance: string;
+  /** State was lost within the window: the budget is at its floor. */
+  readonly cautious: boolean;
+}
+
+export type ChargeOutcome =
+  | { readonly kind: 'charged'; readonly charge: Charge }
+  | { readonly kind: 'refused'; readonly limit: string; readonly until: Instant };
+
+/** A new slice, the same reference if nothing changed, and what came of it. */
+export interface Weighed<Outcome> {
+  readonly limits: Limits;
+  readonly outcome: Outcome;
+}
+
+export type NudgeOutcome =
+  | { readonly kind: 'raised'; readonly limit: string; readonly from: number; readonly to: number }
+  | { readonly kind: 'held'; readonly limit: string; readonly guard: Guard };
+
+/** Learn mode: this many full windows in a row without a refusal make the budget the new reference. */
+const PROVING_WINDOWS = 3;
+
+/**
+ * Windows, charges and the integral controller of one scope's limits.
+ * Pure: slices and instants in, slices and outcomes out. Every limit is charged, or none.
+ */
+export class BudgetController {
+  constructor(readonly settings: ControllerSettings) {}
+
+  /** Brings the limits up to `now`: ends windows that ran out, takes on changed configuration. */
+  roll(limits: Limits, rules: readonly LimitRules[], now: Instant): Limits {
+    return mapLimits(limits, rules, (limit, rule) => {
+      const adopted = adoptRules(limit, rule);
+      return isOver(adopted.window, now) ? end(adopted, rule) : adopted;
+    });
+  }
+
+  /** Charges the estimate to every limit, or to none if it does not fit one. Call on rolled limits. */
+  charge(
+    limits: Limits,
+    rules: readonly LimitRules[],
+    request: ChargeRequest,
+    now: Instant,
+  ): Weighed<ChargeOutcome> {
+    let refused: { limit: string; until: Instant } | null = null;
+    for (const rule of rules) {
+      const limit = limitOf(limits, rule.name);
+      const amount = amountIn(rule.unit, request.cost);
+      if (fits(limit, amount, effectiveBudget(limit, request.cautious))) continue;
+      const until = limit.window.endsAt ?? now + rule.windowMs;
+      if (refused === null || until > refused.until) refused = { limit: rule.name, until };
+    }
+    if (refused === null) return this.force(limits, rules, request, now);
+    const noted = mapLimits(limits, rules, (limit, rule) =>
+      noteDenial(limit, amountIn(rule.unit, request.cost), request.cautious, now),
+    );
+    return { limits: noted, outcome: { kind: 'refused', ...refused } };
+  }
+
+  /** Charges whatever the budget says: routine probes and observe mode. */
+  force(
+    limits: Limits,
+    rules: readonly LimitRules[],
+    request: ChargeRequest,
+    now: Instant,
+  ): Weighed<{ readonly kind: 'charged'; readonly charge: Charge }> {
+    const charge: Record<string, { window: number; amount: number }> = {};
+    const next = mapLimits(limits, rules, (limit, rule) => {
+      const amount = amountIn(rule.unit, request.cost);
+      const window =
+        limit.window.endsAt === null
+          ? openWindow(limit.window, rule, now, !request.cautious)
+          : limit.window;
+      charge[rule.name] = { window: window.number, amount };
+      const unsettled = add(limit.unsettled, request.instance, amount);
+      return { ...limit, window, used: limit.used + amount, unsettled };
+    });
+    return { limits: next, outcome: { kind: 'charged', charge } };
+  }
+
+  /** Corrects a charge in flight to a better estimate. */
+  amend(
+    limits: Limits,
+    rules: readonly LimitRules[],
+    charge: Charge,
+    estimate: Cost,
+    instance: string,
+  ): Weighed<Charge> {
+    const amended: Record<string, { window: number; amount: number }> = { ...charge };
+    const next = mapLimits(limits, rules, (limit, rule) => {
+      const entry = charge[rule.name];
+      const amount = amountIn(rule.unit, estimate);
+      if (entry === undefined || entry.amount === amount) return limit;
+      if (entry.window !== limit.window.number) return limit;
+      amended[rule.name] = { window: entry.window, amount };
+      const released = release(limit, instance, entry.amount);
+      const used = Math.max(0, limit.used - entry.amount + amount);
+      return { ...released, used, unsettled: add(released.unsettled, instance, amount) };
+    });
+    return { limits: next, outcome: amended };
+  }
+
+  /**
+   * Replaces the estimate by the actual cost. In the window of the admission it counts both ways;
+   * once that has ended, only what exceeds the estimate counts, in the present window.
+   */
+  settle(
+    limits: Limits,
+    rules: readonly LimitRules[],
+    charge: Charge,
+    actual: Cost,
+    instance: string,
+  ): Limits {
+    return mapLimits(limits, rules, (limit, rule) => {
+      const entry = charge[rule.name];
+      if (entry === undefined) return limit;
+      const excess = amountIn(rule.unit, actual) - entry.amount;
+      if (entry.window !== limit.window.number) {
+        return excess > 0 ? { ...limit, used: limit.used + excess } : limit;
+      }
+      return {
+        ...release(limit, instance, entry.amount),
+        used: Math.max(0, limit.used + excess),
+      };
+    });
+  }
+
+  /** The instance is gone: what it had in flight stays charged, as orphaned. */
+  orphan(limits: Limits, rules: readonly LimitRules[], instance: string): Limits {
+    return mapLimits(limits, rules, (limit) => {
+      const amount = limit.unsettled[instance];
+      if (amount === undefined) return limit;
+      const { [instance]: _, ...unsettled } = limit.unsettled;
+      return { ...limit, unsettled, orphaned: limit.orphaned + amount };
+    });
+  }
+
+  /** An admission charged to these windows succeeded: they began when the upstream took it. */
+  anchor(
+    limits: Limits,
+    rules: readonly LimitRules[],
+    charge: Charge,
+    admittedAt: Instant,
+  ): Limits {
+    return mapLimits(limits, rules, (limit, rule) => {
+      if (charge[rule.name]?.window !== limit.window.number) return limit;
+      const window = anchorWindow(limit.window, rule, admittedAt);
+      return window === limit.window ? limit : { ...limit, window };
+    });
+  }
+
+  /** The upstream stated when a limit's window ends, answering an admission charged to `window`. */
+  stateReset(limits: Limits, name: string, window: number, resetAt: Instant, now: Instant): Limits {
+    const limit = limits[name];
+    if (limit === undefined || limit.window.number !== window) return limits;
+    const stated = stateEnd(limit.window, resetAt, now);
+    return stated === limit.window ? limits : { ...limits, [name]: { ...limit, window: stated } };
+  }
+
+  /**
+   * A routine probe succeeded: where the upstream had refused within the window, it has reset early,
+   * and a new window began with the probe. Returns the probe's charge, moved into the new windows.
+   */
+  reopen(
+    limits: Limits,
+    rules: readonly LimitRules[],
+    charge: Charge,
+    instance: string,
+    admittedAt: Instant,
+  ): Weighed<Charge> {
+    const moved: Record<string, { window: number; amount: number }> = { ...charge };
+    const next = mapLimits(limits, rules, (limit, rule) => {
+      const entry = charge[rule.name];
+      if (entry === undefined || entry.window !== limit.window.number) return limit;
+      if (!wasRefused(limit)) return limit;
+      const opened = openWindow(limit.window, rule, admittedAt, true);
+      moved[rule.name] = { window: opened.number, amount: entry.amount };
+      return {
+        ...end(limit, rule),
+        window: { ...opened, anchored: true },
+        used: entry.amount,
+        unsettled: { [instance]: entry.amount },
+      };
+    });
+    return { limits: next, outcome: moved };
+  }
+
+  /** A routine probe of a budget that was learned goes out now. */
+  noteProbe(limits: Limits, name: string, now: Instant): Limits {
+    const limit = limitOf(limits, name);
+    return { ...limits, [name]: { ...limit, control: { ...limit.control, probedAt: now } } };
+  }
+
+  /** The upstream refused a request; `name` is the limit that was to blame, null for all of them. */
+  noteRefusal(
+    limits: Limits,
+    rules: readonly LimitRules[],
+    name: string | null,
+    now: Instant,
+  ): Limits {
+    return mapLimits(limits, rules, (limit, rule) =>
+      name === null || name === rule.name
+        ? { ...limit, control: { ...limit.control, refusedAt: now } }
+        : limit,
+    );
+  }
+
+  /**
+   * Takes on the upstream's limit as the newest accepted samples tell it.
+   * `highest` is the highest of the last 20, from which learn mode measures floor and ceiling.
+   */
+  learn(limits: Limits, rule: LimitRules, learned: number, highest: number): Limits {
+    const limit = limitOf(limits, rule.name);
+    const reference = rule.budget ?? highest;
+    const base = { ...limit.budget, learned, reference, source: 'learned' as const };
+    const budget = { ...base, current: clampToBounds(base, belowLimit(learned)) };
+    return { ...limits, [rule.name]: { ...limit, budget } };
+  }
+
+  /** Raises the budgets that stood in the way, by one step, where every guard agrees. */
+  nudge(
+    limits: Limits,
+    rules: readonly LimitRules[],
+    context: GuardContext,
+    now: Instant,
+  ): Weighed<readonly NudgeOutcome[]> {
+    const outcomes: NudgeOutcome[] = [];
+    const next = mapLimits(limits, rules, (limit, rule) => {
+      const guard = guardAgainstWindup(limit, rule, this.settings, context, now);
+      if (guard !== null) {
+        outcomes.push({ kind: 'held', limit: rule.name, guard });
+        return limit;
+      }
+      const from = limit.budget.current ?? 0;
+      const step = from * this.settings.nudge * growthShape(from, limit.budget.learned);
+      const to = clampToBounds(limit.budget, from + Math.max(1, Math.round(step)));
+      outcomes.push({ kind: 'raised', limit: rule.name, from, to });
+      const control = { ...limit.control, nudgedAt: now, inTheWay: false };
+      return { ...limit, budget: { ...limit.budget, current: to }, control };
+    });
+    return { limits: next, outcome: outcomes };
+  }
+
+  /** The operator takes back what was learned. */
+  forget(limits: Limits, rules: readonly LimitRules[]): Limits {
+    return mapLimits(limits, rules, (limit, rule) => ({
+      ...limit,
+      budget: budgetFor(rule),
+      control: { ...limit.control, denied: null, fullWindows: 0 },
+    }));
+  }
+
+  /** State was lost: what the windows hold is no ground for learning. */
+  distrust(limits: Limits, rules: readonly LimitRules[]): Limits {
+    return mapLimits(limits, rules, (limit) =>
+      limit.window.observed ? { ...limit, window: { ...limit.window, observed: false } } : limit,
+    );
+  }
+
+  /** Moves every instant by `shiftMs`, after a clock that lies far behind the record was believed. */
+  shift(limits: Limits, rules: readonly LimitRules[], shiftMs: number): Limits {
+    const moved = (at: Instant | null) => (at === null ? null : at + shiftMs);
+    return mapLimits(limits, rules, ({ window, control, ...limit }) => ({
+      ...limit,
+      window: shiftWindow(window, shiftMs),
+      control: {
+        ...control,
+        nudgedAt: moved(control.nudgedAt),
+        probedAt: moved(control.probedAt),
+        refusedAt: moved(control.refusedAt),
+        denied: control.denied && { ...control.denied, at: control.denied.at + shiftMs },
+      },
+    }));
+  }
+}
+
+/** An idle window takes any single request, however large its estimate. */
+function fits(limit: LimitState, amount: number, budget: number | null): boolean {
+  return budget === null || limit.used + Math.min(amount, budget) <= budget;
+}
+
+function noteDenial(
+  limit: LimitState,
+  amount: number,
+  cautious: boolean,
+  now: Instant,
+): LimitState {
+  if (fits(limit, amount, effectiveBudget(limit, cautious))) return limit;
+  const { denied, inTheWay } = limit.control;
+  // A refusal for the floor of cautious mode says nothing about the budget being too small.
+  const inTheWayNow = inTheWay || !fits(limit, amount, limit.budget.current);
+  if (denied !== null && denied.amount <= amount && inTheWayNow === inTheWay) return limit;
+  const smallest = Math.min(amount, denied?.amount ?? amount);
+  return {
+    ...limit,
+    control: {
+      ...limit.control,
+      inTheWay: inTheWayNow,
+      denied: { at: denied?.at ?? now, amount: smallest },
+    },
+  };
+}
+
+function add(
+  unsettled: LimitState['unsettled'],
+  instance: string,
+  amount: number,
+): LimitState['unsettled'] {
+  return { ...unsettled, [instance]: (unsettled[instance] ?? 0) + amount };
+}
+
+/** Takes a charge out of flight: out of the instance's share, or of what was orphaned meanwhile. */
+function release(limit: LimitState, instance: string, amount: number): LimitState {
+  const { [instance]: held = 0, ...others } = limit.unsettled;
+  const left = held - amount;
+  if (left > 0) return { ...limit, unsettled: { ...others, [instance]: left } };
+  return { ...limit, unsettled: others, orphaned: Math.max(0, limit.orphaned + left) };
+}
+
+function wasRefused({ window, control }: LimitState): boolean {
+  return (
+    window.startedAt !== null && control.refusedAt !== null && control.refusedAt >= window.startedAt
+  );
+}
+
+/** Closes the window; what it taught about the budget is kept. */
+function end(limit: LimitState, rule: LimitRules): LimitState {
+  const { budget, control } = limit;
+  const full = budget.current !== null && limit.used >= FULL * budget.current;
+  const fullWindows = full && !wasRefused(limit) ? control.fullWindows + 1 : 0;
+  const proven = rule.budget === null && fullWindows >= PROVING_WINDOWS;
+  return {
+    ...limit,
+    window: closeWindow(limit.window),
+    used: 0,
+    unsettled: {},
+    orphaned: 0,
+    budget: proven ? { ...budget, reference: budget.current } : budget,
+    control: {
+      ...control,
+      denied: null,
+      inTheWay: control.inTheWay || full,
+      fullWindows: proven ? 0 : fullWindows,
+    },
+  };
+}
+
+function budgetFor(rule: LimitRules): BudgetState {
+  return {
+    current: rule.budget,
+    learned: null,
+    reference: rule.budget,
+    source: rule.budget === null ? 'none' : 'configured',
+  };
+}
+
+/** The operator changed the budget since this was stored: the new one counts, what was learned stays. */
+function adoptRules(limit: LimitState, rule: LimitRules): LimitState {
+  const { budget } = limit;
+  if (rule.budget === null) {
+    return budget.source === 'configured' ? { ...limit, budget: budgetFor(rule) } : limit;
+  }
+  if (rule.budget === budget.reference) return limit;
+  if (budget.learned === null) return { ...limit, budget: budgetFor(rule) };
+  const base = { ...budget, reference: rule.budget };
+  return {
+    ...limit,
+    budget: { ...base, current: clampToBounds(base, belowLimit(budget.learned)) },
+  };
+}

@@ -1,0 +1,28 @@
+import type { Unit } from '../state/scope-state.js';
+
+/** What one request costs the upstream's limits, estimated or known. Whole numbers >= 0. */
+export interface Cost {
+  /** 1 for a request that reached the upstream, 0 for one that did not. */
+  readonly requests: number;
+  /** As the upstream's limits count them: no cache reads where those are free. */
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+}
+
+export const NO_COST: Cost = { requests: 0, inputTokens: 0, outputTokens: 0 };
+
+/** An answer that was not a success costs a request and no tokens. */
+export const ONE_REQUEST: Cost = { requests: 1, inputTokens: 0, outputTokens: 0 };
+
+export function amountIn(unit: Unit, cost: Cost): number {
+  switch (unit) {
+    case 'tokens':
+      return cost.inputTokens + cost.outputTokens;
+    case 'input_tokens':
+      return cost.inputTokens;
+    case 'output_tokens':
+      return cost.outputTokens;
+    case 'requests':
+      return cost.requests;
+  }
+}

@@ -1,0 +1,78 @@
+import type { Instant, LimitState } from '../state/scope-state.js';
+import { belowLimit, boundsOf } from './bounds.js';
+import type { ControllerSettings, LimitRules } from './settings.js';
+
+/** Why the integral controller did not raise a budget. */
+export type Guard =
+  | 'no-budget'
+  | 'at-ceiling'
+  | 'nudged-lately'
+  | 'young-traffic'
+  | 'little-used'
+  | 'not-in-the-way'
+  | 'refused-lately'
+  | 'unobserved'
+  | 'cautious'
+  | 'crash-loop';
+
+/** What the guards weigh besides the limit itself. */
+export interface GuardContext {
+  readonly firstAdmittedAt: Instant | null;
+  readonly cautious: boolean;
+  readonly crashLoop: boolean;
+}
+
+/** This much of the budget counts as all of it: admission stops a little short of the last token. */
+export const FULL = 0.9;
+
+/**
+ * Anti-windup: the incident's controller took an empty counter for headroom. A raise needs evidence
+ * that the budget itself held traffic back, gathered over a window that was seen whole.
+ * Returns the first guard that holds the controller back, or null.
+ */
+export function guardAgainstWindup(
+  limit: LimitState,
+  rules: LimitRules,
+  settings: ControllerSettings,
+  context: GuardContext,
+  now: Instant,
+): Guard | null {
+  const { budget, control, window } = limit;
+  const { ceiling } = boundsOf(budget);
+  if (budget.current === null || ceiling === null) return 'no-budget';
+  if (context.crashLoop) return 'crash-loop';
+  if (context.cautious) return 'cautious';
+  if (budget.current >= ceiling) return 'at-ceiling';
+  if (isWithin(control.nudgedAt, settings.nudgeEveryMs, now)) return 'nudged-lately';
+  if (
+    context.firstAdmittedAt === null ||
+    isWithin(context.firstAdmittedAt, settings.minTrafficMs, now)
+  ) {
+    return 'young-traffic';
+  }
+  if (!window.observed) return 'unobserved';
+  if (isWithin(control.refusedAt, rules.windowMs, now)) return 'refused-lately';
+  if (limit.used < settings.minUsed * budget.current) return 'little-used';
+  if (!control.inTheWay && limit.used < FULL * budget.current) return 'not-in-the-way';
+  return null;
+}
+
+/** Less than this fraction of a full step is not worth a write. */
+const FLATTEST = 0.1;
+/** Distance from the known limit, as a fraction of it, at which steps are full again. */
+const REACH = 0.1;
+
+/**
+ * Fraction of a full step. Around the budget that the learned limit calls for, growth is flat, for
+ * another refusal is near; far from it on either side it is full (the shape of CUBIC, RFC 9438 §4.2).
+ */
+export function growthShape(current: number, learned: number | null): number {
+  if (learned === null) return 1;
+  const target = belowLimit(learned);
+  const distance = Math.abs(current - target) / (REACH * target);
+  return Math.min(1, Math.max(FLATTEST, distance ** 2));
+}
+
+function isWithin(at: Instant | null, periodMs: number, now: Instant): boolean {
+  return at !== null && now - at < periodMs;
+}

@@ -1,0 +1,66 @@
+import { CLOSED_WINDOW, type Instant, type WindowState } from '../state/scope-state.js';
+import type { LimitRules } from './settings.js';
+
+/**
+ * A fixed window. It is closed until an admission opens it, and ends after its length or at the reset
+ * the upstream states. The upstream's own window begins with the first request it accepts, so the
+ * start is provisional until the first success anchors it (wire facts §1.2, "Window semantics").
+ *
+ *   closed ── open ──► provisional ── anchor ──► anchored
+ *      ▲                    └───────── end ─────────┘│
+ *      └─────────────────────────────────────────────┘
+ */
+
+export function isOver(window: WindowState, now: Instant): boolean {
+  return window.endsAt !== null && now >= window.endsAt;
+}
+
+export function isOpen(window: WindowState): boolean {
+  return window.endsAt !== null;
+}
+
+export function closeWindow(window: WindowState): WindowState {
+  return { ...window, ...CLOSED_WINDOW, number: window.number };
+}
+
+/** `observed`: nothing is missing from what we know about use since before `now`. */
+export function openWindow(
+  window: WindowState,
+  rules: LimitRules,
+  now: Instant,
+  observed: boolean,
+): WindowState {
+  return {
+    ...window,
+    number: window.number + 1,
+    startedAt: now,
+    endsAt: now + rules.windowMs,
+    anchored: false,
+    stated: false,
+    observed,
+  };
+}
+
+/** The first success in a window: the upstream's window began when it took that request. */
+export function anchorWindow(
+  window: WindowState,
+  rules: LimitRules,
+  admittedAt: Instant,
+): WindowState {
+  if (window.anchored || !isOpen(window)) return window;
+  const endsAt = window.stated ? window.endsAt : admittedAt + rules.windowMs;
+  return { ...window, startedAt: admittedAt, endsAt, anchored: true };
+}
+
+/** The newest statement of a reset wins; one that is past already says nothing about this window. */
+export function stateEnd(window: WindowState, resetAt: Instant, now: Instant): WindowState {
+  if (!isOpen(window) || resetAt <= now) return window;
+  if (window.stated && window.endsAt === resetAt) return window;
+  return { ...window, endsAt: resetAt, stated: true };
+}
+
+/** Moves the window by `shiftMs`, after a clock that jumped back was believed. */
+export function shiftWindow(window: WindowState, shiftMs: number): WindowState {
+  if (window.startedAt === null || window.endsAt === null) return window;
+  return { ...window, startedAt: window.startedAt + shiftMs, endsAt: window.endsAt + shiftMs };
+}

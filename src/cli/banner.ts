@@ -1,0 +1,39 @@
+import type { AddressInfo } from 'node:net';
+import type { Config } from '../config/config.js';
+import { formatAddress, formatCount, formatDuration } from '../config/format.js';
+import type { LimitRules } from '../budget/settings.js';
+import { DIALECTS } from '../dialects/dialects.js';
+
+/** What a person needs to know once all ports are open, and the one line that points an agent here. */
+export function bannerOf(
+  config: Config,
+  version: string,
+  addresses: readonly AddressInfo[],
+  control: AddressInfo,
+): string {
+  const lines = [`tidegate ${version}`];
+  const pointers: string[] = [];
+  config.upstreams.forEach((upstream, index) => {
+    const { url, dialect, defaultScope, listen } = upstream;
+    const { port } = addresses[index] ?? listen;
+    const proxyUrl = `http://${formatAddress({ host: listen.host, port })}`;
+    const target = url.pathname === '/' ? url.origin : url.href;
+    lines.push(`  proxy    ${proxyUrl}  ->  ${target}`);
+    lines.push(...defaultScope.limits.map((limit) => `  limit    ${describeLimit(limit)}`));
+    pointers.push(`  export ${DIALECTS[dialect].pointer(proxyUrl)}`);
+  });
+  lines.push(
+    `  control  http://${formatAddress({ host: config.admin.listen.host, port: control.port })}  /status  /health/ready`,
+    `  state    ${config.state.kind}:${config.state.path}`,
+  );
+  if (config.mode === 'observe') lines.push('  mode     observe: nothing is refused');
+  lines.push('Point an agent at it:', ...pointers);
+  return `${lines.join('\n')}\n`;
+}
+
+function describeLimit({ budget, unit, windowMs, kind }: LimitRules): string {
+  const window = `${kind} window of ${formatDuration(windowMs)}`;
+  return budget === null
+    ? `${unit}, learned from the upstream's refusals, ${window}`
+    : `${formatCount(budget)} ${unit} a ${window}`;
+}

@@ -1,0 +1,115 @@
+import { TidegateError } from '../platform/tidegate-error.js';
+import { didYouMean } from '../config/suggest.js';
+import { UsageError } from './arguments.js';
+import { COMMANDS, findCommand } from './commands.js';
+import { EXIT, EXIT_OF_ERROR, type ExitCode } from './exit-codes.js';
+import { formatCommand, formatOverview } from './help.js';
+import { THIS_TERMINAL, type Terminal } from './terminal.js';
+
+/** Runs the command line of this process and sets its exit code; src/main.ts calls nothing else. */
+export async function main(): Promise<void> {
+  // `tidegate help | head -1` closes our stdout early; that is no fault.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+  const code = await runCommandLine(process.argv.slice(2), THIS_TERMINAL);
+  if (code === EXIT.ok) return;
+  process.exitCode = code;
+  // A start that failed halfway may have left a listener open. The empty write comes back once
+  // everything before it has gone out.
+  process.stderr.write('', () => process.exit(code));
+}
+
+/** Never throws: every fault becomes text on stderr and an exit code. */
+export async function runCommandLine(
+  args: readonly string[],
+  terminal: Terminal,
+): Promise<ExitCode> {
+  try {
+    return await dispatch(args, terminal);
+  } catch (error) {
+    const { text, code } = describeFault(error, args[0]);
+    terminal.err(text);
+    return code;
+  }
+}
+
+async function dispatch(args: readonly string[], terminal: Terminal): Promise<ExitCode> {
+  const [first = 'help', ...rest] = args;
+  const name = ALIASES.get(first) ?? first;
+  const command = findCommand(name);
+  if (command === undefined) {
+    const isOption = first.startsWith('-');
+    const names = isOption ? [...ALIASES.keys()] : COMMANDS.map((known) => known.name);
+    const kind = isOption ? 'an option' : 'a command';
+    terminal.err(
+      `tidegate: ${JSON.stringify(first)} is not ${kind}.${didYouMean(first, names)}\n\n${formatOverview()}`,
+    );
+    return EXIT.usage;
+  }
+  if (rest.includes('--help') || rest.includes('-h')) {
+    terminal.out(formatCommand(command));
+    return EXIT.ok;
+  }
+  const { run } = await command.load();
+  return run(rest, terminal);
+}
+
+const ALIASES = new Map([
+  ['--help', 'help'],
+  ['-h', 'help'],
+  ['--version', 'version'],
+  ['-v', 'version'],
+]);
+
+/** What a person is told about a fault that ended a command, and how the process ends. */
+export function describeFault(
+  error: unknown,
+  command: string | undefined,
+): { readonly text: string; readonly code: ExitCode } {
+  if (error instanceof UsageError) {
+    const help = `tidegate help ${command ?? ''}`.trimEnd();
+    return { text: `tidegate: ${error.message}\nHelp: ${help}\n`, code: EXIT.usage };
+  }
+  if (error instanceof TidegateError) {
+    const hint = error.hint === undefined ? '' : `What to do: ${error.hint}\n`;
+    return { text: `tidegate: ${error.message}\n${hint}`, code: EXIT_OF_ERROR[error.code] };
+  }
+  const listen = describeListenFault(error);
+  if (listen !== null) return listen;
+  // Nobody expected this one: the stack is what whoever mends it needs.
+  const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return { text: `tidegate: a fault in Tidegate itself: ${detail}\n`, code: EXIT.software };
+}
+
+/** A port that can't be opened is the one system error that every operator meets. */
+function describeListenFault(
+  error: unknown,
+): { readonly text: string; readonly code: ExitCode } | null {
+  if (!(error instanceof Error) || !('syscall' in error) || error.syscall !== 'listen') return null;
+  const { code, address, port } = error as NodeJS.ErrnoException & {
+    address?: string;
+    port?: number;
+  };
+  const where = `${address ?? '?'} port ${port ?? '?'}`;
+  if (code === 'EADDRINUSE') {
+    return {
+      text:
+        `tidegate: ${where} is in use by another program, or by an instance that is still stopping.\n` +
+        'What to do: end that one, or set TIDEGATE_LISTEN or TIDEGATE_ADMIN_LISTEN to a free port.\n',
+      code: EXIT.temporary,
+    };
+  }
+  const reason =
+    code === 'EACCES'
+      ? 'this user may not open that port'
+      : code === 'EADDRNOTAVAIL'
+        ? 'this machine has no such address'
+        : error.message;
+  return {
+    text:
+      `tidegate: cannot listen on ${where}: ${reason}.\n` +
+      'What to do: set TIDEGATE_LISTEN or TIDEGATE_ADMIN_LISTEN to an address of this machine, port 1024 or above.\n',
+    code: EXIT.config,
+  };
+}

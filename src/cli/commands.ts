@@ -1,0 +1,75 @@
+import type { ExitCode } from './exit-codes.js';
+import type { Terminal } from './terminal.js';
+
+/** What a command's file exports as `run`. `args` are those after the command's name. */
+export type Run = (args: readonly string[], terminal: Terminal) => Promise<ExitCode>;
+
+export interface Command {
+  readonly name: string;
+  /** One line, as in `tidegate help`. */
+  readonly summary: string;
+  /** After the name; empty if it takes nothing. */
+  readonly synopsis: string;
+  /** The rest of `tidegate help <name>`. */
+  readonly details: readonly string[];
+  /** Loaded only when asked for: `check-config` needs none of the server's packages. */
+  load(): Promise<{ readonly run: Run }>;
+}
+
+export const COMMANDS: readonly Command[] = [
+  {
+    name: 'serve',
+    summary: 'Run the proxy and its control plane until SIGTERM or SIGINT',
+    synopsis: '',
+    details: [
+      'Reads the configuration from the environment and the file named by TIDEGATE_CONFIG, and refuses',
+      'to start (exit code 78) on any mistake in it. "tidegate help settings" lists what can be set.',
+    ],
+    load: () => import('./serve-command.js'),
+  },
+  {
+    name: 'check-config',
+    summary: 'Show the effective configuration, or every mistake in it',
+    synopsis: '[--json]',
+    details: [
+      'Starts nothing and needs no running server. Exits with 0 if "tidegate serve" would take this',
+      'configuration, else with 78. Secrets are never printed.',
+      '',
+      '  --json   {"ok": true, "config": …, "set": …, "warnings": …}, or',
+      '           {"ok": false, "problems": …, "warnings": …}, on stdout either way',
+    ],
+    load: () => import('./check-config.js'),
+  },
+  {
+    name: 'fingerprint',
+    summary: 'Read a credential from stdin and print its fingerprint, for "scopes" in the file',
+    synopsis: '[--upstream NAME]',
+    details: [
+      'The credential is what agents send as x-api-key or as Bearer token. Its fingerprint depends on the',
+      'fingerprintKey of the upstream, so the configuration must be valid. For example:',
+      '',
+      '  printenv ANTHROPIC_API_KEY | tidegate fingerprint --upstream keys',
+      '',
+      '  --upstream NAME   Whose fingerprintKey; can be left out if only one upstream has one',
+    ],
+    load: () => import('./fingerprint.js'),
+  },
+  {
+    name: 'help',
+    summary: 'Explain a command, or list the settings: tidegate help [COMMAND | settings]',
+    synopsis: '[COMMAND | settings]',
+    details: ['Prints to stdout and exits with 0.'],
+    load: () => import('./help.js'),
+  },
+  {
+    name: 'version',
+    summary: 'Print the version; the same as --version',
+    synopsis: '',
+    details: ['Prints to stdout and exits with 0.'],
+    load: () => import('./version.js'),
+  },
+];
+
+export function findCommand(name: string): Command | undefined {
+  return COMMANDS.find((command) => command.name === name);
+}

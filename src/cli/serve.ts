@@ -1,0 +1,59 @@
+import type { AddressInfo } from 'node:net';
+import type { Config } from '../config/config.js';
+import { DataPlane } from '../data-plane.js';
+import { logEvents } from '../event-log.js';
+import { SteadyClock } from '../platform/clock.js';
+import { openLog } from '../platform/log.js';
+import { holdProcess, onStopSignal } from '../platform/signals.js';
+import { readVersion } from '../platform/version.js';
+import { bannerOf } from './banner.js';
+import type { Terminal } from './terminal.js';
+
+/**
+ * Serves until a signal asks it to stop; resolves after a clean stop. The data port opens before Nest
+ * is loaded, for agents notice every second of a restart and operators don't.
+ */
+export async function serve(config: Config, terminal: Terminal): Promise<void> {
+  const clock = new SteadyClock();
+  const log = openLog({
+    format: terminal.watched ? 'text' : 'json',
+    write: terminal.err,
+    now: () => clock.now(),
+  });
+  const plane = await DataPlane.open(config, {
+    clock,
+    log,
+    report: logEvents(log),
+    viaProxy: namesProxy(terminal.env),
+  });
+  const stopAsked = new Promise<string>((resolve) => onStopSignal(resolve));
+  const release = holdProcess();
+  try {
+    const addresses = await plane.listen();
+    reportStoreProblem(plane, log.error);
+    const { openControlPlane } = await import('../control-plane.js');
+    const app = await openControlPlane(plane, log);
+    const control = app.getHttpServer().address() as AddressInfo;
+    terminal.out(bannerOf(config, readVersion(), addresses, control));
+    const signal = await stopAsked;
+    log.info('stopping', { signal, inFlight: plane.proxy.inFlight });
+    await app.close();
+    log.info('stopped');
+  } finally {
+    await plane.stop();
+    release();
+  }
+}
+
+/** A store that can't be written refuses every request: that must not wait for somebody to ask. */
+function reportStoreProblem(plane: DataPlane, error: (message: string) => void): void {
+  const { healthy, problem } = plane.repository.health();
+  if (!healthy && problem !== null) error(problem);
+}
+
+/** The variables that undici's EnvHttpProxyAgent reads. */
+function namesProxy(env: Terminal['env']): boolean {
+  return ['http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY'].some(
+    (name) => (env[name] ?? '') !== '',
+  );
+}

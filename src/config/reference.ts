@@ -1,0 +1,170 @@
+/**
+ * docs/reference/configuration.md, made from the table of settings; test/config/reference.test.ts
+ * keeps them equal.
+ */
+import { BOUNDS } from '../state/scope-state.js';
+import {
+  CONFIG_FILE,
+  LIMIT_SETTINGS,
+  SCOPE_SETTINGS,
+  SETTINGS,
+  UPSTREAM_SETTINGS,
+  type Group,
+  type Setting,
+} from './settings.js';
+
+export interface ExitCodeRow {
+  readonly code: number;
+  readonly meaning: string;
+}
+
+const GROUPS: readonly (readonly [Group, string])[] = [
+  ['proxy', 'The proxy and its upstream'],
+  ['control', 'The control plane'],
+  ['state', 'State'],
+  ['budget', 'Budget'],
+  ['backoff', 'Backoff'],
+  ['job', 'The controller and the scheduled job'],
+  ['process', 'The process'],
+];
+
+/** A whole file with several upstreams, limits and scopes. */
+export const EXAMPLE_FILE = `# TIDEGATE_CONFIG=./tidegate.yaml tidegate serve
+adminListen: 0.0.0.0:8788
+adminToken: replace-me-with-openssl-rand-hex-24
+state: file:/var/lib/tidegate/state.json
+backoff: [30s, 60s, 120s, 240s, 300s]
+nudge: 3%
+
+upstreams:
+  - name: subscription
+    url: https://api.anthropic.com
+    listen: 127.0.0.1:8787
+    limits:
+      - name: 5h
+        window: 5h
+        budget: 1_000_000
+      - name: 7d
+        window: 7d
+        budget: learn
+
+  - name: keys
+    url: https://api.anthropic.com
+    listen: "[::1]:8789" # quotes: YAML takes a bare [ for a list
+    timeout: 10m
+    fingerprintKey: replace-me-too-with-openssl-rand-hex-24
+    limits:
+      - unit: input_tokens
+        window: 1m
+        budget: 400_000
+      - unit: requests
+        window: 1m
+        budget: 50
+    scopes:
+      # Has the same limits as the upstream, and a memory of its own.
+      - name: research
+        header: x-team
+        value: research
+      - name: batch
+        keyFingerprint: 3f2a9c0d5b7e1846
+        limits:
+          - unit: requests
+            window: 1m
+            budget: 5
+`;
+
+export function renderReference(exitCodes: readonly ExitCodeRow[]): string {
+  const groups = GROUPS.flatMap(([group, title]) => [`## ${title}`, '', ...groupTable(group), '']);
+  const exits = exitCodes.map(({ code, meaning }) => `| ${code} | ${meaning} |`);
+  return [
+    ...INTRODUCTION,
+    ...groups,
+    ...fileChapter(),
+    '## Exit codes',
+    '',
+    '| code | meaning |',
+    '|---|---|',
+    ...exits,
+    '',
+  ].join('\n');
+}
+
+const INTRODUCTION = [
+  '# Configuration',
+  '',
+  '<!-- Made from src/config/settings.ts. After a change there: UPDATE_DOCS=1 npx vitest run test/config/reference.test.ts -->',
+  '',
+  'Tidegate reads its configuration once, at the start: environment variables over the file named by',
+  '`TIDEGATE_CONFIG` over the defaults. An empty variable counts as not set. With no configuration at',
+  'all it listens on `127.0.0.1:8787` for `https://api.anthropic.com` and learns the budget.',
+  '',
+  '`tidegate check-config` shows what is in effect, or every mistake at once, without starting anything;',
+  '`--json` prints the same as data. `tidegate serve` refuses to start on any mistake, with exit code 78.',
+  'A `TIDEGATE_…` variable that does not exist is a warning; an unknown key in the file is a mistake.',
+  'Secrets are never printed.',
+  '',
+  'How values are written:',
+  '',
+  '- Durations: whole numbers with `ms`, `s`, `m`, `h` or `d`: `250ms`, `30s`, `5m`, `1h30m`, `7d`.',
+  '- Percentages always with the sign: `3%`, `0.5%`.',
+  '- Counts: `1000000` or `1_000_000`.',
+  '- Addresses with host and port: `127.0.0.1:8787`, `[::1]:8787`, `0.0.0.0:8787` for every interface.',
+  '',
+];
+
+function groupTable(group: Group): readonly string[] {
+  const rows = [...Object.entries(SETTINGS), [null, CONFIG_FILE] as const]
+    .filter(([, setting]) => setting.group === group)
+    .map(([key, setting]) => {
+      const names = key === null ? `\`${setting.env}\`` : `\`${setting.env}\`<br>\`${key}\``;
+      return tableRow(names, setting);
+    });
+  return ['| environment<br>file | default | meaning | allowed |', '|---|---|---|---|', ...rows];
+}
+
+function keyTable(table: Readonly<Record<string, Setting>>): readonly string[] {
+  const rows = Object.entries(table).map(([key, setting]) => tableRow(`\`${key}\``, setting));
+  return ['| key | default | meaning | allowed |', '|---|---|---|---|', ...rows];
+}
+
+function tableRow(names: string, setting: Setting): string {
+  const { absent, meaning, parser } = setting;
+  const fallback =
+    'text' in absent ? `\`${absent.text}\`` : 'means' in absent ? absent.means : 'must be given';
+  return `| ${names} | ${fallback} | ${meaning} | ${parser.allowed} |`;
+}
+
+function fileChapter(): readonly string[] {
+  return [
+    '## The file',
+    '',
+    'YAML. At the top it takes every setting above by its second name, and in place of `upstream` a list',
+    `\`upstreams\`: each with a listener of its own and 1 to ${BOUNDS.limits} limits; and at most ${BOUNDS.scopes} scopes over all of`,
+    'them, each default scope counted. Beside `upstreams`, the plain settings of one upstream are refused',
+    '(`listen`, `upstream`, `dialect`, `upstreamTimeout`, `budget`, `window`, `windowKind`): they belong into',
+    'its entry. Their environment variables override an only upstream and its only limit, and are refused',
+    'where it is not clear which one they are for.',
+    '',
+    'Protect the file like a password if it holds `adminToken` or a `fingerprintKey`.',
+    '',
+    '```yaml',
+    ...EXAMPLE_FILE.trimEnd().split('\n'),
+    '```',
+    '',
+    '### An entry of `upstreams`',
+    '',
+    ...keyTable(UPSTREAM_SETTINGS),
+    '| `limits` | one limit with its defaults | What the upstream limits; charged together, all or none. | a list |',
+    '| `scopes` | none | Parts of the traffic with limits of their own upstream. Tried in order; what fits none falls into the default scope. | a list |',
+    '',
+    '### An entry of `limits`',
+    '',
+    ...keyTable(LIMIT_SETTINGS),
+    '',
+    '### An entry of `scopes`',
+    '',
+    ...keyTable(SCOPE_SETTINGS),
+    "| `limits` | the upstream's | Limits of this scope. Either way its memory is its own. | a list |",
+    '',
+  ];
+}

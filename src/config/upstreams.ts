@@ -1,0 +1,305 @@
+/**
+ * From the settings and the file's `upstreams` to drafts: all values with their places, not yet
+ * checked together.
+ */
+import type { WindowKind } from '../budget/settings.js';
+import type { DialectName } from '../dialects/dialect.js';
+import { BOUNDS, type Unit } from '../state/scope-state.js';
+import type { ListenAddress } from './config.js';
+import {
+  expected,
+  join,
+  readSection,
+  refuseUnknownKeys,
+  type Given,
+  type Section,
+} from './given.js';
+import type { Findings, Place } from './problem.js';
+import { LIMIT_SETTINGS, SCOPE_SETTINGS, SETTINGS, UPSTREAM_SETTINGS } from './settings.js';
+import type { FileMap } from './yaml-file.js';
+
+export type Settings = Section<typeof SETTINGS>;
+
+export interface UpstreamDraft {
+  /** Path in the file; empty for the upstream that the plain settings describe. */
+  readonly path: string;
+  readonly name: Given<string>;
+  readonly url: Given<URL>;
+  readonly dialect: Given<DialectName>;
+  /** Null: not given, and there are several upstreams. */
+  readonly listen: Given<ListenAddress | null>;
+  readonly timeout: Given<number>;
+  readonly fingerprintKey: Given<string | null>;
+  readonly limits: readonly LimitDraft[];
+  readonly scopes: readonly ScopeDraft[];
+}
+
+export interface LimitDraft {
+  readonly name: Given<string>;
+  readonly unit: Given<Unit>;
+  readonly window: Given<number>;
+  readonly kind: Given<WindowKind>;
+  readonly budget: Given<number | null>;
+}
+
+export interface ScopeDraft extends Section<typeof SCOPE_SETTINGS> {
+  readonly place: Place;
+  /** Null: the upstream's. */
+  readonly limits: readonly LimitDraft[] | null;
+}
+
+/**
+ * Settings of one upstream, which say nothing where the file lists several; and where the file
+ * has them.
+ */
+const OF_ONE_UPSTREAM = {
+  upstream: 'url',
+  dialect: 'dialect',
+  upstreamTimeout: 'timeout',
+  listen: 'listen',
+  budget: 'limits[0].budget',
+  window: 'limits[0].window',
+  windowKind: 'limits[0].kind',
+} as const satisfies Partial<Record<keyof Settings, string>>;
+
+const SINGLE_KEYS = Object.keys(OF_ONE_UPSTREAM) as (keyof typeof OF_ONE_UPSTREAM)[];
+
+export function readUpstreams(
+  root: FileMap | null,
+  settings: Settings,
+  findings: Findings,
+): readonly UpstreamDraft[] {
+  const topKeys = [...Object.keys(SETTINGS), 'upstreams'];
+  refuseUnknownKeys({ map: root, path: '', env: null }, topKeys, belongsElsewhere, findings);
+  if (root === null || !root.entries.has('upstreams')) return [plainUpstream(settings, findings)];
+
+  refusePlainKeys(root, findings);
+  const maps = readMaps(root, '', 'upstreams', BOUNDS.scopes, findings);
+  const drafts = maps.map(({ map, path }) => readUpstream(map, path, findings));
+  const [first] = drafts;
+  if (drafts.length === 1 && first !== undefined) {
+    return [withDefaultName(override(first, settings, findings), findings)];
+  }
+  if (drafts.length > 1) refuseAmbiguousVariables(settings, drafts.length, findings);
+  return drafts.map((draft) => withDefaultName(draft, findings));
+}
+
+/** What an upstream is made of before its dialect and name are settled. */
+type RawUpstream = Omit<UpstreamDraft, 'name' | 'dialect'> & {
+  readonly name: Given<string | null>;
+  readonly dialect: Given<DialectName | null>;
+};
+
+function plainUpstream(settings: Settings, findings: Findings): UpstreamDraft {
+  const place = { name: 'upstreams', at: null };
+  const unset = { ok: true, value: null, place, from: 'default' } as const;
+  const unit = { ok: true, value: 'tokens', place, from: 'default' } as const;
+  const limit = {
+    name: unit,
+    unit,
+    window: settings.window,
+    kind: settings.windowKind,
+    budget: settings.budget,
+  };
+  const draft = {
+    path: '',
+    name: unset,
+    url: settings.upstream,
+    dialect: settings.dialect,
+    listen: settings.listen,
+    timeout: settings.upstreamTimeout,
+    fingerprintKey: unset,
+    limits: [limit],
+    scopes: [],
+  };
+  return withDefaultName(draft, findings);
+}
+
+function readUpstream(map: FileMap, path: string, findings: Findings): RawUpstream {
+  const source = { map, path, env: null };
+  const keys = [...Object.keys(UPSTREAM_SETTINGS), 'limits', 'scopes'];
+  refuseUnknownKeys(source, keys, belongsElsewhere, findings);
+  const section = readSection(UPSTREAM_SETTINGS, source, findings);
+  return {
+    ...section,
+    path,
+    limits: readLimits(map, path, findings) ?? [readLimit(null, `${path}.limits[0]`, findings)],
+    scopes: map.entries.has('scopes') ? readScopes(map, path, findings) : [],
+  };
+}
+
+function readScopes(upstream: FileMap, path: string, findings: Findings): readonly ScopeDraft[] {
+  // One less than all, for the upstream's default scope.
+  return readMaps(upstream, path, 'scopes', BOUNDS.scopes - 1, findings).map((scope) => {
+    const source = { ...scope, env: null };
+    const keys = [...Object.keys(SCOPE_SETTINGS), 'limits'];
+    refuseUnknownKeys(source, keys, belongsElsewhere, findings);
+    return {
+      ...readSection(SCOPE_SETTINGS, source, findings),
+      place: { name: scope.path, at: scope.map.at },
+      limits: readLimits(scope.map, scope.path, findings),
+    };
+  });
+}
+
+function readLimits(map: FileMap, path: string, findings: Findings): readonly LimitDraft[] | null {
+  if (!map.entries.has('limits')) return null;
+  return readMaps(map, path, 'limits', BOUNDS.limits, findings).map((limit) => {
+    const source = { ...limit, env: null };
+    refuseUnknownKeys(source, Object.keys(LIMIT_SETTINGS), belongsElsewhere, findings);
+    return readLimit(limit.map, limit.path, findings);
+  });
+}
+
+function readLimit(map: FileMap | null, path: string, findings: Findings): LimitDraft {
+  const section = readSection(LIMIT_SETTINGS, { map, path, env: null }, findings);
+  return { ...section, name: withDefault(section.name, section.unit) };
+}
+
+/**
+ * The entries of a list of groups; reports a list that is none, is empty or has more than `most`.
+ */
+function readMaps(
+  parent: FileMap,
+  parentPath: string,
+  key: string,
+  most: number,
+  findings: Findings,
+): readonly { readonly map: FileMap; readonly path: string }[] {
+  const entry = parent.entries.get(key);
+  if (entry === undefined) return [];
+  const path = join(parentPath, key);
+  const place = { name: path, at: entry.at };
+  const allowed = `a list of 1 to ${most} groups of settings, each beginning with "- "`;
+  if (entry.node.kind !== 'list') {
+    findings.problem(place, { message: 'is not a list', allowed });
+    return [];
+  }
+  const { items } = entry.node;
+  if (items.length === 0) findings.problem(place, { message: 'is an empty list', allowed });
+  if (items.length > most) {
+    findings.problem(place, { message: `has ${items.length} entries`, allowed });
+  }
+  return items.slice(0, most).flatMap((node, index) => {
+    const itemPath = `${path}[${index}]`;
+    if (node.kind === 'map') return [{ map: node, path: itemPath }];
+    findings.problem(
+      { name: itemPath, at: node.at },
+      { message: 'is not a group of settings', allowed: 'lines of "key: value"' },
+    );
+    return [];
+  });
+}
+
+/** The environment's settings of one upstream take the place of the only upstream's. */
+function override(draft: RawUpstream, settings: Settings, findings: Findings): RawUpstream {
+  const pick = <Value>(own: Given<Value>, plain: Given<Value>): Given<Value> => {
+    if (plain.from !== 'environment') return own;
+    if (own.from === 'file') findings.applied(plain.place, own.place);
+    return plain;
+  };
+  const [limit] = draft.limits;
+  if (draft.limits.length > 1) refuseAmbiguousLimit(draft, settings, findings);
+  const listen = pick(draft.listen, settings.listen);
+  return {
+    ...draft,
+    url: pick(draft.url, settings.upstream),
+    dialect: pick(draft.dialect, settings.dialect),
+    timeout: pick(draft.timeout, settings.upstreamTimeout),
+    listen: listen.ok && listen.value === null ? settings.listen : listen,
+    limits:
+      draft.limits.length !== 1 || limit === undefined
+        ? draft.limits
+        : [
+            {
+              ...limit,
+              budget: pick(limit.budget, settings.budget),
+              window: pick(limit.window, settings.window),
+              kind: pick(limit.kind, settings.windowKind),
+            },
+          ],
+  };
+}
+
+function refuseAmbiguousLimit(draft: RawUpstream, settings: Settings, findings: Findings): void {
+  for (const given of [settings.budget, settings.window, settings.windowKind]) {
+    if (given.from !== 'environment') continue;
+    findings.problem(given.place, {
+      message: `does not say which of the ${draft.limits.length} limits in the file it is for`,
+      allowed: `unset it, and change ${draft.path}.limits in the file`,
+    });
+  }
+}
+
+/** Beside `upstreams`, the file's own plain keys would be a second place for the same thing. */
+function refusePlainKeys(root: FileMap, findings: Findings): void {
+  for (const key of SINGLE_KEYS) {
+    const entry = root.entries.get(key);
+    if (entry === undefined) continue;
+    findings.problem(
+      { name: key, at: entry.at },
+      {
+        message: 'cannot stand beside "upstreams"',
+        allowed: `inside the upstream it is for, as upstreams[0].${OF_ONE_UPSTREAM[key]}`,
+      },
+    );
+  }
+}
+
+function refuseAmbiguousVariables(settings: Settings, count: number, findings: Findings): void {
+  for (const key of SINGLE_KEYS) {
+    const given = settings[key];
+    if (given.from !== 'environment') continue;
+    findings.problem(given.place, {
+      message: `does not say which of the ${count} upstreams in the file it is for`,
+      allowed: `unset it, and set it in the file, as upstreams[0].${OF_ONE_UPSTREAM[key]}`,
+    });
+  }
+}
+
+/** Hosts whose API is known. Any other speaks Anthropic's until told otherwise. */
+const DIALECT_OF_HOST: ReadonlyMap<string, string> = new Map([
+  ['api.anthropic.com', 'anthropic'],
+  ['api.openai.com', 'openai'],
+]);
+
+function withDefaultName(draft: RawUpstream, findings: Findings): UpstreamDraft {
+  const dialect = dialectOf(draft, findings);
+  return { ...draft, dialect, name: withDefault(draft.name, dialect) };
+}
+
+function dialectOf(draft: RawUpstream, findings: Findings): Given<DialectName> {
+  const { dialect, url } = draft;
+  if (!dialect.ok) return dialect;
+  const { place, from } = dialect;
+  if (dialect.value !== null) return { ok: true, value: dialect.value, place, from };
+  if (!url.ok) return { ok: false, place, from };
+  const text = DIALECT_OF_HOST.get(url.value.hostname) ?? 'anthropic';
+  const result = SETTINGS.dialect.parser.parse(text);
+  if (result.ok) return { ok: true, value: result.value, place, from };
+  findings.problem(place, {
+    message: `is not set, and what ${url.value.hostname} speaks (${text}) ${result.message}`,
+    ...expected(SETTINGS.dialect),
+  });
+  return { ok: false, place, from };
+}
+
+/** The fallback's value under the place of the given one, if nothing was given. */
+function withDefault(given: Given<string | null>, fallback: Given<string>): Given<string> {
+  if (!given.ok) return given;
+  const { place, from, value } = given;
+  if (value !== null) return { ok: true, value, place, from };
+  return fallback.ok
+    ? { ok: true, value: fallback.value, place, from }
+    : { ok: false, place, from };
+}
+
+/** Where a key that is unknown here is at home: `in an entry of "limits"`. */
+function belongsElsewhere(key: string): string | null {
+  if (Object.hasOwn(UPSTREAM_SETTINGS, key) || key === 'limits' || key === 'scopes') {
+    return 'in an entry of "upstreams"';
+  }
+  if (Object.hasOwn(LIMIT_SETTINGS, key)) return 'in an entry of "limits"';
+  if (Object.hasOwn(SCOPE_SETTINGS, key)) return 'in an entry of "scopes"';
+  return Object.hasOwn(SETTINGS, key) ? 'at the top of the file' : null;
+}

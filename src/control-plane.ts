@@ -1,0 +1,57 @@
+import 'reflect-metadata';
+import type { LoggerService } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { AppModule } from './app.module.js';
+import type { DataPlane } from './data-plane.js';
+import type { Log } from './platform/log.js';
+
+/** Bodies of the control plane are small, where there are any. */
+const LARGEST_BODY_BYTES = 65_536;
+
+/** Builds the Nest application around a running data plane and opens its listener. */
+export async function openControlPlane(
+  plane: DataPlane,
+  log: Log,
+): Promise<NestFastifyApplication> {
+  const adapter = new FastifyAdapter({
+    bodyLimit: LARGEST_BODY_BYTES,
+    // Nothing that the control plane answers is worth waiting for in a shutdown.
+    forceCloseConnections: true,
+    routerOptions: { ignoreTrailingSlash: true },
+  });
+  const app = await NestFactory.create<NestFastifyApplication>(AppModule.around(plane), adapter, {
+    logger: new NestLog(log),
+    abortOnError: false,
+    bodyParser: false,
+    routeConflictPolicy: { duplicate: 'error', shadow: 'error' },
+  });
+  // No request here says anything in its body; whatever a client sends along is passed over.
+  app.getHttpAdapter().getInstance().removeAllContentTypeParsers();
+  app
+    .getHttpAdapter()
+    .getInstance()
+    .addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null));
+  const { host, port } = plane.config.admin.listen;
+  await app.listen(port, host);
+  return app;
+}
+
+/** What Nest has to say, as lines of our log; its start-up chatter is left out. */
+class NestLog implements LoggerService {
+  constructor(private readonly out: Log) {}
+
+  log(): void {}
+
+  warn(message: unknown, context?: unknown): void {
+    this.out.warn(textOf(message), { context: textOf(context) });
+  }
+
+  error(message: unknown, stack?: unknown): void {
+    this.out.error(textOf(message), { stack: textOf(stack) });
+  }
+}
+
+function textOf(value: unknown): string {
+  return value instanceof Error ? (value.stack ?? value.message) : String(value ?? '');
+}

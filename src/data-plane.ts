@@ -1,0 +1,132 @@
+import type { AddressInfo } from 'node:net';
+import { BackoffPolicy } from './backoff/backoff-policy.js';
+import { BudgetController } from './budget/budget-controller.js';
+import { CalibrationStore } from './calibration/calibration-store.js';
+import type { Config } from './config/config.js';
+import { scopeResolver } from './config/scope-resolver.js';
+import { DIALECTS } from './dialects/dialects.js';
+import type { EventListener } from './governor/events.js';
+import { Governor } from './governor/governor.js';
+import type { Policies } from './governor/policies.js';
+import { SteadyClock } from './platform/clock.js';
+import type { Log } from './platform/log.js';
+import { SYSTEM_RANDOM } from './platform/random.js';
+import { SYSTEM_TIMERS } from './platform/timers.js';
+import { UpstreamProxy } from './proxy/upstream-proxy.js';
+import { openFileStateRepository } from './state/file/file-repository.js';
+import type { StateRepository } from './state/state-repository.js';
+
+/** Injection token of the running DataPlane. */
+export const DATA_PLANE = Symbol('DataPlane');
+
+/** How long a stop waits for the last corrections to become durable, after the drain. */
+const SETTLE_MS = 5_000;
+
+export interface DataPlaneOptions {
+  readonly clock: SteadyClock;
+  readonly log: Log;
+  /** Told of every change of a scope once it is durable. */
+  readonly report: EventListener;
+  /** The environment names an HTTP proxy for outgoing connections. */
+  readonly viaProxy: boolean;
+}
+
+export type Phase = 'starting' | 'serving' | 'draining' | 'stopped';
+
+/**
+ * Everything a request passes through, put together in one place and without Nest: after a restart
+ * the data port answers before Nest is even loaded. The Nest application is built around a running
+ * data plane (data-plane.module.ts) and hands its parts to whoever injects them.
+ */
+export class DataPlane {
+  readonly startedAt: number;
+  #phase: Phase = 'starting';
+  #stopping: Promise<void> | null = null;
+
+  private constructor(
+    readonly config: Config,
+    readonly clock: SteadyClock,
+    readonly repository: StateRepository,
+    readonly policies: Policies,
+    readonly governor: Governor,
+    readonly proxy: UpstreamProxy,
+  ) {
+    this.startedAt = clock.now();
+  }
+
+  /** Opens the state; rejects if it is another instance's, newer, or to be refused as corrupt. */
+  static async open(config: Config, options: DataPlaneOptions): Promise<DataPlane> {
+    const { clock, log, report, viaProxy } = options;
+    const repository = await openRepository(config, clock);
+    const policies = {
+      budget: new BudgetController(config.controller),
+      backoff: new BackoffPolicy(config.backoff),
+      calibration: new CalibrationStore(),
+    };
+    const observe = config.mode === 'observe';
+    const governor = new Governor({
+      repository,
+      policies,
+      scopes: config.upstreams.flatMap(({ defaultScope, scopes }) => [defaultScope, ...scopes]),
+      instance: config.instance,
+      observe,
+      timers: SYSTEM_TIMERS,
+      random: SYSTEM_RANDOM,
+      report,
+    });
+    const proxy = new UpstreamProxy({
+      routes: config.upstreams.map((upstream) => ({
+        ...upstream,
+        dialect: DIALECTS[upstream.dialect],
+        scopeOf: scopeResolver(upstream),
+      })),
+      governor,
+      observe,
+      maxRetryAfterMs: config.maxRetryAfterMs,
+      viaProxy,
+      timers: SYSTEM_TIMERS,
+      now: () => clock.now(),
+      onDate: (date) => clock.witness(date),
+      log,
+    });
+    return new DataPlane(config, clock, repository, policies, governor, proxy);
+  }
+
+  get phase(): Phase {
+    return this.#phase;
+  }
+
+  /** Opens the data ports. Requests wait until the start is on record, two seconds at most. */
+  async listen(): Promise<readonly AddressInfo[]> {
+    const recorded = this.governor.start();
+    void recorded.then(() => {
+      if (this.#phase === 'starting') this.#phase = 'serving';
+    });
+    return this.proxy.listen();
+  }
+
+  /** Admits nothing more; resolves when the last stream is over or cut off. */
+  drain(): Promise<void> {
+    this.#phase = 'draining';
+    return this.proxy.drain(this.config.drainMs);
+  }
+
+  /** Drains, makes everything durable, records a clean stop and closes. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    if (this.#phase !== 'draining') await this.drain();
+    await this.proxy.close();
+    await this.governor.stop(SETTLE_MS);
+    await this.repository.close();
+    this.#phase = 'stopped';
+  }
+}
+
+function openRepository(config: Config, clock: SteadyClock): Promise<StateRepository> {
+  const { state, loss, instance } = config;
+  return openFileStateRepository({ path: state.path, instance, clock, loss });
+}

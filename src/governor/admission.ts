@@ -1,0 +1,36 @@
+import type { Cost } from '../budget/cost.js';
+import type { EstimateRequest } from '../calibration/estimate.js';
+import type { ModelEstimate } from '../state/scope-state.js';
+import type { Denial, Grant } from './admit.js';
+
+/** What the governor needs to know of a metered request before the call. */
+export interface AdmissionRequest {
+  readonly requestId: string;
+  /** Key of what was learned about costs; empty if unknown. */
+  readonly model: string;
+  /** Names the conversation; empty if unknown. */
+  readonly session: string;
+  readonly bodyBytes: number;
+}
+
+/** A request that was let through, until it settles. Only the governor changes it. */
+export interface Admission {
+  readonly scope: string;
+  readonly request: AdmissionRequest;
+  /** What the estimate was made from. */
+  readonly basis: EstimateRequest;
+  readonly learned: ModelEstimate | undefined;
+  grant: Grant;
+  /** As charged now. */
+  estimate: Cost;
+  /** The latest change on this request's behalf; the next one waits for it to be durable. */
+  tail: Promise<void>;
+  settled: boolean;
+}
+
+export type AdmissionOutcome =
+  /** `observed`: what would have been the refusal, in observe mode. */
+  | { readonly kind: 'admitted'; readonly admission: Admission; readonly observed: Denial | null }
+  | { readonly kind: 'refused'; readonly denial: Denial }
+  /** The charge could not be made durable in time: nothing may be forwarded (observe mode: unmetered). */
+  | { readonly kind: 'state-unavailable' };

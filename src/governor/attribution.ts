@@ -1,0 +1,90 @@
+import type { Limits } from '../budget/limits.js';
+import { effectiveBudget, limitOf } from '../budget/limits.js';
+import type { LimitRules } from '../budget/settings.js';
+
+/** A limit as the upstream names it: `tokens`, `input_tokens`, `5h`, `7d_opus`. */
+export interface StatedLimit {
+  readonly name: string;
+  /** Length of its window where the name tells. */
+  readonly windowMs: number | null;
+}
+
+/** What an answer's headers state about one limit. */
+export interface LimitStatement extends StatedLimit {
+  /** Epoch ms. */
+  readonly resetAt: number | null;
+  /** The upstream says that this one binds now. */
+  readonly representative: boolean;
+}
+
+export type Attribution =
+  | { readonly limit: string; readonly reason: null }
+  | { readonly limit: null; readonly reason: 'unattributed' | 'other-limit' };
+
+/** A limit used less than this is not the likely cause of an unexplained refusal. */
+const LIKELY_CAUSE = 0.5;
+
+/**
+ * The limit a refusal is to blame on: by what it names, else the only one, else the fullest if at
+ * least half of it is used. `named` is what the refusal names as exceeded.
+ */
+export function attribute(
+  named: readonly StatedLimit[],
+  statements: readonly LimitStatement[],
+  limits: Limits,
+  rules: readonly LimitRules[],
+): Attribution {
+  for (const stated of named) {
+    const rule = ruleFor(stated, statements, rules);
+    if (rule !== null) return { limit: rule.name, reason: null };
+  }
+  if (named.length > 0) return { limit: null, reason: 'other-limit' };
+  const [only, ...others] = rules;
+  if (only !== undefined && others.length === 0) return { limit: only.name, reason: null };
+  const fullest = fullestLimit(limits, rules);
+  return fullest === null
+    ? { limit: null, reason: 'unattributed' }
+    : { limit: fullest, reason: null };
+}
+
+/**
+ * The configured limit that a statement is about, or null.
+ * By name; else by unit and length. A name like `7d_opus` is one model's own limit and matches by name
+ * only. Where a scope has one limit of a length that the upstream doesn't state, the statement the
+ * upstream calls representative speaks for it.
+ */
+export function ruleFor(
+  stated: StatedLimit,
+  statements: readonly LimitStatement[],
+  rules: readonly LimitRules[],
+): LimitRules | null {
+  const byName = rules.find((rule) => rule.name === stated.name);
+  if (byName !== undefined) return byName;
+  const length = stated.windowMs;
+  const isPlainWindow = /^\d+[mhd]$/.test(stated.name);
+  const byShape = rules.find(
+    (rule) => (rule.unit === stated.name || isPlainWindow) && rule.windowMs === length,
+  );
+  if (byShape !== undefined) return byShape;
+  const [only, ...others] = rules;
+  if (only === undefined || others.length > 0 || !isPlainWindow) return null;
+  if (statements.some(({ windowMs }) => windowMs === only.windowMs)) return null;
+  const statement = statements.find(({ name }) => name === stated.name);
+  const speaks = statement === undefined || statement.representative || statements.length === 1;
+  return speaks ? only : null;
+}
+
+function fullestLimit(limits: Limits, rules: readonly LimitRules[]): string | null {
+  let fullest: string | null = null;
+  let most = LIKELY_CAUSE;
+  for (const { name } of rules) {
+    const limit = limitOf(limits, name);
+    const budget = effectiveBudget(limit, false);
+    const share = budget === null ? 0 : limit.used / budget;
+    if (share >= most) {
+      fullest = name;
+      most = share;
+    }
+  }
+  return fullest;
+}

@@ -1,0 +1,369 @@
+import type { Cost } from '../budget/cost.js';
+import { estimateCost, nextTrail, observe } from '../calibration/estimate.js';
+import type { Random } from '../platform/random.js';
+import { sleep, withDeadline, type Timers } from '../platform/timers.js';
+import type { StateRepository } from '../state/state-repository.js';
+import { admit, type AdmitOutcome } from './admit.js';
+import type { Admission, AdmissionOutcome, AdmissionRequest } from './admission.js';
+import type { LimitStatement } from './attribution.js';
+import type { ScopeRules } from './draft.js';
+import { DurableUpdates, isStateFailure, isUnknown } from './durable-updates.js';
+import type { EventListener } from './events.js';
+import type { Policies } from './policies.js';
+import { ScopeRuntime } from './scope-runtime.js';
+import { viewScope, type ScopeView } from './scope-view.js';
+import {
+  amend,
+  exceedsCharge,
+  lowerCharge,
+  repeatExcess,
+  settle,
+  type SettleRequest,
+} from './settle.js';
+import { costOf, type Settlement } from './settlement.js';
+import { clearCooldown, resetBudget, startInstance, stopInstance, tick } from './upkeep.js';
+import { overload, refuse, succeed, type UpstreamRefusal } from './verdict.js';
+
+export interface GovernorOptions {
+  readonly repository: StateRepository;
+  readonly policies: Policies;
+  /** Every scope that exists, in the order of /status. */
+  readonly scopes: readonly ScopeRules[];
+  /** Name of this instance, the same after a restart. */
+  readonly instance: string;
+  /** Observe mode: what would be refused passes, charged and counted. */
+  readonly observe: boolean;
+  readonly timers: Timers;
+  readonly random: Random;
+  /** Told of every change once it is durable. Must not throw. */
+  readonly report: EventListener;
+}
+
+/** A state that can't be written makes a request wait this long before it is refused. */
+const STATE_WAIT_MS = 2_000;
+/** Pause before a write that failed is tried again. */
+const RETRY_MS = 100;
+/** A charge whose outcome can't be known is made once more: it may stand twice, and not twenty times. */
+const MOST_UNKNOWN = 2;
+
+/**
+ * Composes the three policies; the only caller of `update`, one an event. In the life of a request:
+ *
+ *   admit ──► (succeeded | refused | overloaded) ──► amend* ──► settle
+ *
+ * The charge is durable before `admit` resolves. What corrects it downward may come up to 250 ms
+ * later, what corrects it upward is issued at once. A write that failed is repeated until it is
+ * durable; where that can't be known, only what is safe to do twice is.
+ */
+export class Governor {
+  readonly #options: GovernorOptions;
+  readonly #updates: DurableUpdates;
+  readonly #scopes: ReadonlyMap<string, ScopeRuntime>;
+
+  constructor(options: GovernorOptions) {
+    this.#options = options;
+    this.#updates = new DurableUpdates(options);
+    this.#scopes = new Map(
+      options.scopes.map((rules) => [
+        rules.name,
+        new ScopeRuntime(rules, options.timers, this.#updates),
+      ]),
+    );
+  }
+
+  get scopes(): readonly string[] {
+    return [...this.#scopes.keys()];
+  }
+
+  /** Records the start in every scope. Resolves once it is durable; until then nothing is admitted. */
+  async start(): Promise<void> {
+    const { instance, policies, repository } = this.#options;
+    const self = { name: instance, alone: !repository.shared };
+    const starts = [...this.#scopes.values()].map((runtime) => {
+      const started = this.#updates.persist(runtime.rules, null, (draft) =>
+        startInstance(draft, policies, self),
+      );
+      runtime.holdUntil(started);
+      return started;
+    });
+    await Promise.all(starts);
+  }
+
+  /** Writes what is outstanding and records a clean stop. Call when every admission has settled. */
+  async stop(deadlineMs: number): Promise<void> {
+    const { instance, timers } = this.#options;
+    const stopped = (async () => {
+      for (const runtime of this.#scopes.values()) {
+        runtime.flushAll();
+        await runtime.settled();
+        await this.#updates.persist(runtime.rules, null, (draft) => stopInstance(draft, instance));
+      }
+    })();
+    await withDeadline(timers, deadlineMs, stopped, undefined);
+  }
+
+  /**
+   * May the request pass? Charges its estimate, and resolves after that is durable. Waits at most two
+   * seconds for a state that can't be written.
+   */
+  async admit(scope: string, request: AdmissionRequest): Promise<AdmissionOutcome> {
+    const attempt = { abandoned: false };
+    const admitted = this.#admitDurably(this.#runtime(scope), request, attempt);
+    const outcome = await withDeadline(this.#options.timers, STATE_WAIT_MS, admitted, null);
+    if (outcome !== null) return outcome;
+    attempt.abandoned = true;
+    return { kind: 'state-unavailable' };
+  }
+
+  async #admitDurably(
+    runtime: ScopeRuntime,
+    request: AdmissionRequest,
+    attempt: { abandoned: boolean },
+  ): Promise<AdmissionOutcome | null> {
+    let unknown = 0;
+    while (!attempt.abandoned && unknown < MOST_UNKNOWN) {
+      if (runtime.hold !== null) {
+        await runtime.hold;
+        continue;
+      }
+      try {
+        const outcome = await this.#tryAdmit(runtime, request);
+        // Nobody waits for it any more: it goes nowhere, and so it costs nothing.
+        if (attempt.abandoned && outcome.kind === 'admitted') {
+          this.settle(outcome.admission, { kind: 'not-sent' });
+        }
+        return outcome;
+      } catch (error) {
+        if (!isStateFailure(error)) throw error;
+        if (isUnknown(error)) unknown += 1;
+        await sleep(this.#options.timers, RETRY_MS);
+      }
+    }
+    return null;
+  }
+
+  async #tryAdmit(runtime: ScopeRuntime, request: AdmissionRequest): Promise<AdmissionOutcome> {
+    const { policies, instance, observe: observing } = this.#options;
+    const basis = {
+      bodyBytes: request.bodyBytes,
+      trail: runtime.sessions.get(sessionKey(request)),
+    };
+    let learned = runtime.learnedOf(request.model);
+    let cost: Cost | undefined;
+    // Corrections first: the decision must see them.
+    runtime.flush();
+    runtime.active += 1;
+    let outcome: AdmitOutcome | undefined;
+    try {
+      outcome = await this.#updates.update(runtime.rules, request.requestId, (draft) => {
+        learned ??= draft.cold.estimates[request.model];
+        cost = { requests: 1, ...estimateCost(learned, basis, draft.now) };
+        return admit(draft, policies, { cost, instance, observe: observing });
+      });
+    } finally {
+      if (outcome?.kind !== 'admitted') runtime.active -= 1;
+    }
+    if (outcome.kind === 'refused') {
+      runtime.noteRefusal();
+      return outcome;
+    }
+    const admission: Admission = {
+      scope: runtime.rules.name,
+      request,
+      basis,
+      learned,
+      grant: outcome.grant,
+      estimate: cost as Cost,
+      tail: Promise.resolve(),
+      settled: false,
+    };
+    return { kind: 'admitted', admission, observed: outcome.observed };
+  }
+
+  /** The upstream answered 2xx; `statements` is what its headers say of its limits. */
+  succeeded(admission: Admission, statements: readonly LimitStatement[]): void {
+    const runtime = this.#runtime(admission.scope);
+    if (!runtime.isNews(statements) && !admission.grant.awaited) return;
+    const { policies, instance } = this.#options;
+    const decisive = admission.grant.ticket.role !== 'ordinary';
+    this.#change(admission, decisive, async () => {
+      const charge = await this.#updates.persist(
+        runtime.rules,
+        admission.request.requestId,
+        (draft) => succeed(draft, policies, admission.grant, instance, statements),
+      );
+      if (charge !== null) admission.grant = { ...admission.grant, charge };
+    });
+  }
+
+  /**
+   * The upstream refused: `reading` tells how, once enough of the answer was read, or null if it is
+   * no refusal after all. Blocks the scope at once. Resolves when the cooldown is durable, or after
+   * two seconds; nothing is admitted until it is.
+   */
+  async refused(
+    admission: Admission,
+    reading: Promise<Omit<UpstreamRefusal, 'jitter'> | null>,
+  ): Promise<void> {
+    const { policies, random } = this.#options;
+    await this.#block(admission, async (runtime) => {
+      const refusal = await reading;
+      if (refusal === null) return;
+      const jitter = random();
+      await this.#updates.persist(runtime.rules, admission.request.requestId, (draft) =>
+        refuse(draft, policies, admission.grant, { ...refusal, jitter }),
+      );
+    });
+  }
+
+  /** 529, 503, or an in-stream overload. Blocks and resolves like `refused`. */
+  async overloaded(admission: Admission, statedWaitMs: number | null): Promise<void> {
+    const { policies } = this.#options;
+    await this.#block(admission, async (runtime) => {
+      await this.#updates.persist(runtime.rules, admission.request.requestId, (draft) =>
+        overload(draft, policies, admission.grant, statedWaitMs),
+      );
+    });
+  }
+
+  /** The real input is known while the answer still streams. */
+  amend(admission: Admission, inputTokens: number): void {
+    const before = admission.estimate;
+    if (admission.settled || inputTokens === before.inputTokens) return;
+    const { policies, instance } = this.#options;
+    const { rules } = this.#runtime(admission.scope);
+    const estimate = { ...before, inputTokens };
+    admission.estimate = estimate;
+    this.#change(admission, inputTokens > before.inputTokens, async () => {
+      const { grant, request } = admission;
+      try {
+        const charge = await this.#updates.repeat(rules, request.requestId, (draft) =>
+          amend(draft, policies, grant.charge, estimate, instance),
+        );
+        if (charge !== null) admission.grant = { ...grant, charge };
+      } catch (error) {
+        if (!isUnknown(error)) throw error;
+        const charge = lowerCharge(grant.charge, rules.limits, estimate);
+        admission.grant = { ...grant, charge };
+      }
+    });
+  }
+
+  /** The request is over. A second call for the same admission changes nothing. */
+  settle(admission: Admission, settlement: Settlement): void {
+    if (admission.settled) return;
+    admission.settled = true;
+    const runtime = this.#runtime(admission.scope);
+    const { policies, instance } = this.#options;
+    const { rules } = runtime;
+    const actual = costOf(settlement, admission.estimate);
+    const estimate = this.#learn(runtime, admission, settlement);
+    const upward = exceedsCharge(admission.grant.charge, rules.limits, actual);
+    this.#change(admission, upward, async () => {
+      const { grant, request } = admission;
+      const settlement: SettleRequest = { grant, actual, instance, estimate };
+      try {
+        await this.#updates.repeat(rules, request.requestId, (draft) =>
+          settle(draft, policies, settlement),
+        );
+      } catch (error) {
+        if (!isUnknown(error)) throw error;
+        if (exceedsCharge(grant.charge, rules.limits, actual)) {
+          await this.#updates.persist(
+            rules,
+            request.requestId,
+            (draft) => repeatExcess(draft, policies, settlement),
+            MOST_UNKNOWN,
+          );
+        }
+      } finally {
+        runtime.active -= 1;
+      }
+    });
+  }
+
+  /** The scheduled job: one look at every scope. */
+  async tick(): Promise<void> {
+    const { policies, instance: self } = this.#options;
+    for (const runtime of this.#scopes.values()) {
+      runtime.guards = await this.#updates.update(runtime.rules, null, (draft) =>
+        tick(draft, policies, { self, idle: runtime.active === 0 }),
+      );
+    }
+  }
+
+  /** The operator ends the scope's cooldown. */
+  async clearCooldown(scope: string): Promise<void> {
+    const { policies } = this.#options;
+    await this.#updates.update(this.#runtime(scope).rules, null, (draft) =>
+      clearCooldown(draft, policies),
+    );
+  }
+
+  /** The operator takes back what the scope learned about its limits. */
+  async resetBudget(scope: string): Promise<void> {
+    const { policies } = this.#options;
+    await this.#updates.update(this.#runtime(scope).rules, null, (draft) =>
+      resetBudget(draft, policies),
+    );
+  }
+
+  /** The scope as it stands now; rejects if the state can't be read. */
+  async view(scope: string): Promise<ScopeView> {
+    const { instance, policies } = this.#options;
+    const { rules, guards } = this.#runtime(scope);
+    const draft = await this.#updates.look(rules, policies);
+    return viewScope(draft, scope, instance, guards);
+  }
+
+  #learn(
+    runtime: ScopeRuntime,
+    { basis, grant, learned, request }: Admission,
+    settlement: Settlement,
+  ): SettleRequest['estimate'] {
+    if (settlement.kind !== 'success' || !settlement.complete) return null;
+    const { inputTokens, cachedTokens, outputTokens } = settlement;
+    if (inputTokens === null || outputTokens === null) return null;
+    const usage = { inputTokens, cachedTokens, outputTokens };
+    const { model } = request;
+    const session = sessionKey(request);
+    if (session !== '') runtime.sessions.set(session, nextTrail(basis, usage, grant.admittedAt));
+    const newest = observe(runtime.learnedOf(model) ?? learned, basis, usage, grant.admittedAt);
+    return runtime.learn(model, newest, grant.admittedAt) ? { model, learned: newest } : null;
+  }
+
+  /** One more change on behalf of a request, after those before it. */
+  #change(admission: Admission, urgent: boolean, change: () => Promise<void>): void {
+    const runtime = this.#runtime(admission.scope);
+    const issue = () => {
+      admission.tail = admission.tail.then(change);
+      runtime.track(admission.tail);
+    };
+    runtime.coalesce(issue);
+    if (urgent) runtime.flush();
+  }
+
+  /** Holds back every admission of the scope until `write` is durable; waits for it two seconds. */
+  async #block(
+    admission: Admission,
+    write: (runtime: ScopeRuntime) => Promise<void>,
+  ): Promise<void> {
+    const runtime = this.#runtime(admission.scope);
+    const durable = admission.tail.then(() => write(runtime));
+    admission.tail = durable;
+    runtime.track(durable);
+    runtime.holdUntil(durable);
+    await withDeadline(this.#options.timers, STATE_WAIT_MS, durable, undefined);
+  }
+
+  #runtime(scope: string): ScopeRuntime {
+    const runtime = this.#scopes.get(scope);
+    if (runtime === undefined) throw new RangeError(`no scope named ${JSON.stringify(scope)}`);
+    return runtime;
+  }
+}
+
+/** Side calls to a smaller model share the client's session id, but not its conversation. */
+function sessionKey({ session, model }: AdmissionRequest): string {
+  return session === '' ? '' : `${session} ${model}`;
+}

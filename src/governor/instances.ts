@@ -1,0 +1,102 @@
+import { BOUNDS } from '../state/scope-state.js';
+import type { HotState, InstanceStart, Instant, ScopeState } from '../state/scope-state.js';
+
+type Instances = HotState['instances'];
+
+/** Unclean starts within a span that make a crash loop; either is enough. */
+const CRASH_LOOPS = [
+  { starts: 5, withinMs: 300_000 },
+  { starts: 15, withinMs: 7_200_000 },
+] as const;
+/** `recentStarts` in /status looks this far back, and starts older than this are forgotten. */
+const REMEMBERED_MS = 7_200_000;
+/** An instance not heard of for this long, with something in flight, is gone: three missed ticks. */
+const SILENT_MS = 180_000;
+/** An instance with nothing in flight is forgotten after a day. */
+const FORGOTTEN_MS = 86_400_000;
+
+export function recentStarts(starts: readonly InstanceStart[], now: Instant): number {
+  return starts.filter(({ at }) => now - at < REMEMBERED_MS).length;
+}
+
+export function uncleanStarts(
+  starts: readonly InstanceStart[],
+  now: Instant,
+  withinMs = REMEMBERED_MS,
+): number {
+  return starts.filter(({ at, unclean }) => unclean && now - at < withinMs).length;
+}
+
+export function isCrashLoop(starts: readonly InstanceStart[], now: Instant): boolean {
+  return CRASH_LOOPS.some((loop) => uncleanStarts(starts, now, loop.withinMs) >= loop.starts);
+}
+
+/** Any instance of the scope in a crash loop: the controller may not raise. */
+export function hasCrashLoop(state: ScopeState, now: Instant): boolean {
+  return Object.values(state.cold.starts).some((starts) => isCrashLoop(starts, now));
+}
+
+/** Adds a start; starts too old to matter are dropped. */
+export function addStart(
+  starts: readonly InstanceStart[],
+  start: InstanceStart,
+): readonly InstanceStart[] {
+  const recent = starts.filter(({ at }) => start.at - at < REMEMBERED_MS);
+  return [...recent, start].slice(-BOUNDS.startsPerInstance);
+}
+
+/** Requests of all instances that were admitted and have not settled. */
+export function inFlight(hot: HotState): number {
+  let sum = 0;
+  for (const instance of Object.values(hot.instances)) sum += instance.inFlight;
+  return sum;
+}
+
+/** Other instances that have something in flight and have not been heard of for too long. */
+export function silentInstances(hot: HotState, self: string, now: Instant): readonly string[] {
+  return Object.entries(hot.instances)
+    .filter(([name, { inFlight: flying, seenAt }]) => {
+      return name !== self && flying > 0 && now - seenAt >= SILENT_MS;
+    })
+    .map(([name]) => name);
+}
+
+/** Drops instances that nothing is left of. */
+export function forgetOldInstances(state: ScopeState, self: string, now: Instant): ScopeState {
+  const old = Object.entries(state.hot.instances).filter(
+    ([name, { inFlight: flying, seenAt }]) =>
+      name !== self && flying === 0 && now - seenAt >= FORGOTTEN_MS,
+  );
+  if (old.length === 0) return state;
+  const instances = { ...state.hot.instances };
+  const starts = { ...state.cold.starts };
+  for (const [name] of old) {
+    delete instances[name];
+    delete starts[name];
+  }
+  return { hot: { ...state.hot, instances }, cold: { ...state.cold, starts } };
+}
+
+/**
+ * Makes room for one more instance: the one longest silent goes first. With more live instances than
+ * BOUNDS.instances one of them may be dropped; it comes back with its next admission.
+ */
+export function withRoom(instances: Instances, name: string): Instances {
+  if (name in instances || Object.keys(instances).length < BOUNDS.instances) return instances;
+  const [oldest] = Object.entries(instances).sort((a, b) => a[1].seenAt - b[1].seenAt);
+  if (oldest === undefined) return instances;
+  const { [oldest[0]]: _, ...others } = instances;
+  return others;
+}
+
+/** One more request of the instance in flight, or one less. */
+export function countInFlight(
+  instances: Instances,
+  name: string,
+  by: 1 | -1,
+  now: Instant,
+): Instances {
+  const before = instances[name] ?? { startedAt: now, seenAt: now, stoppedAt: null, inFlight: 0 };
+  const flying = Math.max(0, before.inFlight + by);
+  return { ...withRoom(instances, name), [name]: { ...before, inFlight: flying, seenAt: now } };
+}

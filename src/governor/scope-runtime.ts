@@ -1,0 +1,118 @@
+import type { ModelEstimate } from '../state/scope-state.js';
+import { BOUNDS } from '../state/scope-state.js';
+import type { Cancel, Timers } from '../platform/timers.js';
+import type { LimitStatement } from './attribution.js';
+import { countRefusals } from './admit.js';
+import type { ScopeRules } from './draft.js';
+import type { DurableUpdates } from './durable-updates.js';
+import type { GuardsHeld } from './events.js';
+import { SessionMemory } from './session-memory.js';
+
+/** Corrections that lower a charge wait this long for company; an admission takes them along sooner. */
+const COALESCE_MS = 250;
+/** What was learned about a model is kept at least this often while it changes. */
+const KEEP_LEARNED_MS = 30_000;
+
+/** What one process holds of a scope between updates. Nothing in it is needed to be safe after a crash. */
+export class ScopeRuntime {
+  readonly sessions = new SessionMemory();
+  /** Admissions not settled durably yet. */
+  active = 0;
+  /** Set while a refusal or the start is not durable: nothing is admitted before it is. */
+  hold: Promise<void> | null = null;
+  guards: GuardsHeld = {};
+  #waiting: (() => void)[] = [];
+  #cancel: Cancel | null = null;
+  #refusals = 0;
+  readonly #underWay = new Set<Promise<void>>();
+  #statements = '';
+  readonly #learned = new Map<string, { estimate: ModelEstimate; kept: number; keptAt: number }>();
+
+  constructor(
+    readonly rules: ScopeRules,
+    private readonly timers: Timers,
+    private readonly updates: DurableUpdates,
+  ) {}
+
+  /** Issues `change` with the next admission, at most 250 ms from now. */
+  coalesce(change: () => void): void {
+    this.#waiting.push(change);
+    this.#arm();
+  }
+
+  /** Counts a local refusal; the count is written within 250 ms. */
+  noteRefusal(): void {
+    this.#refusals += 1;
+    this.#arm();
+  }
+
+  /** Issues the corrections that wait, in order. */
+  flush(): void {
+    const waiting = this.#waiting;
+    if (waiting.length === 0) return;
+    this.#waiting = [];
+    for (const change of waiting) change();
+  }
+
+  /** Issues the count of refusals, too: not with every admission, for those may be refused as well. */
+  flushAll(): void {
+    this.#cancel?.();
+    this.#cancel = null;
+    this.flush();
+    const count = this.#refusals;
+    if (count === 0) return;
+    this.#refusals = 0;
+    const { rules, updates } = this;
+    this.track(updates.persist(rules, null, (draft) => countRefusals(draft, count)).then(() => {}));
+  }
+
+  /** Remembers a change under way, for `settled`. */
+  track(change: Promise<void>): void {
+    this.#underWay.add(change);
+    void change.finally(() => this.#underWay.delete(change));
+  }
+
+  /** Resolves when every change issued so far is durable. */
+  async settled(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
+  }
+
+  /** No admission passes before `durable` resolved. Holds add up. */
+  holdUntil(durable: Promise<unknown>): void {
+    const held = Promise.all([this.hold, durable]).then(() => {});
+    this.hold = held;
+    void held.finally(() => {
+      if (this.hold === held) this.hold = null;
+    });
+  }
+
+  /** Whether the upstream's statements differ from the last ones seen. */
+  isNews(statements: readonly LimitStatement[]): boolean {
+    if (statements.length === 0) return false;
+    const told = statements.map(({ name, resetAt }) => `${name}=${resetAt}`).join();
+    if (told === this.#statements) return false;
+    this.#statements = told;
+    return true;
+  }
+
+  learnedOf(model: string): ModelEstimate | undefined {
+    return this.#learned.get(model)?.estimate;
+  }
+
+  /** Takes up what is learned of a model; returns whether it is time to keep it in the state. */
+  learn(model: string, estimate: ModelEstimate, at: number): boolean {
+    const entry = this.#learned.get(model);
+    if (entry === undefined && this.#learned.size >= BOUNDS.models) return false;
+    const { kept, keptAt } = entry ?? { kept: 0, keptAt: 0 };
+    const due = estimate.count >= 2 * kept || at - keptAt >= KEEP_LEARNED_MS;
+    this.#learned.set(
+      model,
+      due ? { estimate, kept: estimate.count, keptAt: at } : { estimate, kept, keptAt },
+    );
+    return due;
+  }
+
+  #arm(): void {
+    this.#cancel ??= this.timers.after(COALESCE_MS, () => this.flushAll());
+  }
+}

@@ -1,0 +1,171 @@
+import { boundsOf } from '../budget/bounds.js';
+import { effectiveBudget, isExhausted, limitOf, reservedOf } from '../budget/limits.js';
+import type { LimitRules, WindowKind } from '../budget/settings.js';
+import type {
+  BudgetSource,
+  CautiousState,
+  Counters,
+  InstanceStart,
+  Instant,
+  Sample,
+  Unit,
+} from '../state/scope-state.js';
+import type { Draft } from './draft.js';
+import type { GuardsHeld } from './events.js';
+import { isCrashLoop, recentStarts, uncleanStarts } from './instances.js';
+
+/** A scope as it stands now: what /status, health, metrics and the dashboard tell. Instants in epoch ms. */
+export interface ScopeView {
+  readonly scope: string;
+  readonly state: ScopeCondition;
+  /** When metered requests may pass again, as far as it is known; null if nothing blocks them. */
+  readonly blockedUntil: Instant | null;
+  readonly cooldown: CooldownView | null;
+  readonly limits: readonly LimitView[];
+  readonly calibration: {
+    readonly accepted: number;
+    readonly discarded: number;
+    /** Oldest first. */
+    readonly samples: readonly Sample[];
+    /** Samples lie below the operator's floor, again and again. */
+    readonly belowFloorInARow: number;
+  };
+  readonly counters: Counters;
+  readonly cautious: CautiousState | null;
+  /** Of the instance that asks. */
+  readonly starts: StartsView;
+  /** What held each limit's budget back at the last look of the scheduled job. */
+  readonly guards: GuardsHeld;
+}
+
+export type ScopeCondition =
+  'open' | 'cooldown' | 'half-open' | 'exhausted' | 'terminal' | 'cautious';
+
+export interface CooldownView {
+  readonly since: Instant;
+  readonly until: Instant;
+  readonly kind: string;
+  readonly episode: number;
+  /** The rung, from 1. */
+  readonly consecutive: number;
+}
+
+export interface LimitView {
+  readonly name: string;
+  readonly unit: Unit;
+  readonly cooldown: CooldownView | null;
+  readonly window: {
+    readonly kind: WindowKind;
+    readonly lengthMs: number;
+    readonly startedAt: Instant | null;
+    readonly endsAt: Instant | null;
+    readonly observed: boolean;
+  };
+  readonly budget: {
+    readonly initial: number | null;
+    readonly floor: number | null;
+    readonly ceiling: number | null;
+    readonly current: number | null;
+    readonly learned: number | null;
+    readonly source: BudgetSource;
+  };
+  readonly used: number;
+  readonly reserved: number;
+  readonly orphaned: number;
+  /** May be negative: a request can cost more than its estimate. */
+  readonly remaining: number | null;
+}
+
+export interface StartsView {
+  /** Starts in the last two hours. */
+  readonly recent: number;
+  readonly unclean: number;
+  readonly crashLoop: boolean;
+}
+
+/** `draft` holds the scope, brought up to its `now`. */
+export function viewScope(
+  draft: Draft,
+  scope: string,
+  instance: string,
+  guards: GuardsHeld,
+): ScopeView {
+  const { hot, cold, now, rules } = draft;
+  const cautious = hot.cautious !== null;
+  const exhausted = rules.filter(({ name }) => isExhausted(limitOf(hot.limits, name), cautious));
+  const cooldown = viewCooldown(draft);
+  const starts = cold.starts[instance] ?? [];
+  return {
+    scope,
+    state: conditionOf(draft, cooldown, exhausted.length > 0),
+    blockedUntil: blockedUntil(draft, cooldown, exhausted),
+    cooldown,
+    limits: rules.map((rule) => viewLimit(draft, rule, cooldown)),
+    calibration: cold.calibration,
+    counters: hot.counters,
+    cautious: hot.cautious,
+    starts: viewStarts(starts, now),
+    guards,
+  };
+}
+
+function viewStarts(starts: readonly InstanceStart[], now: Instant): StartsView {
+  return {
+    recent: recentStarts(starts, now),
+    unclean: uncleanStarts(starts, now),
+    crashLoop: isCrashLoop(starts, now),
+  };
+}
+
+/** A pause for overload is shown as a cooldown of that kind: it, too, keeps requests out until then. */
+function viewCooldown({ hot, now }: Draft): CooldownView | null {
+  const { cooldown, overload, episode } = hot.backoff;
+  if (cooldown !== null) {
+    const { since, until, kind, rung } = cooldown;
+    return { since, until, kind, episode, consecutive: rung };
+  }
+  if (now >= overload.until) return null;
+  const { since, until, number, rung } = overload;
+  return { since, until, kind: 'overload', episode: number, consecutive: rung };
+}
+
+function conditionOf(
+  { hot, now }: Draft,
+  cooldown: CooldownView | null,
+  exhausted: boolean,
+): ScopeCondition {
+  if (cooldown !== null) {
+    if (cooldown.kind === 'terminal') return 'terminal';
+    return now < cooldown.until ? 'cooldown' : 'half-open';
+  }
+  if (exhausted) return 'exhausted';
+  return hot.cautious === null ? 'open' : 'cautious';
+}
+
+function blockedUntil(
+  { hot, now }: Draft,
+  cooldown: CooldownView | null,
+  exhausted: readonly LimitRules[],
+): Instant | null {
+  const ends = exhausted.map(({ name }) => limitOf(hot.limits, name).window.endsAt ?? now);
+  if (cooldown !== null && now < cooldown.until) ends.push(cooldown.until);
+  return ends.length === 0 ? null : Math.max(...ends);
+}
+
+function viewLimit({ hot }: Draft, rule: LimitRules, cooldown: CooldownView | null): LimitView {
+  const limit = limitOf(hot.limits, rule.name);
+  const current = effectiveBudget(limit, hot.cautious !== null);
+  const { startedAt, endsAt, observed } = limit.window;
+  const { learned, source } = limit.budget;
+  return {
+    name: rule.name,
+    unit: rule.unit,
+    cooldown: hot.backoff.cooldown?.limit === rule.name ? cooldown : null,
+    window: { kind: rule.kind, lengthMs: rule.windowMs, startedAt, endsAt, observed },
+    budget: { ...boundsOf(limit.budget), current, learned, source },
+    used: limit.used,
+    reserved: reservedOf(limit),
+    orphaned: limit.orphaned,
+    remaining: current === null ? null : current - limit.used,
+  };
+}

@@ -1,0 +1,99 @@
+import type { Charge } from '../budget/budget-controller.js';
+import { amountIn, type Cost } from '../budget/cost.js';
+import { settleInSample } from '../calibration/sample.js';
+import type { LimitRules } from '../budget/settings.js';
+import { BOUNDS, type ModelEstimate } from '../state/scope-state.js';
+import type { Grant } from './admit.js';
+import type { Draft } from './draft.js';
+import { countInFlight } from './instances.js';
+import type { Policies } from './policies.js';
+import { closeSampleIfComplete, freshen } from './upkeep.js';
+
+/** Better figures came while the request is in flight. Returns the amended charge. */
+export function amend(
+  draft: Draft,
+  policies: Policies,
+  charge: Charge,
+  estimate: Cost,
+  instance: string,
+): Charge {
+  freshen(draft, policies);
+  const amended = policies.budget.amend(draft.hot.limits, draft.rules, charge, estimate, instance);
+  draft.setHot({ limits: amended.limits });
+  return amended.outcome;
+}
+
+export interface SettleRequest {
+  readonly grant: Grant;
+  readonly actual: Cost;
+  readonly instance: string;
+  /** What was learned about the model, when it is time to keep it. */
+  readonly estimate: { readonly model: string; readonly learned: ModelEstimate } | null;
+}
+
+/** The request is over: its estimate gives way to its cost. */
+export function settle(draft: Draft, policies: Policies, request: SettleRequest): void {
+  const { grant, actual, instance, estimate } = request;
+  freshen(draft, policies);
+  const { hot, rules } = draft;
+  const { counters } = hot;
+  const upstreamRequests = counters.upstreamRequests + actual.requests;
+  draft.setHot({
+    limits: policies.budget.settle(hot.limits, rules, grant.charge, actual, instance),
+    backoff: policies.backoff.abandoned(hot.backoff, grant.sequence),
+    counters: actual.requests > 0 ? { ...counters, upstreamRequests } : counters,
+  });
+  draft.setHot({ instances: countInFlight(draft.hot.instances, instance, -1, draft.now) });
+  settlePendingSample(draft, grant, actual);
+  closeSampleIfComplete(draft, policies);
+  if (estimate !== null) keepEstimate(draft, estimate.model, estimate.learned);
+}
+
+function keepEstimate(draft: Draft, model: string, learned: ModelEstimate): void {
+  const { estimates } = draft.cold;
+  if (!(model in estimates) && Object.keys(estimates).length >= BOUNDS.models) return;
+  draft.setCold({ estimates: { ...estimates, [model]: learned } });
+}
+
+/**
+ * Whether a settlement was durable can't be known. Repeating what exceeds the charge may count it
+ * twice, which is safe; repeating a refund is not. A window numbered 0 never was, so the excess goes
+ * into the present one and nothing is taken out of flight again.
+ */
+export function repeatExcess(draft: Draft, policies: Policies, request: SettleRequest): void {
+  const { grant, actual, instance } = request;
+  freshen(draft, policies);
+  const charge: Record<string, Charge[string]> = {};
+  for (const [name, entry] of Object.entries(grant.charge)) charge[name] = { ...entry, window: 0 };
+  const limits = policies.budget.settle(draft.hot.limits, draft.rules, charge, actual, instance);
+  draft.setHot({ limits });
+}
+
+/**
+ * The charge to go on with when it can't be known whether an amendment was durable: the lower one, for
+ * what the settlement adds is measured from it.
+ */
+export function lowerCharge(charge: Charge, rules: readonly LimitRules[], estimate: Cost): Charge {
+  const lower: Record<string, Charge[string]> = {};
+  for (const { name, unit } of rules) {
+    const entry = charge[name];
+    if (entry === undefined) continue;
+    lower[name] = { ...entry, amount: Math.min(entry.amount, amountIn(unit, estimate)) };
+  }
+  return lower;
+}
+
+/** Whether the cost is more than what was charged, in any limit. */
+export function exceedsCharge(charge: Charge, rules: readonly LimitRules[], cost: Cost): boolean {
+  return rules.some(({ name, unit }) => amountIn(unit, cost) > (charge[name]?.amount ?? 0));
+}
+
+function settlePendingSample(draft: Draft, grant: Grant, actual: Cost): void {
+  const { pendingSample } = draft.hot;
+  if (pendingSample === null || grant.sequence > pendingSample.sequence) return;
+  const rule = draft.rules.find(({ name }) => name === pendingSample.limit);
+  const entry = rule === undefined ? undefined : grant.charge[rule.name];
+  const counted = rule !== undefined && entry?.window === pendingSample.window;
+  const correction = counted ? amountIn(rule.unit, actual) - entry.amount : 0;
+  draft.setHot({ pendingSample: settleInSample(pendingSample, correction) });
+}

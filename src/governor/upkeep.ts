@@ -1,0 +1,240 @@
+import { boundsOf } from '../budget/bounds.js';
+import { limitOf } from '../budget/limits.js';
+import { isOpen } from '../budget/window.js';
+import { isComplete, orphanInSample } from '../calibration/sample.js';
+import type { Instant, PendingSample, StateLoss } from '../state/scope-state.js';
+import { Draft } from './draft.js';
+import type { GuardsHeld } from './events.js';
+import {
+  addStart,
+  forgetOldInstances,
+  hasCrashLoop,
+  isCrashLoop,
+  silentInstances,
+  uncleanStarts,
+  withRoom,
+} from './instances.js';
+import type { Policies } from './policies.js';
+
+/**
+ * What time and accidents do to a scope, as opposed to requests: windows end, instances start, stop
+ * and die, state is lost, samples close, the controller is weighed, the operator intervenes.
+ */
+
+/** Brings a scope up to now. Every decision begins with it. */
+export function freshen(draft: Draft, { budget, backoff }: Policies): void {
+  if (draft.hot.lost !== null) takeInLoss(draft, draft.hot.lost, { budget, backoff });
+  const before = draft.hot.limits;
+  const limits = budget.roll(before, draft.rules, draft.now);
+  if (limits !== before) {
+    for (const { name } of draft.rules) {
+      const was = limitOf(before, name);
+      if (isOpen(was.window) && !isOpen(limitOf(limits, name).window)) {
+        draft.report({ kind: 'window-ended', limit: name, used: was.used });
+      }
+    }
+    draft.setHot({ limits });
+  }
+  const { cautious } = draft.hot;
+  if (cautious !== null && draft.now >= cautious.until) {
+    draft.setHot({ cautious: null });
+    draft.report({ kind: 'cautious-ended', by: 'window' });
+  }
+}
+
+/** An adapter lost or restored the scope: cautious until a whole window was seen. */
+function takeInLoss(
+  draft: Draft,
+  loss: StateLoss,
+  { budget, backoff }: Pick<Policies, 'budget' | 'backoff'>,
+): void {
+  let { limits, backoff: pauses } = draft.hot;
+  if (loss.recordedAt !== null) {
+    // The clock went back by more than an hour: every remaining wait keeps its length.
+    const shiftMs = loss.at - loss.recordedAt;
+    limits = budget.shift(limits, draft.rules, shiftMs);
+    pauses = backoff.shift(pauses, shiftMs);
+  }
+  const longest = Math.max(...draft.rules.map(({ windowMs }) => windowMs));
+  const until = draft.now + longest;
+  draft.setHot({
+    lost: null,
+    limits: budget.distrust(limits, draft.rules),
+    backoff: pauses,
+    pendingSample: null,
+    cautious: { since: draft.now, until, reason: loss.reason, allowance: 1 },
+  });
+  draft.report({ kind: 'cautious-began', reason: loss.reason, until });
+}
+
+/** Closes the pending sample once nothing can change it any more. */
+export function closeSampleIfComplete(draft: Draft, policies: Policies): void {
+  const { pendingSample } = draft.hot;
+  if (pendingSample !== null && isComplete(pendingSample, draft.now)) {
+    closeSample(draft, policies, pendingSample);
+  }
+}
+
+/** Closes the pending sample as it stands, and learns from it if it is accepted. */
+export function closeSample(draft: Draft, policies: Policies, pending: PendingSample): void {
+  const { budget, calibration } = policies;
+  const rule = draft.rules.find(({ name }) => name === pending.limit);
+  const before = rule === undefined ? null : limitOf(draft.hot.limits, rule.name).budget;
+  const floor = before === null ? null : boundsOf(before).floor;
+  const closed = calibration.close(draft.cold.calibration, pending, floor);
+  draft.setCold({ calibration: closed.calibration });
+  draft.setHot({ pendingSample: null });
+  const { limit, tokens, accepted, reason } = closed.sample;
+  draft.report({ kind: 'sample', limit, tokens, accepted, reason });
+  if (closed.learned === null || rule === undefined || before === null) return;
+  const { limitTokens, highest } = closed.learned;
+  const limits = budget.learn(draft.hot.limits, rule, limitTokens, highest);
+  draft.setHot({ limits });
+  draft.report({
+    kind: 'budget-learned',
+    limit: rule.name,
+    learned: limitTokens,
+    from: before.current,
+    to: limitOf(limits, rule.name).budget.current,
+  });
+}
+
+export interface InstanceIdentity {
+  readonly name: string;
+  /** The store belongs to this instance alone: whatever others left in flight is orphaned. */
+  readonly alone: boolean;
+}
+
+/** An instance starts: what it left in flight is orphaned, and an unclean end before it is counted. */
+export function startInstance(draft: Draft, policies: Policies, self: InstanceIdentity): void {
+  const { now } = draft;
+  freshen(draft, policies);
+  const before = draft.hot.instances[self.name];
+  const unclean = before !== undefined && before.stoppedAt === null;
+  const dead = self.alone ? Object.keys(draft.hot.instances) : [self.name];
+  for (const name of dead) orphanInstance(draft, policies, name);
+  const started = { startedAt: now, seenAt: now, stoppedAt: null, inFlight: 0 };
+  const instances = { ...withRoom(draft.hot.instances, self.name), [self.name]: started };
+  const starts = addStart(draft.cold.starts[self.name] ?? [], { at: now, unclean });
+  draft.setHot({ instances });
+  draft.setCold({ starts: { ...draft.cold.starts, [self.name]: starts } });
+  if (unclean) {
+    const count = uncleanStarts(starts, now);
+    draft.report({ kind: 'unclean-start', instance: self.name, uncleanStarts: count });
+    if (isCrashLoop(starts, now)) {
+      draft.report({ kind: 'crash-loop', instance: self.name, uncleanStarts: count });
+    }
+  }
+  closeSampleIfComplete(draft, policies);
+}
+
+/** A clean stop, with everything settled. */
+export function stopInstance(draft: Draft, name: string): void {
+  const instance = draft.hot.instances[name];
+  if (instance === undefined) return;
+  const stopped = { ...instance, seenAt: draft.now, stoppedAt: draft.now };
+  draft.setHot({ instances: { ...draft.hot.instances, [name]: stopped } });
+}
+
+/** What the instance had in flight stays charged but will never settle. */
+export function orphanInstance(draft: Draft, policies: Policies, name: string): void {
+  const instance = draft.hot.instances[name];
+  const { limits, pendingSample } = draft.hot;
+  for (const rule of draft.rules) {
+    const amount = limitOf(limits, rule.name).unsettled[name] ?? 0;
+    if (amount > 0) {
+      draft.report({ kind: 'charge-orphaned', instance: name, limit: rule.name, amount });
+    }
+  }
+  if (pendingSample !== null) {
+    const limit = pendingSample.limit === null ? undefined : limits[pendingSample.limit];
+    const current = limit?.window.number === pendingSample.window;
+    const tokens = current ? (limit.unsettled[name] ?? 0) : 0;
+    draft.setHot({
+      pendingSample: orphanInSample(pendingSample, instance?.inFlight ?? 0, tokens),
+    });
+  }
+  draft.setHot({
+    limits: policies.budget.orphan(limits, draft.rules, name),
+    backoff: policies.backoff.loseProbes(draft.hot.backoff, name),
+  });
+  if (instance !== undefined && instance.inFlight > 0) {
+    const instances = { ...draft.hot.instances, [name]: { ...instance, inFlight: 0 } };
+    draft.setHot({ instances });
+  }
+}
+
+export interface TickContext {
+  readonly self: string;
+  /** This instance has nothing admitted that could still settle. */
+  readonly idle: boolean;
+}
+
+/** The scheduled job's look at a scope. Returns which guard held each budget back. */
+export function tick(draft: Draft, policies: Policies, context: TickContext): GuardsHeld {
+  freshen(draft, policies);
+  const { now } = draft;
+  for (const name of silentInstances(draft.hot, context.self, now)) {
+    orphanInstance(draft, policies, name);
+  }
+  keepAlive(draft, policies, context);
+  draft.state = forgetOldInstances(draft.state, context.self, now);
+  closeSampleIfComplete(draft, policies);
+  return weighGuards(draft, policies);
+}
+
+/**
+ * Long streams write nothing between admission and settlement: without a sign of life other replicas
+ * would take this one for dead. What an idle instance still has in flight, it will never settle: the
+ * outcome of its charge was unknown and the charge repeated.
+ */
+function keepAlive(draft: Draft, policies: Policies, { self, idle }: TickContext): void {
+  const instance = draft.hot.instances[self];
+  if (instance === undefined || instance.inFlight === 0) return;
+  if (idle) orphanInstance(draft, policies, self);
+  const seen = { ...(draft.hot.instances[self] ?? instance), seenAt: draft.now };
+  draft.setHot({ instances: { ...draft.hot.instances, [self]: seen } });
+}
+
+function weighGuards(draft: Draft, { budget }: Policies): GuardsHeld {
+  const context = {
+    firstAdmittedAt: draft.hot.firstAdmittedAt,
+    cautious: draft.hot.cautious !== null,
+    crashLoop: hasCrashLoop(draft.state, draft.now),
+  };
+  const nudged = budget.nudge(draft.hot.limits, draft.rules, context, draft.now);
+  draft.setHot({ limits: nudged.limits });
+  const held: Record<string, GuardsHeld[string]> = {};
+  for (const outcome of nudged.outcome) {
+    held[outcome.limit] = outcome.kind === 'held' ? outcome.guard : 'raised';
+    if (outcome.kind === 'raised') {
+      const { limit, from, to } = outcome;
+      draft.report({ kind: 'budget-raised', limit, from, to });
+    }
+  }
+  return held;
+}
+
+/** The operator ends the cooldown. */
+export function clearCooldown(draft: Draft, policies: Policies): void {
+  freshen(draft, policies);
+  draft.setHot({ backoff: policies.backoff.clear(draft.hot.backoff, draft.now) });
+  draft.report({ kind: 'cooldown-cleared' });
+}
+
+/** The operator takes back what was learned. */
+export function resetBudget(draft: Draft, policies: Policies): void {
+  freshen(draft, policies);
+  draft.setHot({
+    limits: policies.budget.forget(draft.hot.limits, draft.rules),
+    pendingSample: null,
+  });
+  draft.setCold({ calibration: policies.calibration.forget(draft.cold.calibration) });
+  draft.report({ kind: 'budget-reset' });
+}
+
+/** When the last of these instants is; null for none. */
+export function latest(...instants: readonly (Instant | null)[]): Instant | null {
+  const known = instants.filter((at) => at !== null);
+  return known.length === 0 ? null : Math.max(...known);
+}

@@ -1,0 +1,104 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
+import { DATA_PLANE, type DataPlane } from '../data-plane.js';
+import type { ScopeView } from '../governor/scope-view.js';
+import { rfc3339 } from '../platform/clock.js';
+import { JobRecord } from '../schedule/job-record.js';
+
+/** This many periods without a run that succeeded are worth telling. */
+const MISSED_RUNS = 3;
+/** Samples in a row below the operator's floor that contradict the budget. */
+const CONTRADICTIONS = 3;
+
+/**
+ * What the probes tell. `down` takes the instance out of service, so it is kept for what another
+ * instance does not share: starting, draining, a failing disk of its own. `degraded` is told with 200.
+ */
+@Injectable()
+export class HealthReport {
+  constructor(
+    @Inject(DATA_PLANE) private readonly plane: DataPlane,
+    @Inject(HealthIndicatorService) private readonly indicators: HealthIndicatorService,
+    @Inject(JobRecord) private readonly job: JobRecord,
+  ) {}
+
+  /** Starting, serving or draining. */
+  instance(): HealthIndicatorResult {
+    const { phase } = this.plane;
+    const session = this.indicators.check('instance');
+    return phase === 'serving' ? session.up({ phase }) : session.down({ phase });
+  }
+
+  /** The start is on record; true from then on. */
+  started(): HealthIndicatorResult {
+    const { phase } = this.plane;
+    const session = this.indicators.check('instance');
+    return phase === 'starting' ? session.down({ phase }) : session.up({ phase });
+  }
+
+  /** Whether the state can be written. */
+  store(): HealthIndicatorResult {
+    const { kind, shared } = this.plane.repository;
+    const { healthy, problem } = this.plane.repository.health();
+    const session = this.indicators.check('store');
+    if (healthy) return session.up({ kind });
+    const told = { kind, problem: problem ?? 'unknown' };
+    // Every replica meets a shared store's failure: out of service they would refuse connections
+    // instead of answering an honest 503.
+    return shared ? session.degraded(told) : session.down(told);
+  }
+
+  /** Whether the scheduled job runs. */
+  jobs(): HealthIndicatorResult {
+    const session = this.indicators.check('job');
+    const { clock, config, startedAt } = this.plane;
+    const since = this.job.succeededAt ?? startedAt;
+    const late = clock.now() - since > MISSED_RUNS * config.tickMs;
+    const told = {
+      lastSuccess: this.job.succeededAt === null ? null : rfc3339(this.job.succeededAt),
+      failure: this.job.failure,
+    };
+    return late ? session.degraded(told) : session.up(told);
+  }
+
+  /** Who is blocked, why, and until when. Nothing of it takes the instance out of service. */
+  async scope(name: string): Promise<HealthIndicatorResult> {
+    const session = this.indicators.check(`scope:${name}`);
+    let view: ScopeView;
+    try {
+      view = await this.plane.governor.view(name);
+    } catch (error) {
+      return session.degraded({ problem: error instanceof Error ? error.message : 'unreadable' });
+    }
+    const told = {
+      state: view.state,
+      blockedUntil: view.blockedUntil === null ? null : rfc3339(view.blockedUntil),
+      because: view.cooldown?.kind ?? null,
+    };
+    const warnings = warningsOf(view);
+    return warnings.length === 0 ? session.up(told) : session.degraded({ ...told, warnings });
+  }
+}
+
+function warningsOf(view: ScopeView): string[] {
+  const warnings: string[] = [];
+  const { cautious, starts, calibration } = view;
+  if (cautious !== null) {
+    warnings.push(
+      `cautious until ${rfc3339(cautious.until)}: the state was lost (${cautious.reason}); ` +
+        'budgets are at their floor',
+    );
+  }
+  if (starts.crashLoop) {
+    warnings.push(
+      `crash loop: ${starts.unclean} unclean starts in two hours; budgets are not raised`,
+    );
+  }
+  if (calibration.belowFloorInARow >= CONTRADICTIONS) {
+    warnings.push(
+      `the upstream refused ${calibration.belowFloorInARow} times in a row below the floor of the ` +
+        'budget: lower TIDEGATE_BUDGET',
+    );
+  }
+  return warnings;
+}

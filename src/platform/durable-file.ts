@@ -1,0 +1,148 @@
+import * as promises from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { TidegateError } from './tidegate-error.js';
+
+/** The part of `node:fs/promises` that durable files are made with; tests pass one that fails. */
+export type FileSystem = Pick<
+  typeof promises,
+  | 'chmod'
+  | 'copyFile'
+  | 'link'
+  | 'mkdir'
+  | 'open'
+  | 'readFile'
+  | 'readdir'
+  | 'rename'
+  | 'rm'
+  | 'stat'
+>;
+
+export const SYSTEM_FILES: FileSystem = promises;
+
+/** Readable and writable by the user Tidegate runs as, and by nobody else. */
+export const PRIVATE_FILE = 0o600;
+export const PRIVATE_DIRECTORY = 0o700;
+
+/** What `link` says where the file system has no hard links. */
+const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'EXDEV']);
+
+/**
+ * Puts a new version of a whole file in place, so that after a crash at any point the path holds the
+ * old version or the new one, whole. Resolves when the new one survives a power cut.
+ *
+ * With `previous`, the old version is kept under that path; `path` itself is never missing meanwhile.
+ * Writes through `<path>.tmp`: one writer at a time.
+ *
+ * @throws TidegateError STATE_UNKNOWN if the new version is in place, but may not survive a power
+ *   cut; any other error means that the old version is still there and will be.
+ */
+export async function replaceFile(
+  files: FileSystem,
+  path: string,
+  content: string,
+  previous?: string,
+): Promise<void> {
+  const temporary = `${path}.tmp`;
+  try {
+    await writeNew(files, temporary, content);
+    if (previous !== undefined) await keepPrevious(files, path, previous);
+    await files.rename(temporary, path);
+  } catch (error) {
+    // Best effort: the next version overwrites it.
+    await files.rm(temporary, { force: true }).catch(() => undefined);
+    throw error;
+  }
+  try {
+    // A rename is durable only once the directory is: without this a power cut brings the previous
+    // version back, and with it a window that looks less used than it is.
+    await syncDirectory(files, dirname(path));
+  } catch (error) {
+    throw unknownOutcome(dirname(path), error);
+  }
+}
+
+async function writeNew(files: FileSystem, path: string, content: string): Promise<void> {
+  const handle = await files.open(path, 'w', PRIVATE_FILE);
+  try {
+    await handle.writeFile(content);
+    // Before the rename: a file system may otherwise order them so that a power cut leaves an empty file.
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function keepPrevious(files: FileSystem, path: string, previous: string): Promise<void> {
+  await files.rm(previous, { force: true });
+  try {
+    await files.link(path, previous).catch((error: unknown) => {
+      if (!NO_LINKS.has(errorCode(error))) throw error;
+      return files.copyFile(path, previous);
+    });
+  } catch (error) {
+    // There is none to keep.
+    if (errorCode(error) !== 'ENOENT') throw error;
+  }
+}
+
+/** Makes a directory, and those above it, where they are missing; they survive a power cut. */
+export async function makeDirectory(files: FileSystem, path: string): Promise<void> {
+  const first = await files.mkdir(path, { recursive: true, mode: PRIVATE_DIRECTORY });
+  if (first === undefined) return;
+  for (let made = path; made.length >= first.length; made = dirname(made)) {
+    await syncDirectory(files, dirname(made));
+  }
+}
+
+/** Makes creations, renames and removals in a directory survive a power cut. */
+export async function syncDirectory(files: FileSystem, path: string): Promise<void> {
+  const handle = await files.open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+export interface OpenFile {
+  readonly path: string;
+  readonly handle: FileHandle;
+}
+
+/**
+ * Writes bytes at a position of an open file and resolves when they survive a power cut.
+ *
+ * @throws TidegateError STATE_UNKNOWN if they were written, but may not survive one. Don't sync the
+ *   same file again: the kernel reports a failed write-back once and then calls the pages clean.
+ *   Any other error means that they were not written, not all of them.
+ */
+export async function writeThrough(
+  { path, handle }: OpenFile,
+  bytes: Uint8Array,
+  position: number,
+): Promise<void> {
+  let written = 0;
+  while (written < bytes.length) {
+    const rest = bytes.length - written;
+    const { bytesWritten } = await handle.write(bytes, written, rest, position + written);
+    if (bytesWritten === 0) throw Object.assign(new Error('nothing was written'), { code: 'EIO' });
+    written += bytesWritten;
+  }
+  try {
+    await handle.datasync();
+  } catch (error) {
+    throw unknownOutcome(path, error);
+  }
+}
+
+function unknownOutcome(path: string, cause: unknown): TidegateError {
+  const message = `${path} could not be flushed (${errorCode(cause)}), and may lack its latest change`;
+  return new TidegateError('STATE_UNKNOWN', message, { hint: 'check the disk', cause });
+}
+
+/** The `code` of a system error (`ENOSPC`), or an empty string. */
+export function errorCode(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return typeof code === 'string' ? code : '';
+}

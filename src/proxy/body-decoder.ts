@@ -1,0 +1,257 @@
+/**
+ * Decodes a copy of an answer's body for metering. The bytes relayed to the client are others and
+ * never wait for their own decoding, only for the decoder to keep up.
+ *
+ * Decoded bytes are handed over and forgotten, so that memory holds what lies undecoded, and that
+ * is bounded: `write` asks for a pause, and a caller who goes on regardless loses the metering, not
+ * the memory. A decompression bomb costs time at the pace at which it is decoded, and no memory.
+ */
+import type { Transform } from 'node:stream';
+import zlib from 'node:zlib';
+
+/** Codings stacked on one another that are still undone. */
+const MAX_STACK = 3;
+/** Undecoded bytes at which `write` asks for a pause, at each coding. */
+const PAUSE_BYTES = 65_536;
+/** Undecoded bytes at which the decoder gives up. */
+const MAX_PENDING_BYTES = 4_194_304;
+/** Bytes of an error body that are decoded at once, and characters kept of the result. */
+const PREFIX_BYTES = 65_536;
+/** How far decoding a prefix may expand it before a shorter one is taken. */
+const MAX_PREFIX_OUTPUT = 1_048_576;
+
+export interface BodyDecoder {
+  /**
+   * False: the coding is unknown, or the bytes do not follow it. Nothing more is handed over then.
+   */
+  readonly decodable: boolean;
+  /**
+   * False asks for a pause until `onDrained` is called. The chunk must not be changed afterwards.
+   */
+  write(chunk: Buffer): boolean;
+  /** Resolves once everything that could be decoded was handed over. Never rejects. */
+  end(): Promise<void>;
+  /** Stops handing over, and lets a pending `end` resolve; `onDrained` is not called any more. */
+  destroy(): void;
+}
+
+/**
+ * Takes the value of `content-encoding`; for none and for `identity` each chunk is handed over as
+ * it is, within `write`.
+ */
+export function openBodyDecoder(
+  contentEncoding: string | undefined,
+  onDecoded: (chunk: Buffer) => void,
+  onDrained: () => void = () => {},
+): BodyDecoder {
+  const codings = codingsOf(contentEncoding);
+  if (codings === null) return UNDECODABLE;
+  if (codings.length > 0) return new StackDecoder(codings, onDecoded, onDrained);
+  return {
+    decodable: true,
+    write: (chunk) => {
+      onDecoded(chunk);
+      return true;
+    },
+    end: () => Promise.resolve(),
+    destroy: () => {},
+  };
+}
+
+const UNDECODABLE: BodyDecoder = {
+  decodable: false,
+  write: () => true,
+  end: () => Promise.resolve(),
+  destroy: () => {},
+};
+
+/**
+ * The start of a body as text, as far as its first 64 KiB give one. A body cut anywhere gives what
+ * came before the cut; an unknown coding, or bytes that do not follow theirs, give the empty text.
+ */
+export function decodePrefix(contentEncoding: string | undefined, bytes: Buffer): string {
+  const codings = codingsOf(contentEncoding);
+  if (codings === null) return '';
+  let prefix: Buffer | null = bytes.subarray(0, PREFIX_BYTES);
+  for (const coding of codings) {
+    prefix = inflatePrefix(coding, prefix)?.subarray(0, PREFIX_BYTES) ?? null;
+    if (prefix === null) return '';
+  }
+  return prefix.toString('utf8');
+}
+
+type Coding = 'gzip' | 'deflate' | 'br' | 'zstd';
+
+interface Codec {
+  open(firstByte: number): Transform;
+  inflate(bytes: Buffer): Buffer;
+}
+
+const ZLIB = { finishFlush: zlib.constants.Z_SYNC_FLUSH, maxOutputLength: MAX_PREFIX_OUTPUT };
+const BROTLI = {
+  finishFlush: zlib.constants.BROTLI_OPERATION_FLUSH,
+  maxOutputLength: MAX_PREFIX_OUTPUT,
+};
+// Node has zstd from 22.15 on.
+const ZSTD = { finishFlush: zlib.constants.ZSTD_e_flush, maxOutputLength: MAX_PREFIX_OUTPUT };
+const HAS_ZSTD = typeof zlib.createZstdDecompress === 'function';
+
+/** With `finishFlush` the end of a cut body is no error: what came before the cut is decoded. */
+const CODECS: Readonly<Record<Coding, Codec>> = {
+  gzip: {
+    open: () => zlib.createGunzip(opening(ZLIB)),
+    inflate: (bytes) => zlib.gunzipSync(bytes, ZLIB),
+  },
+  // The coding is zlib's format, but some servers send the bare one (RFC 9110 §8.4.1.2).
+  deflate: {
+    open: (firstByte) =>
+      isZlib(firstByte) ? zlib.createInflate(opening(ZLIB)) : zlib.createInflateRaw(opening(ZLIB)),
+    inflate: (bytes) =>
+      isZlib(bytes[0] ?? 0) ? zlib.inflateSync(bytes, ZLIB) : zlib.inflateRawSync(bytes, ZLIB),
+  },
+  br: {
+    open: () => zlib.createBrotliDecompress(opening(BROTLI)),
+    inflate: (bytes) => zlib.brotliDecompressSync(bytes, BROTLI),
+  },
+  zstd: {
+    open: () => zlib.createZstdDecompress(opening(ZSTD)),
+    inflate: (bytes) => zlib.zstdDecompressSync(bytes, ZSTD),
+  },
+};
+
+function opening({ finishFlush }: { readonly finishFlush: number }) {
+  return { finishFlush, highWaterMark: PAUSE_BYTES };
+}
+
+/**
+ * Every zlib header begins with method 8; a bare stream that does would hold padding that is not
+ * zero.
+ */
+function isZlib(firstByte: number): boolean {
+  return (firstByte & 0x0f) === 8;
+}
+
+/**
+ * In the order in which they are undone: the last one named was applied last. Null if one is
+ * unknown.
+ */
+function codingsOf(contentEncoding: string | undefined): readonly Coding[] | null {
+  const codings: Coding[] = [];
+  for (const name of (contentEncoding ?? '').toLowerCase().split(',')) {
+    const coding = codingNamed(name.trim());
+    if (coding === null) return null;
+    if (coding !== 'identity') codings.unshift(coding);
+  }
+  return codings.length <= MAX_STACK ? codings : null;
+}
+
+function codingNamed(name: string): Coding | 'identity' | null {
+  switch (name) {
+    case '':
+    case 'identity':
+      return 'identity';
+    case 'gzip':
+    case 'x-gzip':
+      return 'gzip';
+    case 'deflate':
+    case 'br':
+      return name;
+    case 'zstd':
+      return HAS_ZSTD ? 'zstd' : null;
+    default:
+      return null;
+  }
+}
+
+/** Null if the bytes do not follow the coding, or expand beyond measure from the first one on. */
+function inflatePrefix(coding: Coding, bytes: Buffer): Buffer | null {
+  for (let prefix = bytes; prefix.length > 0; prefix = prefix.subarray(0, prefix.length >> 2)) {
+    try {
+      return CODECS[coding].inflate(prefix);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ERR_BUFFER_TOO_LARGE') return null;
+    }
+  }
+  return bytes.length === 0 ? bytes : null;
+}
+
+/** Codings undone one after the other, each by a stream that opens with its first byte. */
+class StackDecoder implements BodyDecoder {
+  readonly #codings: readonly Coding[];
+  readonly #onDecoded: (chunk: Buffer) => void;
+  readonly #onDrained: () => void;
+  readonly #stages: Transform[] = [];
+  readonly #finished: Promise<void>;
+  #finish: () => void = () => {};
+  #state: 'open' | 'failed' | 'destroyed' = 'open';
+
+  constructor(
+    codings: readonly Coding[],
+    onDecoded: (chunk: Buffer) => void,
+    onDrained: () => void,
+  ) {
+    this.#codings = codings;
+    this.#onDecoded = onDecoded;
+    this.#onDrained = onDrained;
+    this.#finished = new Promise((resolve) => (this.#finish = resolve));
+  }
+
+  get decodable(): boolean {
+    return this.#state !== 'failed';
+  }
+
+  write(chunk: Buffer): boolean {
+    if (this.#state !== 'open' || chunk.length === 0) return true;
+    const stage = this.#stages[0] ?? this.#open(0, chunk);
+    const ready = stage.write(chunk);
+    if (stage.writableLength <= MAX_PENDING_BYTES) return ready;
+    this.#stop('failed');
+    return true;
+  }
+
+  end(): Promise<void> {
+    const stage = this.#stages[0];
+    if (stage === undefined) this.#finish();
+    else if (this.#state === 'open' && !stage.writableEnded) stage.end();
+    return this.#finished;
+  }
+
+  destroy(): void {
+    if (this.#state === 'open') this.#stop('destroyed');
+  }
+
+  #open(index: number, firstChunk: Buffer): Transform {
+    const stage = CODECS[this.#codings[index] as Coding].open(firstChunk[0] ?? 0);
+    this.#stages[index] = stage;
+    stage.on('error', () => this.#fail());
+    if (index === 0) stage.on('drain', () => this.#onDrained());
+    if (index === this.#codings.length - 1) {
+      stage.on('data', (chunk: Buffer) => this.#onDecoded(chunk));
+      stage.on('end', () => this.#finish());
+      return stage;
+    }
+    // The next stage can be opened once its first byte is known; `pipe` then keeps them in step.
+    stage.once('data', (chunk: Buffer) => {
+      const next = this.#open(index + 1, chunk);
+      next.write(chunk);
+      stage.pipe(next);
+    });
+    stage.on('end', () => {
+      if (this.#stages[index + 1] === undefined) this.#finish();
+    });
+    return stage;
+  }
+
+  /** Whoever was asked to pause must not wait for a decoder that has given up. */
+  #fail(): void {
+    if (this.#state !== 'open') return;
+    this.#stop('failed');
+    this.#onDrained();
+  }
+
+  #stop(state: 'failed' | 'destroyed'): void {
+    this.#state = state;
+    for (const stage of this.#stages) stage.destroy();
+    this.#finish();
+  }
+}

@@ -1,0 +1,89 @@
+/** Names and values in turn, as Node and undici take and give them. */
+export type RawHeaders = string[];
+
+/** Meant for one connection only, never for the next (RFC 9110 §7.6.1). */
+const HOP_BY_HOP = new Set([
+  'connection',
+  'proxy-connection',
+  'keep-alive',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+  'trailer',
+  'proxy-authenticate',
+  'proxy-authorization',
+]);
+
+/** Ours to say, or said anew for the next connection. `expect` was answered by our own server. */
+const REPLACED_IN_REQUESTS = new Set(['host', 'content-length', 'expect', 'via']);
+
+const OWN_PREFIX = 'tidegate-';
+
+/**
+ * The request's headers for the upstream: order, case and repetition kept, hop-by-hop ones gone, our
+ * name added to Via. `contentLength`: the client's own, for a body that is streamed on.
+ */
+export function requestHeaders(
+  raw: readonly string[],
+  options: {
+    readonly pseudonym: string;
+    readonly contentLength: string | undefined;
+    readonly httpVersion: string;
+  },
+): RawHeaders {
+  const named = namedByConnection(raw);
+  const headers: RawHeaders = [];
+  const via: string[] = [];
+  for (let index = 0; index < raw.length; index += 2) {
+    const name = raw[index] as string;
+    const value = raw[index + 1] as string;
+    const lower = name.toLowerCase();
+    if (lower === 'via') via.push(value);
+    if (HOP_BY_HOP.has(lower) || REPLACED_IN_REQUESTS.has(lower) || named?.has(lower)) continue;
+    // An agent can't speak for the governor.
+    if (lower.startsWith(OWN_PREFIX)) continue;
+    headers.push(name, value);
+  }
+  if (options.contentLength !== undefined) headers.push('content-length', options.contentLength);
+  via.push(`${options.httpVersion} ${options.pseudonym}`);
+  headers.push('via', via.join(', '));
+  return headers;
+}
+
+/** The answer's headers for the client. A length beside a transfer coding is not to be believed. */
+export function responseHeaders(raw: readonly (string | Buffer)[]): RawHeaders {
+  const text = raw.map((part) => (typeof part === 'string' ? part : part.toString('latin1')));
+  const named = namedByConnection(text);
+  const chunked = hasName(text, 'transfer-encoding');
+  const headers: RawHeaders = [];
+  for (let index = 0; index < text.length; index += 2) {
+    const name = text[index] as string;
+    const lower = name.toLowerCase();
+    if (HOP_BY_HOP.has(lower) || named?.has(lower)) continue;
+    if (chunked && lower === 'content-length') continue;
+    headers.push(name, text[index + 1] as string);
+  }
+  return headers;
+}
+
+function hasName(raw: readonly string[], wanted: string): boolean {
+  for (let index = 0; index < raw.length; index += 2) {
+    if (raw[index]?.toLowerCase() === wanted) return true;
+  }
+  return false;
+}
+
+/** What `Connection` names is hop-by-hop too; null, the common case, if it names nothing unusual. */
+function namedByConnection(raw: readonly string[]): Set<string> | null {
+  let named: Set<string> | null = null;
+  for (let index = 0; index < raw.length; index += 2) {
+    if (raw[index]?.toLowerCase() !== 'connection') continue;
+    for (const token of (raw[index + 1] ?? '').split(',')) {
+      const name = token.trim().toLowerCase();
+      if (name === '' || name === 'keep-alive' || name === 'close') continue;
+      named ??= new Set();
+      named.add(name);
+    }
+  }
+  return named;
+}

@@ -1,0 +1,85 @@
+import type { IncomingMessage } from 'node:http';
+
+/** Largest body of a metered request: that of the Messages API (wire facts §2). */
+const LARGEST_BODY_BYTES = 32 * 1024 * 1024;
+/** All held bodies together. */
+const MOST_HELD_BYTES = 256 * 1024 * 1024;
+/** A client that sends nothing for this long is given up. */
+const IDLE_MS = 60_000;
+
+export type HoldOutcome =
+  | { readonly kind: 'held'; readonly body: HeldBody }
+  | { readonly kind: 'too-large'; readonly limitBytes: number }
+  /** There is no room for it now. */
+  | { readonly kind: 'no-room' }
+  /** The client went away or fell silent. */
+  | { readonly kind: 'incomplete' };
+
+export interface HeldBody {
+  readonly bytes: Buffer;
+  /** Gives the room back. A second call changes nothing. */
+  release(): void;
+}
+
+/**
+ * Bodies of metered requests are read whole before the call: the estimate needs them, and a body that
+ * breaks off must not have been charged. Bounded for each and for all together.
+ */
+export class HeldBodies {
+  #held = 0;
+
+  constructor(
+    private readonly largestBytes = LARGEST_BODY_BYTES,
+    private readonly mostBytes = MOST_HELD_BYTES,
+  ) {}
+
+  get heldBytes(): number {
+    return this.#held;
+  }
+
+  hold(request: IncomingMessage): Promise<HoldOutcome> {
+    const stated = Number(request.headers['content-length'] ?? 0);
+    if (stated > this.largestBytes) return Promise.resolve(this.#tooLarge());
+    if (this.#held + stated > this.mostBytes) return Promise.resolve({ kind: 'no-room' });
+    return new Promise((resolve) => this.#read(request, stated, resolve));
+  }
+
+  #read(request: IncomingMessage, stated: number, resolve: (outcome: HoldOutcome) => void): void {
+    const chunks: Buffer[] = [];
+    let received = 0;
+    // Room for a stated length is taken at once: many uploads must not each find it free.
+    let reserved = stated;
+    this.#held += reserved;
+    const release = () => {
+      this.#held -= reserved;
+      reserved = 0;
+    };
+    const finish = (outcome: HoldOutcome) => {
+      request.off('data', onData).off('end', onEnd).off('close', onBroken).off('error', onBroken);
+      request.setTimeout(0);
+      if (outcome.kind !== 'held') release();
+      resolve(outcome);
+    };
+    const onData = (chunk: Buffer) => {
+      received += chunk.length;
+      if (received > this.largestBytes) return finish(this.#tooLarge());
+      if (received > reserved) {
+        this.#held += received - reserved;
+        reserved = received;
+        if (this.#held > this.mostBytes) return finish({ kind: 'no-room' });
+      }
+      chunks.push(chunk);
+    };
+    const onEnd = () => {
+      const bytes = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, received);
+      finish({ kind: 'held', body: { bytes, release } });
+    };
+    const onBroken = () => finish({ kind: 'incomplete' });
+    request.on('data', onData).on('end', onEnd).on('close', onBroken).on('error', onBroken);
+    request.setTimeout(IDLE_MS, onBroken);
+  }
+
+  #tooLarge(): HoldOutcome {
+    return { kind: 'too-large', limitBytes: this.largestBytes };
+  }
+}

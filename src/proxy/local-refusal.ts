@@ -1,0 +1,98 @@
+import { rfc3339 } from '../platform/clock.js';
+import type { LocalProblem } from '../dialects/dialect.js';
+import type { Denial } from '../governor/admit.js';
+
+/** What a local refusal says of itself in `tidegate-decision`. */
+export type Decision = Denial['decision'] | 'state';
+
+/** A refusal by Tidegate itself: its cause, and the headers that go with it. */
+export interface LocalRefusal {
+  readonly problem: LocalProblem['kind'];
+  readonly message: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Below this, clients do odd things with a wait (wire facts §4.1); above the longest, others. */
+const SHORTEST_RETRY_MS = 1_000;
+/** A client is not told to come back for a wait longer than this. */
+const WORTH_RETRYING_MS = 600_000;
+/** When a state that can't be written is worth another try. */
+const STATE_RETRY_MS = 1_000;
+
+/** `maxRetryAfterMs`: longest `retry-after` to state; clients misbehave at a minute and above. */
+export function refusalOf(
+  denial: Denial,
+  requestId: string,
+  maxRetryAfterMs: number,
+): LocalRefusal {
+  const waitMs = Math.max(0, denial.until - denial.now);
+  const retry = denial.decision !== 'terminal' && waitMs <= WORTH_RETRYING_MS;
+  return {
+    problem: PROBLEMS[denial.decision],
+    message: `${REASONS[denial.decision]} Blocked until ${rfc3339(denial.until)}.`,
+    headers: refusalHeaders(denial.decision, denial.until, waitMs, {
+      retry,
+      requestId,
+      maxRetryAfterMs,
+    }),
+  };
+}
+
+/** The state can't be written, or this instance is starting or draining; `now` in epoch ms. */
+export function stateRefusal(
+  reason: string,
+  now: number,
+  requestId: string,
+  maxRetryAfterMs: number,
+): LocalRefusal {
+  return {
+    problem: 'state-unavailable',
+    message: reason,
+    headers: refusalHeaders('state', now + STATE_RETRY_MS, STATE_RETRY_MS, {
+      retry: true,
+      requestId,
+      maxRetryAfterMs,
+    }),
+  };
+}
+
+const PROBLEMS: Record<Denial['decision'], LocalProblem['kind']> = {
+  cooldown: 'rate-limited',
+  budget: 'rate-limited',
+  probing: 'rate-limited',
+  terminal: 'terminal',
+  overload: 'overloaded',
+};
+
+const REASONS: Record<Denial['decision'], string> = {
+  cooldown: 'Tidegate is holding requests back: the upstream refused (429) and asked to wait.',
+  budget: 'Tidegate is holding requests back: the budget of this window is used up.',
+  probing:
+    'Tidegate is holding requests back: one request is probing whether the upstream accepts again.',
+  terminal:
+    'Tidegate is holding requests back: the upstream refuses for a reason that waiting does not cure (spend cap or no credit).',
+  overload: 'Tidegate is holding requests back: the upstream is overloaded.',
+};
+
+function refusalHeaders(
+  decision: Decision,
+  until: number,
+  waitMs: number,
+  options: {
+    readonly retry: boolean;
+    readonly requestId: string;
+    readonly maxRetryAfterMs: number;
+  },
+): Record<string, string> {
+  const retryMs = Math.ceil(Math.min(options.maxRetryAfterMs, Math.max(SHORTEST_RETRY_MS, waitMs)));
+  return {
+    'retry-after': String(
+      Math.min(Math.ceil(retryMs / 1000), Math.floor(options.maxRetryAfterMs / 1000)),
+    ),
+    'retry-after-ms': String(retryMs),
+    'x-should-retry': String(options.retry),
+    'tidegate-decision': decision,
+    'tidegate-blocked-until': rfc3339(until),
+    'tidegate-request-id': options.requestId,
+  };
+}

@@ -1,0 +1,68 @@
+import type { Dialect, TokenUsage, UsageReader } from '../dialects/dialect.js';
+import type { Settlement } from '../governor/settlement.js';
+import { openBodyDecoder, type BodyDecoder } from './body-decoder.js';
+
+/** Told once each, as soon as the answer tells. */
+export interface MeterListener {
+  /** The real input is known while the answer still streams. */
+  onInput(inputTokens: number): void;
+  /** The answer failed after its status said 200. */
+  onFailure(failure: NonNullable<TokenUsage['failure']>): void;
+  /** The decoder has caught up after `push` asked for a pause. */
+  onDrained(): void;
+}
+
+/** Reads the usage of one successful answer off the bytes as they pass by; never holds or changes them. */
+export class Meter {
+  readonly #reader: UsageReader;
+  readonly #decoder: BodyDecoder;
+  readonly #listener: MeterListener;
+  #toldInput = false;
+  #toldFailure = false;
+
+  constructor(
+    dialect: Dialect,
+    contentType: string | undefined,
+    contentEncoding: string | undefined,
+    listener: MeterListener,
+  ) {
+    this.#listener = listener;
+    this.#reader = dialect.openUsageReader(contentType ?? '');
+    this.#decoder = openBodyDecoder(
+      contentEncoding,
+      (chunk) => this.#take(this.#reader.push(chunk)),
+      () => listener.onDrained(),
+    );
+  }
+
+  /** False asks for a pause until `onDrained`. */
+  push(chunk: Buffer): boolean {
+    return this.#decoder.write(chunk);
+  }
+
+  /** The answer ended, whole or not. Resolves to how it is to be settled. */
+  async end(whole: boolean): Promise<Settlement> {
+    await this.#decoder.end();
+    const usage = this.#reader.end();
+    this.#take(usage);
+    return {
+      kind: 'success',
+      complete: whole && usage.complete,
+      inputTokens: usage.inputTokens,
+      cachedTokens: usage.cachedTokens,
+      outputTokens: usage.outputTokens,
+      relayedOutputTokens: usage.relayedOutputTokens,
+    };
+  }
+
+  #take(usage: TokenUsage): void {
+    if (!this.#toldInput && usage.inputTokens !== null) {
+      this.#toldInput = true;
+      this.#listener.onInput(usage.inputTokens);
+    }
+    if (!this.#toldFailure && usage.failure !== null) {
+      this.#toldFailure = true;
+      this.#listener.onFailure(usage.failure);
+    }
+  }
+}

@@ -1,0 +1,119 @@
+import { crc32 } from 'node:zlib';
+import { rfc3339 } from '../../platform/clock.js';
+import { TidegateError } from '../../platform/tidegate-error.js';
+import { checkMajor, parseScopeState, parseStateLoss } from '../parse-state.js';
+import { type Instant, SCHEMA, type ScopeState, type StateLoss } from '../scope-state.js';
+
+/** All that `state.json` says. */
+export interface StoreDocument {
+  readonly id: string;
+  /** Of the write that made it; the journal goes on from there. */
+  readonly revision: number;
+  readonly savedAt: Instant;
+  /** Scopes were lost, nobody knows which: one that turns up new is not new. */
+  readonly lost: StateLoss | null;
+  readonly scopes: ReadonlyMap<string, ScopeState>;
+  /** Fields that this version does not know. */
+  readonly others: Readonly<Record<string, unknown>>;
+}
+
+/*
+ * The envelope stays the same in every major schema, so that any version can tell damage from a
+ * document that is too new for it: the fields `tidegate` and `schema`, and the checksum of all bytes
+ * before it as the last line but one. Without the checksum a flipped bit in a digit would be believed.
+ */
+const KIND = 'state';
+const TRAILER = /^,\n {2}"checksum": "([0-9a-f]{8})"\n\}\n$/;
+const TRAILER_BYTES = ',\n  "checksum": "00000000"\n}\n'.length;
+
+const KNOWN = new Set([
+  'tidegate',
+  'schema',
+  'id',
+  'revision',
+  'savedAt',
+  'savedAtText',
+  'lost',
+  'scopes',
+  'checksum',
+]);
+
+export function encodeDocument(document: StoreDocument): string {
+  const { id, revision, savedAt, lost, scopes, others } = document;
+  const fields = {
+    tidegate: KIND,
+    schema: SCHEMA,
+    ...others,
+    id,
+    revision,
+    savedAt,
+    savedAtText: rfc3339(savedAt),
+    lost,
+    // Not by assignment: a scope may be called `__proto__`.
+    scopes: Object.fromEntries(scopes),
+  };
+  const body = JSON.stringify(fields, null, 2).slice(0, -'\n}'.length);
+  return `${body},\n  "checksum": "${checksum(body)}"\n}\n`;
+}
+
+/** @throws TidegateError STATE_CORRUPT saying what is wrong, STATE_NEWER. */
+export function decodeDocument(bytes: Buffer): StoreDocument {
+  const raw = parseChecked(bytes);
+  if (raw['tidegate'] !== KIND) throw corrupt('it is not a state file of Tidegate');
+  const { schema, id, revision, savedAt, lost, scopes } = raw;
+  const major = isRecord(schema) ? schema['major'] : undefined;
+  checkMajor(major);
+  if (typeof id !== 'string' || !isInstant(savedAt) || !isRevision(revision) || !isRecord(scopes)) {
+    throw corrupt('id, revision, savedAt or scopes is missing or of the wrong type');
+  }
+  const parsed = Object.entries(scopes).map(([name, scope]): [string, ScopeState] => [
+    name,
+    parseScopeState(scope, major),
+  ]);
+  return {
+    id,
+    revision,
+    savedAt,
+    lost: lost === null || lost === undefined ? null : parseStateLoss(lost),
+    scopes: new Map(parsed),
+    others: Object.fromEntries(Object.entries(raw).filter(([name]) => !KNOWN.has(name))),
+  };
+}
+
+function parseChecked(bytes: Buffer): Record<string, unknown> {
+  if (bytes.length === 0) throw corrupt('it is empty');
+  const split = Math.max(0, bytes.length - TRAILER_BYTES);
+  const trailer = TRAILER.exec(bytes.toString('latin1', split));
+  if (trailer === null) throw corrupt('its end is missing');
+  if (trailer[1] !== checksum(bytes.subarray(0, split))) {
+    throw corrupt('its checksum does not fit its content');
+  }
+  try {
+    const raw: unknown = JSON.parse(bytes.toString('utf8'));
+    if (isRecord(raw)) return raw;
+  } catch (error) {
+    throw corrupt('it is not JSON', error);
+  }
+  throw corrupt('it is not an object');
+}
+
+/** CRC-32 as eight hexadecimal digits: against accidents, not against people. */
+export function checksum(content: string | Uint8Array): string {
+  return crc32(content).toString(16).padStart(8, '0');
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+export function isRevision(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+export function isInstant(value: unknown): value is Instant {
+  return typeof value === 'number' && value >= 0 && value <= 8_640_000_000_000_000;
+}
+
+function corrupt(message: string, cause?: unknown): TidegateError {
+  return new TidegateError('STATE_CORRUPT', message, { cause });
+}

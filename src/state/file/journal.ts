@@ -1,0 +1,130 @@
+import {
+  type FileSystem,
+  type OpenFile,
+  PRIVATE_FILE,
+  writeThrough,
+} from '../../platform/durable-file.js';
+import type { ColdState, HotState, Instant } from '../scope-state.js';
+import { checksum, isInstant, isRecord, isRevision } from './document.js';
+
+/** One commit. */
+export interface JournalRecord<Scope = RecordedScope> {
+  readonly revision: number;
+  /** Major of the schema that the scopes are written in. */
+  readonly major: number;
+  /** The store it belongs to. */
+  readonly id: string;
+  readonly at: Instant;
+  /** What changed, whole: to apply a record is to overwrite. */
+  readonly scopes: ReadonlyMap<string, Scope>;
+}
+
+export interface RecordedScope {
+  readonly hot: HotState;
+  /** Only where it changed. */
+  readonly cold?: ColdState;
+}
+
+/** As read from disk; the scopes are yet to be checked. */
+export interface FoundRecord extends JournalRecord<unknown> {
+  /** Where it begins in the file. */
+  readonly start: number;
+}
+
+/** From here on a commit rewrites state.json, and the journal starts over. */
+const FULL_BYTES = 8 * 1024 * 1024;
+
+/**
+ * The commits since the last rewrite of state.json: a line each, `<checksum> <JSON>`.
+ *
+ * After a rewrite it starts over at offset 0 without being truncated, because overwriting blocks that
+ * are there is faster than appending (measured: 0.14 ms against 0.25 ms), as the file's length need
+ * not be flushed too. So behind the last record stand older ones; their revisions tell.
+ */
+export class Journal {
+  readonly #file: OpenFile;
+  #end = 0;
+  #size = 0;
+
+  private constructor(file: OpenFile) {
+    this.#file = file;
+  }
+
+  /** A new, empty one; never one whose flush has failed. The caller syncs the directory. */
+  static async create(files: FileSystem, path: string): Promise<Journal> {
+    await files.rm(path, { force: true });
+    return new Journal({ path, handle: await files.open(path, 'wx', PRIVATE_FILE) });
+  }
+
+  get empty(): boolean {
+    return this.#end === 0;
+  }
+
+  get full(): boolean {
+    return this.#end >= FULL_BYTES;
+  }
+
+  /** Resolves when the record is durable. Errors as of `writeThrough`; after one, don't append. */
+  async append(record: JournalRecord): Promise<void> {
+    const line = encodeRecord(record);
+    await writeThrough(this.#file, line, this.#end);
+    this.#end += line.length;
+    this.#size = Math.max(this.#size, this.#end);
+  }
+
+  /** To be called when state.json has all that the journal has. */
+  async startOver(): Promise<void> {
+    this.#end = 0;
+    if (this.#size >= 2 * FULL_BYTES) await this.truncate();
+  }
+
+  /** Saves space, no more: what lies behind the end is not read as part of the log. */
+  async truncate(): Promise<void> {
+    await this.#file.handle.truncate(0).then(
+      () => (this.#size = 0),
+      () => undefined,
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.#file.handle.close();
+  }
+}
+
+export function encodeRecord(record: JournalRecord): Buffer {
+  const { revision, major, id, at, scopes } = record;
+  const json = JSON.stringify({ revision, major, id, at, scopes: Object.fromEntries(scopes) });
+  return Buffer.from(`${checksum(json)} ${json}\n`);
+}
+
+/** How every record's JSON begins, and nothing within one: inside strings quotes are escaped. */
+const START = ' {"revision":';
+const CHECKSUM_BYTES = 8;
+const NEWLINE = 0x0a;
+
+/** Every whole record in a journal, in the order of the file, wherever damage or old records lie. */
+export function findRecords(bytes: Buffer): FoundRecord[] {
+  const found: FoundRecord[] = [];
+  for (let mark = bytes.indexOf(START); mark >= 0; mark = bytes.indexOf(START, mark + 1)) {
+    const newline = bytes.indexOf(NEWLINE, mark);
+    if (newline < 0) break;
+    const start = mark - CHECKSUM_BYTES;
+    const record = decodeRecord(bytes, start, newline);
+    if (record !== null) found.push({ ...record, start });
+  }
+  return found;
+}
+
+function decodeRecord(bytes: Buffer, start: number, end: number): JournalRecord<unknown> | null {
+  if (start < 0) return null;
+  const jsonStart = start + CHECKSUM_BYTES + 1;
+  const json = bytes.subarray(jsonStart, end);
+  if (bytes.toString('latin1', start, jsonStart - 1) !== checksum(json)) return null;
+  // The checksum fits, so it is the JSON that was written.
+  const raw: unknown = JSON.parse(json.toString('utf8'));
+  if (!isRecord(raw)) return null;
+  const { revision, major, id, at, scopes } = raw;
+  if (!isRevision(revision) || typeof major !== 'number' || typeof id !== 'string') return null;
+  if (!isInstant(at) || !isRecord(scopes)) return null;
+  return { revision, major, id, at, scopes: new Map(Object.entries(scopes)) };
+}

@@ -1,0 +1,282 @@
+import { TidegateError } from '../platform/tidegate-error.js';
+import {
+  type Check,
+  Mismatch,
+  flag,
+  list,
+  map,
+  nullable,
+  number,
+  object,
+  oneOf,
+  text,
+} from './check.js';
+import {
+  type BackoffState,
+  BOUNDS,
+  type BudgetState,
+  type CalibrationState,
+  type CautiousState,
+  CLOSED_WINDOW,
+  type ColdState,
+  type ControlState,
+  type Cooldown,
+  type CooldownKind,
+  type Counters,
+  emptyScopeState,
+  type HotState,
+  type InstanceStart,
+  type InstanceState,
+  type LimitState,
+  type LossReason,
+  type ModelEstimate,
+  NO_OVERLOAD,
+  type OverloadPause,
+  type PendingSample,
+  type Probe,
+  type Sample,
+  SCHEMA,
+  type ScopeState,
+  type StateLoss,
+  type WindowState,
+} from './scope-state.js';
+
+/**
+ * Step n turns a scope's document of major n + 1 into one of major n + 2. Append-only; each comes with
+ * a saved sample of the version before and a test. New fields with a default need no step; a new value
+ * of a kind or reason does, because older versions refuse values they don't know.
+ */
+const UPGRADES: readonly ((document: unknown) => unknown)[] = [];
+
+/**
+ * Reads a scope's document as a store kept it, written under the schema of `major`. Fields missing
+ * from it get the empty state's value; fields this version doesn't know are kept.
+ *
+ * @throws TidegateError STATE_CORRUPT naming the bad field, STATE_NEWER.
+ */
+export function parseScopeState(raw: unknown, major: number = SCHEMA.major): ScopeState {
+  checkMajor(major);
+  const document = UPGRADES.slice(major - 1).reduce((older, upgrade) => upgrade(older), raw);
+  return parse(scopeState, document, 'the scope');
+}
+
+/** @throws TidegateError STATE_CORRUPT */
+export function parseStateLoss(raw: unknown): StateLoss {
+  return parse(stateLoss, raw, 'lost');
+}
+
+/** @throws TidegateError STATE_NEWER for a schema of a later version, STATE_CORRUPT for none at all. */
+export function checkMajor(major: unknown): asserts major is number {
+  if (typeof major !== 'number' || !Number.isInteger(major) || major < 1) {
+    throw new TidegateError('STATE_CORRUPT', `schema.major: expected a number from 1 up`);
+  }
+  if (major > SCHEMA.major) {
+    throw new TidegateError(
+      'STATE_NEWER',
+      `the state has schema ${major}, and this version reads up to ${SCHEMA.major}`,
+      { hint: 'start the version that wrote it, or a later one' },
+    );
+  }
+}
+
+/** What is wrong with a state about to be saved, or null: it must be readable at the next start. */
+export function faultOf(state: ScopeState): string | null {
+  try {
+    scopeState(state);
+    return null;
+  } catch (error) {
+    if (error instanceof Mismatch) return describe(error, 'the scope');
+    throw error;
+  }
+}
+
+function parse<Value>(check: Check<Value>, raw: unknown, name: string): Value {
+  try {
+    return check(raw);
+  } catch (error) {
+    if (!(error instanceof Mismatch)) throw error;
+    throw new TidegateError('STATE_CORRUPT', describe(error, name), { cause: error });
+  }
+}
+
+function describe(mismatch: Mismatch, name: string): string {
+  return `${mismatch.place || name}: expected ${mismatch.expected}`;
+}
+
+const EMPTY = emptyScopeState();
+/** Limits and their instances that left the configuration linger until the governor drops them. */
+const LIMITS_EVER = 4 * BOUNDS.limits;
+
+const count = number(0, Number.MAX_SAFE_INTEGER);
+/** What `Date` can say. */
+const instant = number(0, 8_640_000_000_000_000);
+const share = number(0, 1);
+const cooldownKind = oneOf<CooldownKind>(
+  'quota',
+  'rate',
+  'acceleration',
+  'terminal',
+  'transient',
+  'unknown',
+);
+const lossReason = oneOf<LossReason>(
+  'corrupt',
+  'missing',
+  'restored',
+  'empty',
+  'rolled-back',
+  'clock',
+);
+
+const windowState = object<WindowState>(
+  {
+    number: count,
+    startedAt: nullable(instant),
+    endsAt: nullable(instant),
+    anchored: flag,
+    stated: flag,
+    observed: flag,
+  },
+  // Not `observed`: what is not known to be whole must not become a sample.
+  { ...CLOSED_WINDOW, observed: false },
+);
+const budgetState = object<BudgetState>({
+  current: nullable(count),
+  learned: nullable(count),
+  reference: nullable(count),
+  source: oneOf('configured', 'learned', 'headers', 'none'),
+});
+const controlState = object<ControlState>({
+  nudgedAt: nullable(instant),
+  inTheWay: flag,
+  denied: nullable(object({ at: instant, amount: count })),
+  probedAt: nullable(instant),
+  refusedAt: nullable(instant),
+  fullWindows: count,
+});
+const limitState = object<LimitState>({
+  window: windowState,
+  used: count,
+  unsettled: map(count, BOUNDS.instances),
+  orphaned: count,
+  budget: budgetState,
+  control: controlState,
+});
+const cooldown = object<Cooldown>({
+  since: instant,
+  until: instant,
+  kind: cooldownKind,
+  rung: count,
+  limit: nullable(text),
+  probedAt: nullable(instant),
+});
+const probe = object<Probe>({
+  sequence: count,
+  instance: text,
+  takenAt: instant,
+  expiresAt: instant,
+});
+const backoffState = object<BackoffState>(
+  {
+    episode: count,
+    cooldown: nullable(cooldown),
+    probes: list(probe, BOUNDS.probes),
+    transientAt: nullable(instant),
+    overload: object<OverloadPause>(
+      { number: count, rung: count, since: instant, until: instant },
+      NO_OVERLOAD,
+    ),
+  },
+  EMPTY.hot.backoff,
+);
+const pendingSample = object<PendingSample>({
+  at: instant,
+  episode: count,
+  kind: cooldownKind,
+  limit: nullable(text),
+  window: count,
+  sequence: count,
+  outstanding: count,
+  tokens: count,
+  orphaned: count,
+  confirmed: flag,
+  reason: nullable(text),
+});
+const cautiousState = object<CautiousState>({
+  since: instant,
+  until: instant,
+  reason: lossReason,
+  allowance: count,
+});
+const stateLoss = object<StateLoss>({
+  reason: lossReason,
+  at: instant,
+  recordedAt: nullable(instant),
+});
+const instanceState = object<InstanceState>({
+  startedAt: instant,
+  seenAt: instant,
+  stoppedAt: nullable(instant),
+  inFlight: count,
+});
+const counters = object<Counters>(
+  {
+    admitted: count,
+    refused: count,
+    upstreamRequests: count,
+    upstream429: count,
+    upstreamOverloaded: count,
+  },
+  EMPTY.hot.counters,
+);
+const sample = object<Sample>({
+  at: instant,
+  limit: nullable(text),
+  tokens: count,
+  accepted: flag,
+  reason: nullable(text),
+  episode: count,
+});
+const modelEstimate = object<ModelEstimate>({
+  count,
+  promptTokensPerByte: count,
+  outputTokens: count,
+  cachedShare: share,
+  lateCachedShare: share,
+  costP99: count,
+});
+const scopeState = object<ScopeState>({
+  hot: object<HotState>(
+    {
+      limits: map(limitState, LIMITS_EVER),
+      backoff: backoffState,
+      pendingSample: nullable(pendingSample),
+      cautious: nullable(cautiousState),
+      lost: nullable(stateLoss),
+      instances: map(instanceState, BOUNDS.instances),
+      sequence: count,
+      firstAdmittedAt: nullable(instant),
+      counters,
+    },
+    EMPTY.hot,
+  ),
+  cold: object<ColdState>(
+    {
+      calibration: object<CalibrationState>(
+        {
+          accepted: count,
+          discarded: count,
+          samples: list(sample, BOUNDS.samples),
+          belowFloorInARow: count,
+        },
+        EMPTY.cold.calibration,
+      ),
+      estimates: map(modelEstimate, BOUNDS.models),
+      starts: map(
+        list(object<InstanceStart>({ at: instant, unclean: flag }), BOUNDS.startsPerInstance),
+        BOUNDS.instances,
+      ),
+    },
+    EMPTY.cold,
+  ),
+});

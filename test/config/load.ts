@@ -1,0 +1,30 @@
+import { loadConfig, type LoadResult } from '../../src/config/load.js';
+import { formatProblem } from '../../src/config/problem.js';
+import type { Config } from '../../src/config/config.js';
+
+export type Env = Readonly<Record<string, string>>;
+
+/** Loads as on a machine `box`, in /work, with `file` as /work/tidegate.yaml. */
+export function load(env: Env, file?: string): LoadResult {
+  const withFile = file === undefined ? env : { TIDEGATE_CONFIG: 'tidegate.yaml', ...env };
+  return loadConfig(withFile, '/work', {
+    hostname: 'box',
+    readFile(path) {
+      if (file !== undefined && path === '/work/tidegate.yaml') return file;
+      throw Object.assign(new Error(`no such file: ${path}`), { code: 'ENOENT' });
+    },
+  });
+}
+
+/** The configuration; fails the test with every problem if there is none. */
+export function config(env: Env, file?: string): Config {
+  const result = load(env, file);
+  if (!result.ok) throw new Error(result.problems.map(formatProblem).join('\n'));
+  return result.config;
+}
+
+/** All mistakes as people see them; empty if there are none. */
+export function mistakes(env: Env, file?: string): readonly string[] {
+  const result = load(env, file);
+  return result.ok ? [] : result.problems.map(formatProblem);
+}

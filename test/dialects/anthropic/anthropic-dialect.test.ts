@@ -1,0 +1,101 @@
+import Anthropic from '@anthropic-ai/sdk';
+import { describe, expect, it } from 'vitest';
+import { ANTHROPIC } from '../../../src/dialects/anthropic/anthropic-dialect.js';
+import type { LocalProblem } from '../../../src/dialects/dialect.js';
+import { headerFields } from '../../../src/dialects/header-fields.js';
+
+describe('what is metered', () => {
+  it.each([
+    ['POST', '/v1/messages'],
+    // Where the upstream takes it for the same, it spends the same.
+    ['POST', '/v1/messages/'],
+    ['POST', '//v1/messages'],
+  ])('%s %s', (method, path) => {
+    expect(ANTHROPIC.isMetered(method, path)).toBe(true);
+  });
+
+  it.each([
+    ['GET', '/v1/messages'],
+    ['post', '/v1/messages'],
+    ['POST', '/v1/messages/count_tokens'],
+    ['POST', '/v1/messages/batches'],
+    ['POST', '/v1/messagesx'],
+    ['POST', '/x/v1/messages'],
+    ['POST', '/v1/MESSAGES'],
+    ['GET', '/v1/models'],
+    ['HEAD', '/api/hello'],
+    ['POST', '/'],
+    ['POST', ''],
+  ])('not %s %s', (method, path) => {
+    expect(ANTHROPIC.isMetered(method, path)).toBe(false);
+  });
+});
+
+describe('the line that points an agent at the proxy', () => {
+  it('is Claude Code’s variable', () => {
+    expect(ANTHROPIC.pointer('http://127.0.0.1:8787')).toBe(
+      'ANTHROPIC_BASE_URL=http://127.0.0.1:8787',
+    );
+  });
+});
+
+describe('a local answer', () => {
+  const cases: [LocalProblem['kind'], number, string][] = [
+    ['rate-limited', 429, 'rate_limit_error'],
+    ['terminal', 429, 'billing_error'],
+    ['overloaded', 529, 'overloaded_error'],
+    ['state-unavailable', 503, 'api_error'],
+    ['bad-request', 400, 'invalid_request_error'],
+    ['too-large', 413, 'request_too_large'],
+    ['upstream-unreachable', 502, 'api_error'],
+    ['upstream-silent', 504, 'timeout_error'],
+    ['not-implemented', 501, 'api_error'],
+    ['loop', 508, 'api_error'],
+  ];
+  const message = 'Paused: “quota”, about 7 s.\n';
+
+  it.each(cases)('for %s has status %d and type %s', (kind, status, type) => {
+    const answer = ANTHROPIC.localAnswer({ kind, message, requestId: 'req_tg_1' });
+    expect(answer.status).toBe(status);
+    expect(answer.contentType).toBe('application/json');
+    expect(answer.headers).toEqual({ 'request-id': 'req_tg_1' });
+    expect(JSON.parse(answer.body)).toEqual({
+      type: 'error',
+      error: { type, message },
+      request_id: 'req_tg_1',
+    });
+  });
+
+  it.each(cases)('for %s is an error that the SDK understands', async (kind, status, type) => {
+    const { body, contentType, headers } = ANTHROPIC.localAnswer({
+      kind,
+      message,
+      requestId: 'req_1',
+    });
+    const client = new Anthropic({
+      apiKey: 'none',
+      maxRetries: 0,
+      fetch: async () =>
+        new Response(body, { status, headers: { ...headers, 'content-type': contentType } }),
+    });
+    const error: unknown = await client.messages
+      .create({ model: 'm', max_tokens: 1, messages: [{ role: 'user', content: 'hi' }] })
+      .catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(Anthropic.APIError);
+    expect(error).toMatchObject({ status, type, requestID: 'req_1' });
+  });
+});
+
+describe('header fields', () => {
+  it('join repeated lines, and know only what the message has', () => {
+    const headers = headerFields({ a: '1', b: ['2', '3'], c: undefined });
+    expect(headers.get('a')).toBe('1');
+    expect(headers.get('b')).toBe('2, 3');
+    expect(headers.get('c')).toBeUndefined();
+    expect(headers.get('constructor')).toBeUndefined();
+    expect([...headers.entries()]).toEqual([
+      ['a', '1'],
+      ['b', '2, 3'],
+    ]);
+  });
+});

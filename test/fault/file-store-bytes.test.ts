@@ -1,0 +1,198 @@
+import { describe, expect, it } from 'vitest';
+import { type FileSystem, SYSTEM_FILES } from '../../src/platform/durable-file.js';
+import {
+  decodeDocument,
+  encodeDocument,
+  type StoreDocument,
+} from '../../src/state/file/document.js';
+import { encodeRecord } from '../../src/state/file/journal.js';
+import { type Found, recover, storePaths } from '../../src/state/file/recovery.js';
+import { emptyScopeState, SCHEMA } from '../../src/state/scope-state.js';
+import { fullScopeState, withSequence } from '../support/scope-states.js';
+import { systemError } from '../support/watched-files.js';
+
+const PATHS = storePaths('/data/state.json');
+const AT = 1_763_856_000_000;
+const POLICY = { onCorrupt: 'cautious', onEmpty: 'trust' } as const;
+
+/** A store whose only scope has the sequence 100, written at revision 100. */
+const BASE: StoreDocument = {
+  id: 'ab12',
+  revision: 100,
+  savedAt: AT,
+  lost: null,
+  scopes: new Map([['a', withSequence(fullScopeState(), 100)]]),
+  others: {},
+};
+const STATE = Buffer.from(encodeDocument(BASE));
+
+/** The commit of a revision sets the sequence to the same number. */
+function record(revision: number, id = BASE.id, major: number = SCHEMA.major): Buffer {
+  const { hot } = withSequence(emptyScopeState(), revision);
+  return encodeRecord({ revision, major, id, at: AT, scopes: new Map([['a', { hot }]]) });
+}
+
+function journal(first: number, last: number): Buffer {
+  return Buffer.concat(
+    Array.from({ length: last - first + 1 }, (_, index) => record(first + index)),
+  );
+}
+
+async function recovered(contents: Readonly<Record<string, Buffer>>): Promise<Found> {
+  const readFile = async (path: string) => {
+    const content = contents[path];
+    if (content === undefined) throw systemError('ENOENT');
+    return content;
+  };
+  const readdir = async () => Object.keys(contents).map((path) => path.replace('/data/', ''));
+  const files = { ...SYSTEM_FILES, readFile, readdir } as unknown as FileSystem;
+  return recover(files, PATHS, POLICY, false);
+}
+
+/** Sequence and loss with this journal beside a state.json at revision 100. */
+async function replayed(bytes: Buffer): Promise<[number | undefined, Found['loss']]> {
+  const { document, loss } = await recovered({ [PATHS.state]: STATE, [PATHS.journal]: bytes });
+  return [document.scopes.get('a')?.hot.sequence, loss];
+}
+
+function flipped(bytes: Buffer, index: number, bit: number): Buffer {
+  const copy = Buffer.from(bytes);
+  copy[index] = copy[index]! ^ (1 << bit);
+  return copy;
+}
+
+describe('state.json', () => {
+  it('is what was written', () => {
+    expect(decodeDocument(STATE)).toEqual(BASE);
+  });
+
+  it('is not believed with any one bit flipped', () => {
+    for (let index = 0; index < STATE.length; index += 1) {
+      const wrong = () => decodeDocument(flipped(STATE, index, index % 8));
+      expect(wrong, `byte ${index}`).toThrow(expect.objectContaining({ code: 'STATE_CORRUPT' }));
+    }
+  });
+
+  it('is not believed when it ends early, wherever, or goes on too long', () => {
+    for (let length = 0; length < STATE.length; length += 1) {
+      const wrong = () => decodeDocument(STATE.subarray(0, length));
+      expect(wrong, `${length} bytes`).toThrow(expect.objectContaining({ code: 'STATE_CORRUPT' }));
+    }
+    expect(() => decodeDocument(Buffer.concat([STATE, Buffer.from('\n')]))).toThrow();
+  });
+
+  it('keeps fields that this version does not know', () => {
+    const others = { later: { x: [1] }, __proto__x: 2 };
+    expect(decodeDocument(Buffer.from(encodeDocument({ ...BASE, others }))).others).toEqual(others);
+  });
+});
+
+describe('the journal', () => {
+  it('adds its commits to state.json', async () => {
+    expect(await replayed(Buffer.alloc(0))).toEqual([100, null]);
+    expect(await replayed(journal(101, 103))).toEqual([103, null]);
+    const { document } = await recovered({
+      [PATHS.state]: STATE,
+      [PATHS.journal]: journal(101, 103),
+    });
+    expect(document.revision).toBe(103);
+    // Records without a cold part leave it as it was.
+    expect(document.scopes.get('a')?.cold).toEqual(fullScopeState().cold);
+  });
+
+  it('may end anywhere in a line, as a crash leaves it', async () => {
+    const whole = journal(101, 103);
+    const line = record(101).length;
+    for (let length = 0; length <= whole.length; length += 1) {
+      const complete = 100 + Math.floor(length / line);
+      expect(await replayed(whole.subarray(0, length)), `${length} bytes`).toEqual([
+        complete,
+        null,
+      ]);
+    }
+  });
+
+  it('may be overwritten up to anywhere, with older records behind', async () => {
+    // Of other lengths, so that the new lines end within the old ones.
+    const old = Buffer.concat([96, 97, 98, 99, 100].map((revision) => longRecord(revision)));
+    const fresh = journal(101, 103);
+    const line = record(101).length;
+    for (let length = 0; length <= fresh.length; length += 1) {
+      const mixed = Buffer.concat([fresh.subarray(0, length), old.subarray(length)]);
+      const complete = 100 + Math.floor(length / line);
+      expect(await replayed(mixed), `${length} bytes`).toEqual([complete, null]);
+    }
+  });
+
+  it('tells damage in the middle from a torn end, and applies all that is whole', async () => {
+    const whole = journal(101, 104);
+    const line = record(101).length;
+    for (let index = 0; index < whole.length; index += 1) {
+      const [sequence, loss] = await replayed(flipped(whole, index, index % 8));
+      const last = index >= 3 * line;
+      // Nothing tells a damaged last line from one that was never finished.
+      expect([sequence, loss], `byte ${index}`).toEqual(last ? [103, null] : [104, 'restored']);
+    }
+  });
+
+  it('is indifferent to damage behind its end', async () => {
+    const end = journal(101, 102).length;
+    const bytes = Buffer.concat([journal(101, 102), longRecord(99), longRecord(100)]);
+    for (let index = end; index < bytes.length; index += 1) {
+      expect(await replayed(flipped(bytes, index, index % 8)), `byte ${index}`).toEqual([
+        102,
+        null,
+      ]);
+    }
+  });
+
+  it('shows that state.json went back when it goes on from a later one', async () => {
+    expect(await replayed(journal(105, 106))).toEqual([106, 'rolled-back']);
+  });
+
+  it('of another store says nothing', async () => {
+    const foreign = Buffer.concat([record(101, 'ff00'), record(102, 'ff00')]);
+    expect(await replayed(foreign)).toEqual([100, null]);
+  });
+
+  it('of a newer version stops the start', async () => {
+    const newer = replayed(record(101, BASE.id, SCHEMA.major + 1));
+    await expect(newer).rejects.toMatchObject({ code: 'STATE_NEWER' });
+  });
+
+  it('with a whole record that holds no state is damaged, even at its end', async () => {
+    const scopes = new Map([['a', { hot: { sequence: -1 } as never }]]);
+    const wrong = encodeRecord({ revision: 102, major: 1, id: BASE.id, at: AT, scopes });
+    expect(await replayed(Buffer.concat([record(101), wrong]))).toEqual([101, 'restored']);
+  });
+
+  it('restores what it can without a state.json, from all records in it', async () => {
+    const previous = { ...BASE, revision: 90, scopes: new Map(), savedAt: AT - 1_000 };
+    const found = await recovered({
+      [PATHS.state]: STATE.subarray(0, 50),
+      [PATHS.previous]: Buffer.from(encodeDocument(previous)),
+      [PATHS.journal]: Buffer.concat([journal(101, 102), longRecord(95), longRecord(96)]),
+    });
+    expect(found).toMatchObject({ loss: 'restored', recordedAt: AT });
+    expect(found.document).toMatchObject({ id: BASE.id, revision: 102 });
+    expect(found.document.scopes.get('a')?.hot.sequence).toBe(102);
+    expect(found.document.scopes.has('long')).toBe(true);
+  });
+
+  it('alone restores what it has, under the id it has', async () => {
+    const found = await recovered({ [PATHS.journal]: journal(101, 102) });
+    expect(found).toMatchObject({ loss: 'restored', fresh: false });
+    expect(found.document).toMatchObject({ id: BASE.id, revision: 102 });
+    expect(found.document.scopes.get('a')?.hot.sequence).toBe(102);
+  });
+});
+
+/** Longer than `record` makes them, and of another scope besides. */
+function longRecord(revision: number): Buffer {
+  const { hot } = withSequence(fullScopeState(), revision);
+  const scopes = new Map([
+    ['a', { hot }],
+    ['long', { hot }],
+  ]);
+  return encodeRecord({ revision, major: SCHEMA.major, id: BASE.id, at: AT, scopes });
+}

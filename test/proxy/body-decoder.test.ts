@@ -1,0 +1,272 @@
+import { setImmediate } from 'node:timers/promises';
+import zlib from 'node:zlib';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { decodePrefix, openBodyDecoder } from '../../src/proxy/body-decoder.js';
+
+type Encode = (bytes: Buffer) => Buffer;
+
+/** At its lowest quality: the highest takes a second for what this takes milliseconds for. */
+const brotli: Encode = (bytes) =>
+  zlib.brotliCompressSync(bytes, { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 1 } });
+
+const CODINGS: readonly (readonly [string, Encode])[] = [
+  ['gzip', (bytes) => zlib.gzipSync(bytes)],
+  ['x-gzip', (bytes) => zlib.gzipSync(bytes)],
+  ['deflate', (bytes) => zlib.deflateSync(bytes)],
+  ['Deflate', (bytes) => zlib.deflateRawSync(bytes)],
+  ['br', (bytes) => brotli(bytes)],
+  ['zstd', (bytes) => zlib.zstdCompressSync(bytes)],
+  ['gzip, br', (bytes) => brotli(zlib.gzipSync(bytes))],
+  ['deflate,identity , gzip', (bytes) => zlib.gzipSync(zlib.deflateSync(bytes))],
+  ['br, deflate, zstd', (bytes) => zlib.zstdCompressSync(zlib.deflateRawSync(brotli(bytes)))],
+];
+const ENCODED = CODINGS.filter(([coding]) => !coding.includes('identity'));
+
+interface Decoded {
+  readonly bytes: Buffer;
+  readonly decodable: boolean;
+}
+
+/** Pauses when asked, as the relay does. */
+async function decode(coding: string | undefined, chunks: readonly Buffer[]): Promise<Decoded> {
+  const parts: Buffer[] = [];
+  let drained = () => {};
+  const decoder = openBodyDecoder(
+    coding,
+    (part) => parts.push(Buffer.from(part)),
+    () => drained(),
+  );
+  for (const chunk of chunks) {
+    const paused = new Promise<void>((resolve) => (drained = resolve));
+    if (!decoder.write(chunk)) await paused;
+  }
+  await decoder.end();
+  return { bytes: Buffer.concat(parts), decodable: decoder.decodable };
+}
+
+function inChunks(bytes: Buffer, size: number): Buffer[] {
+  const chunks: Buffer[] = [];
+  for (let at = 0; at < bytes.length; at += size) chunks.push(bytes.subarray(at, at + size));
+  return chunks;
+}
+
+const TEXT = Buffer.from('event: ping\ndata: {"type":"ping","€":"日本語"}\n\n'.repeat(2000));
+/** Does not compress, so that it fills the buffers on its way in. */
+const NOISE = Buffer.from(
+  Array.from({ length: 600_000 }, (_, at) => (at * at * 2_654_435_761) >>> 13),
+);
+/**
+ * A last block is missing, and a block of a type that deflate does not have stands in its place.
+ */
+const BROKEN_MIDWAY = Buffer.concat([
+  zlib.gzipSync(NOISE, { finishFlush: zlib.constants.Z_SYNC_FLUSH }),
+  Buffer.alloc(100, 0x07),
+]);
+const NOTHING = Buffer.alloc(0);
+
+describe('the body decoder', () => {
+  it.each(CODINGS)('undoes %s, however the chunks are cut', async (coding, encode) => {
+    for (const [body, sizes] of [
+      [TEXT, [1, 7, 1000, 1e9]],
+      [NOISE, [1460, 65_536, 1e9]],
+    ] as const) {
+      const encoded = encode(body);
+      for (const size of sizes) {
+        if (size === 1 && encoded.length > 20_000) continue;
+        const { bytes, decodable } = await decode(coding, inChunks(encoded, size));
+        expect(bytes.equals(body)).toBe(true);
+        expect(decodable).toBe(true);
+      }
+    }
+  });
+
+  it.each([undefined, '', 'identity', ' Identity , identity'])(
+    'hands %j over as it is, at once and uncopied',
+    async (coding) => {
+      const seen: Buffer[] = [];
+      const decoder = openBodyDecoder(coding, (chunk) => seen.push(chunk));
+      expect(decoder.write(TEXT)).toBe(true);
+      expect(seen[0]).toBe(TEXT);
+      await decoder.end();
+      decoder.destroy();
+      expect(decoder.decodable).toBe(true);
+    },
+  );
+
+  it.each(['compress', 'aes128gcm', 'gzip, what', 'gzip gzip'])(
+    'gives nothing of %s',
+    async (coding) => {
+      const encoded = zlib.gzipSync(TEXT);
+      expect(await decode(coding, [encoded])).toEqual({ bytes: NOTHING, decodable: false });
+    },
+  );
+
+  it('undoes three codings and no more', async () => {
+    const thrice = zlib.gzipSync(zlib.gzipSync(zlib.gzipSync(TEXT)));
+    expect((await decode('gzip,gzip,gzip', [thrice])).bytes.equals(TEXT)).toBe(true);
+    const more = await decode('gzip,gzip,gzip,gzip', [zlib.gzipSync(thrice)]);
+    expect(more).toEqual({ bytes: NOTHING, decodable: false });
+  });
+
+  it('hands an event over when it came, not when the stream ends', async () => {
+    const gzip = zlib.createGzip();
+    const seen: string[] = [];
+    const decoder = openBodyDecoder('gzip', (chunk) => seen.push(chunk.toString()));
+    gzip.on('data', (chunk: Buffer) => decoder.write(chunk));
+    gzip.write('data: one\n\n');
+    await new Promise<void>((resolve) => gzip.flush(() => resolve()));
+    for (let turn = 0; turn < 10_000 && seen.length === 0; turn++) await setImmediate();
+    expect(seen.join('')).toBe('data: one\n\n');
+    decoder.destroy();
+    gzip.destroy();
+  });
+
+  it.each(ENCODED)('gives of a cut body in %s what came before the cut', async (coding, encode) => {
+    const encoded = encode(TEXT);
+    for (const length of [0, 1, 5, Math.floor(encoded.length / 2), encoded.length - 1]) {
+      const { bytes, decodable } = await decode(coding, [encoded.subarray(0, length)]);
+      expect(decodable).toBe(true);
+      expect(TEXT.subarray(0, bytes.length).equals(bytes)).toBe(true);
+    }
+  });
+
+  it('gives up on bytes that do not follow their coding, keeping what it gave', async () => {
+    const { bytes, decodable } = await decode('gzip', [BROKEN_MIDWAY, TEXT, TEXT]);
+    expect(decodable).toBe(false);
+    expect(bytes.length).toBeGreaterThan(0);
+    expect(NOISE.subarray(0, bytes.length).equals(bytes)).toBe(true);
+    for (const coding of ['gzip', 'br', 'zstd', 'gzip, br']) {
+      expect(await decode(coding, [TEXT, TEXT])).toEqual({ bytes: NOTHING, decodable: false });
+    }
+    // The outer coding is right, the inner one is not.
+    expect((await decode('gzip, deflate', [zlib.deflateSync(TEXT)])).decodable).toBe(false);
+  });
+
+  it('reads all members of a gzip', async () => {
+    const two = Buffer.concat([zlib.gzipSync('one'), zlib.gzipSync('two'), Buffer.alloc(3)]);
+    expect((await decode('gzip', inChunks(two, 25))).bytes.toString()).toBe('onetwo');
+  });
+
+  it.each(['gzip', 'gzip, deflate'])(
+    'stops when it is destroyed, and lets go of whoever waits (%s)',
+    async (coding) => {
+      let handed = 0;
+      const encoded =
+        coding === 'gzip' ? zlib.gzipSync(NOISE) : zlib.deflateSync(zlib.gzipSync(NOISE));
+      const decoder = openBodyDecoder(coding, (chunk) => {
+        handed += chunk.length;
+        decoder.destroy();
+      });
+      decoder.write(encoded);
+      await decoder.end();
+      expect(handed).toBeGreaterThan(0);
+      const before = handed;
+      expect(decoder.write(TEXT)).toBe(true);
+      // In the time that another takes for all of it, nothing more comes of this one.
+      await decode(coding, [encoded]);
+      expect(handed).toBe(before);
+      expect(decoder.decodable).toBe(true);
+      await decoder.end();
+    },
+  );
+
+  it('does not keep a relay waiting that it asked to pause before it gave up', async () => {
+    let drained = 0;
+    const decoder = openBodyDecoder(
+      'gzip',
+      () => {},
+      () => drained++,
+    );
+    expect(decoder.write(BROKEN_MIDWAY)).toBe(false);
+    await decoder.end();
+    for (let turn = 0; turn < 10_000 && drained === 0; turn++) await setImmediate();
+    expect(drained).toBe(1);
+    expect(decoder.decodable).toBe(false);
+  });
+
+  it('takes a bomb in bounded memory, and asks for pauses meanwhile', async () => {
+    const bomb = zlib.gzipSync(Buffer.alloc(256 * 1024 * 1024), { level: 1 });
+    const before = process.memoryUsage().arrayBuffers;
+    let most = 0;
+    let total = 0;
+    let pauses = 0;
+    let drained = () => {};
+    const decoder = openBodyDecoder(
+      'gzip',
+      (chunk) => {
+        total += chunk.length;
+        if (total % 4_194_304 < 20_000) most = Math.max(most, process.memoryUsage().arrayBuffers);
+      },
+      () => drained(),
+    );
+    for (const chunk of inChunks(bomb, 65_536)) {
+      const paused = new Promise<void>((resolve) => (drained = resolve));
+      if (decoder.write(chunk)) continue;
+      pauses++;
+      await paused;
+    }
+    await decoder.end();
+    expect(total).toBe(256 * 1024 * 1024);
+    expect(pauses).toBeGreaterThan(0);
+    // Garbage not yet collected is counted too; without back-pressure all 256 MiB would be there.
+    expect(most - before).toBeLessThan(64 * 1024 * 1024);
+  });
+
+  it('gives up, not grows, where its pauses are ignored', async () => {
+    const encoded = zlib.gzipSync(Buffer.alloc(20 * 1024 * 1024, NOISE), { level: 0 });
+    const decoder = openBodyDecoder('gzip', () => {});
+    for (const chunk of inChunks(encoded, 65_536)) decoder.write(chunk);
+    expect(decoder.decodable).toBe(false);
+    await decoder.end();
+  });
+
+  it('never throws or hangs on hostile bytes', async () => {
+    const coding = fc.constantFrom(...ENCODED.map(([name]) => name));
+    const chunks = fc.array(fc.uint8Array({ maxLength: 50 }).map((bytes) => Buffer.from(bytes)));
+    await fc.assert(
+      fc.asyncProperty(coding, chunks, async (name, parts) => {
+        await decode(name, parts);
+        decodePrefix(name, Buffer.concat(parts));
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
+
+describe('the prefix of an error body', () => {
+  const error = Buffer.from('{"type":"error","error":{"type":"rate_limit_error","message":"€"}}');
+
+  it.each(CODINGS)('is decoded from %s', (coding, encode) => {
+    expect(decodePrefix(coding, encode(error))).toBe(error.toString());
+  });
+
+  it.each(CODINGS)('is what came before the cut in %s', (coding, encode) => {
+    const text = TEXT.toString();
+    const encoded = encode(TEXT);
+    for (let length = 0; length < encoded.length; length += Math.ceil(encoded.length / 20)) {
+      const prefix = decodePrefix(coding, encoded.subarray(0, length)).replace(/\ufffd+$/, '');
+      expect(text.startsWith(prefix)).toBe(true);
+    }
+  });
+
+  it('is most of a body cut near its end, where the coding allows it', () => {
+    const encoded = zlib.gzipSync(TEXT);
+    expect(decodePrefix('gzip', encoded.subarray(0, -10)).length).toBeGreaterThan(1000);
+  });
+
+  it('is at most 64 KiB, of plain and of encoded bodies and of bombs', () => {
+    const zeros = Buffer.alloc(50 * 1024 * 1024);
+    expect(decodePrefix(undefined, zeros)).toHaveLength(65_536);
+    expect(decodePrefix('gzip', zlib.gzipSync(zeros))).toHaveLength(65_536);
+    expect(decodePrefix('gzip, gzip', zlib.gzipSync(zlib.gzipSync(zeros)))).toHaveLength(65_536);
+    expect(decodePrefix('br', brotli(zeros)).length).toBeLessThanOrEqual(65_536);
+  });
+
+  it('is empty where the coding is unknown or not followed', () => {
+    expect(decodePrefix('compress', error)).toBe('');
+    expect(decodePrefix('gzip', error)).toBe('');
+    expect(decodePrefix('gzip', Buffer.alloc(0))).toBe('');
+    expect(decodePrefix('identity', error)).toBe(error.toString());
+  });
+});

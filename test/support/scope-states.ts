@@ -1,0 +1,121 @@
+import { emptyScopeState, type ScopeState } from '../../src/state/scope-state.js';
+import type { Decide, StateRepository } from '../../src/state/state-repository.js';
+
+/** Counts an admission, and tells the number before it. */
+export const increment: Decide<number> = (state) => ({
+  state: withSequence(state, state.hot.sequence + 1),
+  outcome: state.hot.sequence,
+});
+
+export const setSequence =
+  (sequence: number): Decide<number> =>
+  (state) => ({ state: withSequence(state, sequence), outcome: sequence });
+
+/** Looks, and changes nothing. */
+export const look: Decide<ScopeState> = (state) => ({ state, outcome: state });
+
+export function withSequence(state: ScopeState, sequence: number): ScopeState {
+  return { ...state, hot: { ...state.hot, sequence } };
+}
+
+export async function sequenceOf(repository: StateRepository, scope: string): Promise<number> {
+  return (await repository.read(scope)).state.hot.sequence;
+}
+
+const AT = 1_763_856_000_123;
+
+/** A state with something in every place, so that a round trip shows what gets lost. */
+export function fullScopeState(): ScopeState {
+  const { hot, cold } = emptyScopeState();
+  return {
+    hot: {
+      ...hot,
+      limits: {
+        tokens: {
+          window: {
+            number: 3,
+            startedAt: AT,
+            endsAt: AT + 18_000_000,
+            anchored: true,
+            stated: true,
+            observed: false,
+          },
+          used: 12_345.5,
+          unsettled: { 'host-a': 12, __proto__x: 1 },
+          orphaned: 7,
+          budget: { current: 1e6, learned: 990_000, reference: 1e6, source: 'learned' },
+          control: {
+            nudgedAt: AT,
+            inTheWay: true,
+            denied: { at: AT, amount: 5 },
+            probedAt: AT,
+            refusedAt: AT,
+            fullWindows: 2,
+          },
+        },
+      },
+      backoff: {
+        episode: 2,
+        cooldown: {
+          since: AT,
+          until: AT + 30_000,
+          kind: 'quota',
+          rung: 1,
+          limit: 'tokens',
+          probedAt: null,
+        },
+        probes: [{ sequence: 9, instance: 'host-a', takenAt: AT, expiresAt: AT + 10_000 }],
+        transientAt: AT,
+        overload: { number: 1, rung: 2, since: AT, until: AT + 2_000 },
+      },
+      pendingSample: {
+        at: AT,
+        episode: 2,
+        kind: 'quota',
+        limit: 'tokens',
+        window: 3,
+        sequence: 9,
+        outstanding: 4,
+        tokens: 11_000,
+        orphaned: 7,
+        confirmed: true,
+        reason: null,
+      },
+      cautious: { since: AT, until: AT + 1, reason: 'restored', allowance: 2 },
+      lost: { reason: 'clock', at: AT, recordedAt: AT + 7_200_000 },
+      instances: { 'host-a': { startedAt: AT, seenAt: AT, stoppedAt: null, inFlight: 4 } },
+      sequence: 9,
+      firstAdmittedAt: AT,
+      counters: {
+        admitted: 9,
+        refused: 1,
+        upstreamRequests: 5,
+        upstream429: 1,
+        upstreamOverloaded: 1,
+      },
+    },
+    cold: {
+      ...cold,
+      calibration: {
+        accepted: 1,
+        discarded: 1,
+        samples: [
+          { at: AT, limit: 'tokens', tokens: 99, accepted: true, reason: null, episode: 1 },
+          { at: AT, limit: null, tokens: 0, accepted: false, reason: 'zero tokens', episode: 2 },
+        ],
+        belowFloorInARow: 1,
+      },
+      estimates: {
+        'model/ü': {
+          count: 3,
+          promptTokensPerByte: 0.25,
+          outputTokens: 400,
+          cachedShare: 0.5,
+          lateCachedShare: 0,
+          costP99: 9_000,
+        },
+      },
+      starts: { 'host-a': [{ at: AT, unclean: true }] },
+    },
+  };
+}

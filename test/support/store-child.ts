@@ -1,0 +1,78 @@
+/**
+ * A process with a file store of its own, to be killed: `store-child.ts MODE PATH INSTANCE`.
+ * Says a line when it is open, and one for each update that was answered.
+ */
+import { rmSync, writeFileSync, writeSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { SteadyClock } from '../../src/platform/clock.js';
+import { openFileStateRepository } from '../../src/state/file/file-repository.js';
+import { MemoryStateRepository } from '../../src/state/memory/memory-repository.js';
+import type { StateRepository } from '../../src/state/state-repository.js';
+import { increment, sequenceOf } from './scope-states.js';
+
+const [mode = '', path = '', instance = ''] = process.argv.slice(2);
+const clock = new SteadyClock();
+
+function open(): Promise<StateRepository> {
+  return openFileStateRepository({
+    path,
+    instance,
+    clock,
+    loss: { onCorrupt: 'cautious', onEmpty: 'trust' },
+  });
+}
+
+/** At once and in order: nothing may be left in this process when it is killed. */
+function say(line: string): void {
+  writeSync(1, `${line}\n`);
+}
+
+const CALLERS = 16;
+
+async function write(repository: StateRepository): Promise<void> {
+  const caller = async () => {
+    for (;;) say(`answered ${(await repository.update('a', increment)) + 1}`);
+  };
+  await Promise.all(Array.from({ length: CALLERS }, caller));
+}
+
+/** Fills its disk, sees what updates say, makes room, and goes on. */
+async function fill(repository: StateRepository): Promise<void> {
+  const ballast = join(dirname(path), 'ballast');
+  let answered = 0;
+  const update = async () => {
+    answered = (await repository.update('a', increment)) + 1;
+  };
+  await update();
+  try {
+    for (let n = 0; ; n += 1) writeFileSync(`${ballast}${n}`, Buffer.alloc(4096));
+  } catch (error) {
+    say(`full ${(error as NodeJS.ErrnoException).code}`);
+  }
+  try {
+    for (;;) await update();
+  } catch (error) {
+    say(`refused ${(error as NodeJS.ErrnoException).code}`);
+  }
+  say(`problem ${repository.health().problem}`);
+  for (let n = 0; n < 1_000; n += 1) rmSync(`${ballast}${n}`, { force: true });
+  while (!repository.health().healthy) await new Promise((resolve) => setTimeout(resolve, 20));
+  const before = answered;
+  await update();
+  say(`healed ${answered - before}`);
+  await repository.close();
+  const again = await open();
+  say(`kept ${(await sequenceOf(again, 'a')) === answered}`);
+  await again.close();
+}
+
+try {
+  const repository = mode === 'forget' ? new MemoryStateRepository(clock) : await open();
+  const { healthy, problem } = repository.health();
+  say(`open ${healthy ? 'healthy' : problem}`);
+  if (mode === 'hold') setInterval(() => undefined, 60_000);
+  else if (mode === 'fill') await fill(repository);
+  else await write(repository);
+} catch (error) {
+  say(`${(error as NodeJS.ErrnoException).code}: ${(error as Error).message}`);
+}
