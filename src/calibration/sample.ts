@@ -64,12 +64,15 @@ function discardAtOnce(context: RefusalContext, limit: LimitState | null): Disca
 export function settleInSample(sample: PendingSample, correction: number): PendingSample {
   return {
     ...sample,
-    outstanding: sample.outstanding - 1,
+    outstanding: Math.max(0, sample.outstanding - 1),
     tokens: Math.max(0, sample.tokens + correction),
   };
 }
 
-/** An instance is gone with `requests` in flight, worth `tokens`. */
+/**
+ * An instance is gone with `requests` in flight, worth `tokens`. Some may have been admitted after the
+ * refusal, as probes: the sample then closes early and too low, or is discarded for what is orphaned.
+ */
 export function orphanInSample(
   sample: PendingSample,
   requests: number,
@@ -77,7 +80,7 @@ export function orphanInSample(
 ): PendingSample {
   return {
     ...sample,
-    outstanding: sample.outstanding - requests,
+    outstanding: Math.max(0, sample.outstanding - requests),
     tokens: Math.max(0, sample.tokens - tokens),
     orphaned: sample.orphaned + tokens,
   };

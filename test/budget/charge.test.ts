@@ -120,7 +120,7 @@ describe('conservation', () => {
       fate: fc.constantFrom('settles', 'flies', 'orphaned'),
     });
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+      fc.property(fc.array(step, { maxLength: 40, size: 'max' }), (steps) => {
         const book = new Book([rule(null)]);
         const expected = { used: 0, reserved: 0, orphaned: 0 };
         for (const { estimate, actual, instance, fate } of steps) {
@@ -154,7 +154,7 @@ describe('conservation', () => {
   });
 
   it('never admits beyond the budget, but for one request in an idle window', () => {
-    const amounts = fc.array(fc.integer({ min: 1, max: 3_000 }), { maxLength: 60 });
+    const amounts = fc.array(fc.integer({ min: 1, max: 3_000 }), { maxLength: 60, size: 'max' });
     fc.assert(
       fc.property(amounts, fc.integer({ min: 1, max: 2_000 }), (estimates, budget) => {
         const book = new Book([rule(budget)]);

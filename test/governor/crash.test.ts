@@ -200,15 +200,17 @@ const step = fc.oneof(
   { weight: 6, arbitrary: fc.constant('admit' as const) },
   { weight: 4, arbitrary: fc.constant('succeed' as const) },
   { weight: 1, arbitrary: fc.constant('refuse' as const) },
+  { weight: 1, arbitrary: fc.constant('refuse barely' as const) },
+  { weight: 1, arbitrary: fc.constant('tick' as const) },
   { weight: 1, arbitrary: fc.constant('abort' as const) },
   { weight: 3, arbitrary: fc.constant('crash' as const) },
-  { weight: 3, arbitrary: fc.integer({ min: 1, max: 90 * MINUTE }) },
+  { weight: 4, arbitrary: fc.constantFrom(SECOND, 10 * SECOND, 31 * SECOND, 11 * MINUTE, HOUR) },
 );
 
 describe('whenever it crashes', () => {
   it('no window admits more than the budget, and nothing passes in a cooldown', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+      fc.asyncProperty(fc.array(step, { maxLength: 60, size: 'max' }), async (steps) => {
         const town = await Town.open({ limits: [limit({ budget: 4_060, windowMs: HOUR })] });
         let flying: Admission[] = [];
         let forwarded = 0;
@@ -219,7 +221,8 @@ describe('whenever it crashes', () => {
           else if (action === 'crash') {
             flying = [];
             await town.crash();
-          } else if (action === 'admit') {
+          } else if (action === 'tick') await town.tick();
+          else if (action === 'admit') {
             const outcome = await town.ask();
             if (outcome.kind !== 'admitted') continue;
             const { admission } = outcome;
@@ -239,7 +242,8 @@ describe('whenever it crashes', () => {
               await town.settle(admission, success(amount));
             } else if (action === 'abort') await town.settle(admission, { kind: 'no-answer' });
             else {
-              await town.refuse(admission, { statedWaitMs: 10 * MINUTE });
+              const stated = { kind: 'quota', statedWaitMs: 10 * MINUTE } as const;
+              await town.refuse(admission, action === 'refuse' ? stated : { kind: 'unknown' });
               forwarded -= amount;
               blockedUntil = (await town.view()).cooldown?.until ?? 0;
               // A refused quota ends its window: from here on the count begins anew.

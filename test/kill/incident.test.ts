@@ -1,0 +1,94 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, it } from 'vitest';
+import { FakeUpstream, messageText, refusal } from '../support/fake-upstream.js';
+import { TemporaryDirectory } from '../support/temporary-directory.js';
+import { TidegateProcess } from '../support/tidegate-process.js';
+
+/**
+ * The incident that Tidegate exists for, with time scaled down: the upstream's window is spent, a
+ * dozen agents go on asking, and the process is killed 17 times.
+ * Goal: the kills cost at most one 429 more than the same evening without them.
+ * Control: the same with a state that is forgotten at every restart must storm.
+ */
+const KILLS = 17;
+const AGENTS = 6;
+/** An agent asks again this soon after a refusal, whatever it was told. */
+const IMPATIENCE_MS = 40;
+/** From one restart to the next kill. */
+const UPTIME_MS = 150;
+/** The upstream refuses for this long: longer than the evening. */
+const SPENT_MS = 600_000;
+
+interface Evening {
+  readonly refused: number;
+  readonly asked: number;
+  readonly restarts: number;
+}
+
+interface Plan {
+  readonly kills: number;
+  readonly remembers: boolean;
+}
+
+async function spend(plan: Plan): Promise<Evening> {
+  const directories: TemporaryDirectory[] = [];
+  const begin = performance.now();
+  let refused = 0;
+  const upstream = await FakeUpstream.open((request, response) => {
+    const left = SPENT_MS - (performance.now() - begin);
+    if (left <= 0) return void response.end(messageText({}));
+    refused += 1;
+    return refusal({ 'retry-after': String(Math.ceil(left / 1000)) })(request, response);
+  });
+  const start = () => {
+    if (directories.length === 0 || !plan.remembers) directories.push(new TemporaryDirectory());
+    const directory = directories.at(-1) as TemporaryDirectory;
+    return TidegateProcess.start({
+      TIDEGATE_UPSTREAM: upstream.url,
+      TIDEGATE_STATE: `file:${directory.at('state.json')}`,
+    });
+  };
+  let gate = await start();
+  const evening = { over: false, asked: 0 };
+  const agent = async () => {
+    while (!evening.over) {
+      evening.asked += 1;
+      await gate.call().then(
+        (response) => response.text(),
+        () => {},
+      );
+      await sleep(IMPATIENCE_MS);
+    }
+  };
+  const agents = Array.from({ length: AGENTS }, agent);
+  let restarts = 0;
+  while (restarts < plan.kills) {
+    await sleep(UPTIME_MS);
+    await gate.kill();
+    gate = await start();
+    restarts += 1;
+  }
+  await sleep(UPTIME_MS);
+  evening.over = true;
+  await Promise.all(agents);
+  await gate.kill();
+  await upstream.close();
+  for (const directory of directories) directory.dispose();
+  return { refused, asked: evening.asked, restarts };
+}
+
+it('17 kills cost the upstream at most one 429 more than none', { timeout: 120_000 }, async () => {
+  const [quiet, killed] = await Promise.all([
+    spend({ kills: 0, remembers: true }),
+    spend({ kills: KILLS, remembers: true }),
+  ]);
+  expect(killed.restarts).toBe(KILLS);
+  expect(killed.asked, 'the agents kept asking').toBeGreaterThan(KILLS * AGENTS);
+  expect(quiet.refused).toBeGreaterThanOrEqual(1);
+  expect(killed.refused).toBeLessThanOrEqual(quiet.refused + 1);
+});
+
+it('control: without memory every restart storms', { timeout: 120_000 }, async () => {
+  const amnesic = await spend({ kills: KILLS, remembers: false });
+  expect(amnesic.refused).toBeGreaterThanOrEqual(KILLS);
+});

@@ -1,0 +1,83 @@
+// Preloaded into a real Tidegate (NODE_OPTIONS=--import): kills the process with SIGKILL at an exact
+// point of its work. A request names the point in its header `x-kill-at`; KILL_AT names one that no
+// request leads to. Only Node's own channels and functions are watched, nothing of Tidegate.
+import { channel } from 'node:diagnostics_channel';
+import { createRequire, syncBuiltinESMExports } from 'node:module';
+
+const require = createRequire(import.meta.url);
+const promises = require('node:fs/promises');
+const { ServerResponse } = require('node:http');
+const { writeSync } = require('node:fs');
+
+/** The point to die at, once something has led to it. */
+let armed = null;
+let wanted = process.env.KILL_AT ?? null;
+
+function die(point) {
+  if (armed !== point) return;
+  writeSync(2, `killed at ${point}\n`);
+  process.kill(process.pid, 'SIGKILL');
+  // The signal is delivered before the next line of JavaScript, but not before this one is certain.
+  for (;;);
+}
+
+channel('http.server.request.start').subscribe(({ request }) => {
+  wanted = request.headers['x-kill-at'] ?? wanted;
+  if (wanted === 'before the charge is durable' || wanted === 'before the charge is forwarded') {
+    armed = wanted;
+  }
+});
+
+channel('undici:request:create').subscribe(() => die('before the charge is forwarded'));
+
+channel('undici:request:headers').subscribe(({ response }) => {
+  if (wanted === 'before anything is relayed') armed = wanted;
+  die('before anything is relayed');
+  if (response.statusCode !== 429) return;
+  if (wanted === 'before the cooldown is durable' || wanted === 'before the client hears of it') {
+    armed = wanted;
+  }
+});
+
+channel('undici:request:trailers').subscribe(() => {
+  if (wanted === 'before the settlement is durable') armed = wanted;
+});
+
+const { writeHead } = ServerResponse.prototype;
+ServerResponse.prototype.writeHead = function (...args) {
+  die('before the client hears of it');
+  return writeHead.apply(this, args);
+};
+
+/** Every write of state begins here, whatever it writes. */
+function beforeWrite() {
+  die('before the charge is durable');
+  die('before the cooldown is durable');
+  die('before the settlement is durable');
+  die('in a clean stop');
+}
+
+const handle = await promises.open(process.execPath, 'r');
+const prototype = Object.getPrototypeOf(handle);
+await handle.close();
+for (const name of ['write', 'writeFile']) {
+  const original = prototype[name];
+  prototype[name] = function (...args) {
+    beforeWrite();
+    return original.apply(this, args);
+  };
+}
+
+const { rename } = promises;
+promises.rename = async (from, to) => {
+  if (wanted === 'before the rename' && to.endsWith('state.json')) armed = wanted;
+  die('before the rename');
+  await rename(from, to);
+  if (wanted === 'after the rename' && to.endsWith('state.json')) armed = wanted;
+  die('after the rename');
+};
+syncBuiltinESMExports();
+
+process.on('SIGTERM', () => {
+  if (wanted === 'in a clean stop') armed = wanted;
+});
