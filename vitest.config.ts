@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    setupFiles: ['./test/support/seed.ts'],
     // Two cores; process tests start servers of their own.
     maxWorkers: 2,
     testTimeout: 30_000,

@@ -4,7 +4,15 @@ import { amountIn, type Cost } from './cost.js';
 import { FULL, growthShape, guardAgainstWindup, type Guard, type GuardContext } from './guards.js';
 import { effectiveBudget, limitOf, mapLimits, type Limits } from './limits.js';
 import type { ControllerSettings, LimitRules } from './settings.js';
-import { anchorWindow, closeWindow, isOver, openWindow, shiftWindow, stateEnd } from './window.js';
+import {
+  anchorWindow,
+  closeWindow,
+  isOpen,
+  isOver,
+  openWindow,
+  shiftWindow,
+  stateEnd,
+} from './window.js';
 
 /**
  * What an admission was charged, by limit: the amount in the limit's unit and the number of the
@@ -45,10 +53,11 @@ export class BudgetController {
 
   /** Brings the limits up to `now`: ends windows that ran out, takes on changed configuration. */
   roll(limits: Limits, rules: readonly LimitRules[], now: Instant): Limits {
-    return mapLimits(limits, rules, (limit, rule) => {
+    const configured = mapLimits(limits, rules, (limit, rule) => {
       const adopted = adoptRules(limit, rule);
       return isOver(adopted.window, now) ? end(adopted, rule) : adopted;
     });
+    return dropStale(configured, rules, now);
   }
 
   /** Charges the estimate to every limit, or to none if it does not fit one. Call on rolled limits. */
@@ -288,6 +297,18 @@ export class BudgetController {
       },
     }));
   }
+}
+
+/** A limit that left the configuration is kept until its window ends: it may have left by mistake. */
+function dropStale(limits: Limits, rules: readonly LimitRules[], now: Instant): Limits {
+  const stale = Object.entries(limits).filter(
+    ([name, { window }]) =>
+      !rules.some((rule) => rule.name === name) && (!isOpen(window) || isOver(window, now)),
+  );
+  if (stale.length === 0) return limits;
+  const kept = { ...limits };
+  for (const [name] of stale) delete kept[name];
+  return kept;
 }
 
 /** An idle window takes any single request, however large its estimate. */

@@ -26,3 +26,14 @@ export function amountIn(unit: Unit, cost: Cost): number {
       return cost.requests;
   }
 }
+
+/** No request costs more than this: an upstream that says so is mistaken, and sums must stay exact. */
+const MOST_TOKENS = 1_000_000_000;
+
+export function bounded({ requests, inputTokens, outputTokens }: Cost): Cost {
+  return {
+    requests,
+    inputTokens: Math.min(MOST_TOKENS, inputTokens),
+    outputTokens: Math.min(MOST_TOKENS, outputTokens),
+  };
+}

@@ -42,6 +42,8 @@ const WARM_MS = 300_000;
 const WEIGHT = 0.05;
 /** The upper estimate of a cost shrinks this slowly, so that it stays above P99. */
 const P99_DECAY = 0.999;
+/** No estimate exceeds this, whatever an upstream said that earlier requests had cost. */
+const MOST_TOKENS = 1_000_000_000;
 /** With fewer requests than this the upper estimate is not one yet. */
 const ENOUGH_FOR_P99 = 20;
 
@@ -62,10 +64,10 @@ export function estimateCost(
 ): Estimate {
   const model = learned ?? UNLEARNED;
   const { trail } = request;
-  const outputTokens = Math.ceil(model.outputTokens);
+  const outputTokens = Math.min(MOST_TOKENS, Math.ceil(model.outputTokens));
   const prompt = expectedPrompt(model, request);
   const cached = trail === null ? 0 : expectedCacheRead(model, request.bodyBytes, trail, now);
-  const inputTokens = Math.max(1, Math.ceil(prompt - cached));
+  const inputTokens = Math.min(MOST_TOKENS, Math.max(1, Math.ceil(prompt - cached)));
   if (trail !== null || model.count < ENOUGH_FOR_P99) return { inputTokens, outputTokens };
   const most = Math.max(1, Math.ceil(model.costP99) - outputTokens);
   return { inputTokens: Math.min(inputTokens, most), outputTokens };

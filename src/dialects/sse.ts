@@ -15,6 +15,8 @@ const LETTER_E = 0x65;
 
 /** Longest event that is kept, in bytes. Those that hold usage or errors have a few hundred. */
 export const MAX_EVENT_BYTES = 262_144;
+/** A line may be longer than its data by a byte order mark and `data: `. */
+const LINE_PREFIX_BYTES = 9;
 /** A longer event name is none that any dialect knows. */
 const MAX_NAME_BYTES = 64;
 
@@ -48,7 +50,7 @@ export class SseSplitter {
   constructor(onEvent: OnEvent, maxBytes = MAX_EVENT_BYTES) {
     this.#onEvent = onEvent;
     this.#maxBytes = maxBytes;
-    this.#line = new Kept(maxBytes);
+    this.#line = new Kept(maxBytes + LINE_PREFIX_BYTES);
     this.#data = new Kept(maxBytes);
   }
 
@@ -84,7 +86,9 @@ export class SseSplitter {
       this.#line.clear();
       this.#eventTooLong = true;
     } else if (this.#line.length === 0) {
-      this.#takeLine(chunk, start, end);
+      // The same bound as for a line in pieces: what is skipped must not depend on the chunks.
+      if (end - start > this.#maxBytes + LINE_PREFIX_BYTES) this.#eventTooLong = true;
+      else this.#takeLine(chunk, start, end);
     } else if (this.#line.append(chunk, start, end)) {
       const line = this.#line.take();
       this.#takeLine(line, 0, line.length);

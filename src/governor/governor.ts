@@ -1,12 +1,13 @@
-import type { Cost } from '../budget/cost.js';
+import { bounded, type Cost } from '../budget/cost.js';
 import { estimateCost, nextTrail, observe } from '../calibration/estimate.js';
 import type { Random } from '../platform/random.js';
 import { sleep, withDeadline, type Timers } from '../platform/timers.js';
+import type { ModelEstimate } from '../state/scope-state.js';
 import type { StateRepository } from '../state/state-repository.js';
 import { admit, type AdmitOutcome } from './admit.js';
 import type { Admission, AdmissionOutcome, AdmissionRequest } from './admission.js';
 import type { LimitStatement } from './attribution.js';
-import type { ScopeRules } from './draft.js';
+import type { Draft, ScopeRules } from './draft.js';
 import { DurableUpdates, isStateFailure, isUnknown } from './durable-updates.js';
 import type { EventListener } from './events.js';
 import type { Policies } from './policies.js';
@@ -156,7 +157,7 @@ export class Governor {
     let outcome: AdmitOutcome | undefined;
     try {
       outcome = await this.#updates.update(runtime.rules, request.requestId, (draft) => {
-        learned ??= draft.cold.estimates[request.model];
+        learned ??= learnedBefore(draft, request.model);
         cost = { requests: 1, ...estimateCost(learned, basis, draft.now) };
         return admit(draft, policies, { cost, instance, observe: observing });
       });
@@ -232,7 +233,7 @@ export class Governor {
     if (admission.settled || inputTokens === before.inputTokens) return;
     const { policies, instance } = this.#options;
     const { rules } = this.#runtime(admission.scope);
-    const estimate = { ...before, inputTokens };
+    const estimate = bounded({ ...before, inputTokens });
     admission.estimate = estimate;
     this.#change(admission, inputTokens > before.inputTokens, async () => {
       const { grant, request } = admission;
@@ -366,4 +367,9 @@ export class Governor {
 /** Side calls to a smaller model share the client's session id, but not its conversation. */
 function sessionKey({ session, model }: AdmissionRequest): string {
   return session === '' ? '' : `${session} ${model}`;
+}
+
+/** A client chooses the model's name, and `constructor` is one that every object has. */
+function learnedBefore({ cold }: Draft, model: string): ModelEstimate | undefined {
+  return Object.hasOwn(cold.estimates, model) ? cold.estimates[model] : undefined;
 }

@@ -82,7 +82,8 @@ export function forgetOldInstances(state: ScopeState, self: string, now: Instant
  * BOUNDS.instances one of them may be dropped; it comes back with its next admission.
  */
 export function withRoom(instances: Instances, name: string): Instances {
-  if (name in instances || Object.keys(instances).length < BOUNDS.instances) return instances;
+  if (Object.hasOwn(instances, name) || Object.keys(instances).length < BOUNDS.instances)
+    return instances;
   const [oldest] = Object.entries(instances).sort((a, b) => a[1].seenAt - b[1].seenAt);
   if (oldest === undefined) return instances;
   const { [oldest[0]]: _, ...others } = instances;

@@ -51,7 +51,7 @@ export function settle(draft: Draft, policies: Policies, request: SettleRequest)
 
 function keepEstimate(draft: Draft, model: string, learned: ModelEstimate): void {
   const { estimates } = draft.cold;
-  if (!(model in estimates) && Object.keys(estimates).length >= BOUNDS.models) return;
+  if (!Object.hasOwn(estimates, model) && Object.keys(estimates).length >= BOUNDS.models) return;
   draft.setCold({ estimates: { ...estimates, [model]: learned } });
 }
 

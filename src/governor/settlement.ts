@@ -1,4 +1,4 @@
-import { NO_COST, ONE_REQUEST, type Cost } from '../budget/cost.js';
+import { bounded, NO_COST, ONE_REQUEST, type Cost } from '../budget/cost.js';
 
 /** How a request ended, as far as its cost is concerned (design §3, "Settlement"). */
 export type Settlement =
@@ -22,6 +22,10 @@ export type Settlement =
 
 /** What a request that ended so has cost. Where something is unknown the estimate stands. */
 export function costOf(settlement: Settlement, estimate: Cost): Cost {
+  return bounded(statedCost(settlement, estimate));
+}
+
+function statedCost(settlement: Settlement, estimate: Cost): Cost {
   switch (settlement.kind) {
     case 'not-sent':
       return NO_COST;

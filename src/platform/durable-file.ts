@@ -28,11 +28,11 @@ export const PRIVATE_DIRECTORY = 0o700;
 const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'EXDEV']);
 
 /**
- * Puts a new version of a whole file in place, so that after a crash at any point the path holds the
- * old version or the new one, whole. Resolves when the new one survives a power cut.
+ * Puts a new version of a whole file in place, so that after a crash at any point the path holds
+ * the old version or the new one, whole. Resolves when the new one survives a power cut.
  *
- * With `previous`, the old version is kept under that path; `path` itself is never missing meanwhile.
- * Writes through `<path>.tmp`: one writer at a time.
+ * With `previous`, the old version is kept under that path; `path` itself is never missing
+ * meanwhile. Writes through `<path>.tmp`: one writer at a time.
  *
  * @throws TidegateError STATE_UNKNOWN if the new version is in place, but may not survive a power
  *   cut; any other error means that the old version is still there and will be.
@@ -66,7 +66,8 @@ async function writeNew(files: FileSystem, path: string, content: string): Promi
   const handle = await files.open(path, 'w', PRIVATE_FILE);
   try {
     await handle.writeFile(content);
-    // Before the rename: a file system may otherwise order them so that a power cut leaves an empty file.
+    // Before the rename: a file system may otherwise order them so that a power cut leaves an empty
+    // file.
     await handle.sync();
   } finally {
     await handle.close();
@@ -137,7 +138,7 @@ export async function writeThrough(
 }
 
 function unknownOutcome(path: string, cause: unknown): TidegateError {
-  const message = `${path} could not be flushed (${errorCode(cause)}), and may lack its latest change`;
+  const message = `${path} could not be flushed (${errorCode(cause)}); what it holds is not known`;
   return new TidegateError('STATE_UNKNOWN', message, { hint: 'check the disk', cause });
 }
 

@@ -16,9 +16,10 @@ export interface LockOwner {
  * One process at a time may use `target`. Two files beside it:
  *
  * - `<target>.lock`, always empty and never removed, carries the kernel's lock. SQLite takes it,
- *   because Node has no flock: an exclusive transaction that never ends. The kernel drops it with the
- *   process, however that dies, so pids need not be compared: they are reused, and in containers every
- *   one of them is 1. Removing the file on release would let two processes lock two files of one name.
+ *   because Node has no flock: an exclusive transaction that never ends. The kernel drops it with
+ *   the process, however that dies, so pids need not be compared: they are reused, and in
+ *   containers every one of them is 1. Removing the file on release would let two processes lock
+ *   two files of one name.
  * - `<target>.owner` says in words who holds it. It proves nothing, and is removed on release.
  *
  * POSIX drops a process's locks on a file as soon as the process closes any descriptor of it, so
@@ -44,7 +45,8 @@ export class ExclusiveLock {
 
   /**
    * @param since RFC 3339, for the operator.
-   * @throws TidegateError STATE_LOCKED naming the owner; STATE_UNAVAILABLE where no lock can be made.
+   * @throws TidegateError STATE_LOCKED naming the owner; STATE_UNAVAILABLE where no lock can be
+   *   made.
    */
   static async acquire(
     files: FileSystem,
@@ -60,7 +62,8 @@ export class ExclusiveLock {
       const { ino } = await files.stat(paths.lock);
       const owner: LockOwner = { instance, pid: process.pid, host: hostname(), since };
       await replaceFile(files, paths.owner, `${JSON.stringify(owner)}\n`).catch(() =>
-        // A full disk must not keep the lock from being held; but no name is better than a wrong one.
+        // A full disk must not keep the lock from being held; but no name is better than a wrong
+        // one.
         files.rm(paths.owner, { force: true }).catch(() => undefined),
       );
       return new ExclusiveLock(files, paths, connection, ino);
@@ -107,8 +110,8 @@ async function lockFile(path: string): Promise<DatabaseSync | null> {
   let connection: DatabaseSync | undefined;
   try {
     connection = new DatabaseSync(path);
-    // On a read-only disk SQLite quietly begins a read transaction instead, under a shared lock. The
-    // table makes that fail; it is never committed, and the file stays empty.
+    // On a read-only disk SQLite quietly begins a read transaction instead, under a shared lock.
+    // The table makes that fail; it is never committed, and the file stays empty.
     connection.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE; CREATE TABLE held (held)');
     return connection;
   } catch (error) {

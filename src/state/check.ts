@@ -1,10 +1,13 @@
 /**
  * Checks of raw JSON values, composed to the shape of a type. A check returns the very value it was
- * given, or a copy in which missing fields are filled in; it throws a Mismatch that names the place.
+ * given, or a copy in which missing fields are filled in; it throws a Mismatch that names the
+ * place.
  */
 export type Check<Value> = (raw: unknown) => Value;
 
-/** Caught by whoever started the check; `place` grows on the way up, so a right value costs no path. */
+/**
+ * Caught by whoever started the check; `place` grows on the way up, so a right value costs no path.
+ */
 export class Mismatch extends Error {
   place = '';
 

@@ -27,6 +27,7 @@ import {
   type HotState,
   type InstanceStart,
   type InstanceState,
+  type Instant,
   type LimitState,
   type LossReason,
   type ModelEstimate,
@@ -42,11 +43,14 @@ import {
 } from './scope-state.js';
 
 /**
- * Step n turns a scope's document of major n + 1 into one of major n + 2. Append-only; each comes with
- * a saved sample of the version before and a test. New fields with a default need no step; a new value
- * of a kind or reason does, because older versions refuse values they don't know.
+ * Step n turns a scope's document of major n + 1 into one of major n + 2. Append-only; each comes
+ * with a saved sample of the version before and a test. New fields with a default need no step; a
+ * new value of a kind or reason does, because older versions refuse values they don't know.
  */
 const UPGRADES: readonly ((document: unknown) => unknown)[] = [];
+
+/** The last instant that a date can be written for. */
+export const LAST_INSTANT: Instant = 8_640_000_000_000_000;
 
 /**
  * Reads a scope's document as a store kept it, written under the schema of `major`. Fields missing
@@ -65,7 +69,9 @@ export function parseStateLoss(raw: unknown): StateLoss {
   return parse(stateLoss, raw, 'lost');
 }
 
-/** @throws TidegateError STATE_NEWER for a schema of a later version, STATE_CORRUPT for none at all. */
+/**
+ * @throws TidegateError STATE_NEWER for a schema of a later version, STATE_CORRUPT for none at all.
+ */
 export function checkMajor(major: unknown): asserts major is number {
   if (typeof major !== 'number' || !Number.isInteger(major) || major < 1) {
     throw new TidegateError('STATE_CORRUPT', `schema.major: expected a number from 1 up`);
@@ -79,10 +85,15 @@ export function checkMajor(major: unknown): asserts major is number {
   }
 }
 
-/** What is wrong with a state about to be saved, or null: it must be readable at the next start. */
-export function faultOf(state: ScopeState): string | null {
+/**
+ * What is wrong with a state about to be saved, or null: it must be readable at the next start.
+ *
+ * @param before A sound one; a cold part that is still the same is not looked at again.
+ */
+export function faultOf(state: ScopeState, before?: ScopeState): string | null {
   try {
-    scopeState(state);
+    const sameCold = before !== undefined && state.cold === before.cold;
+    (sameCold ? hotOnly : scopeState)(state);
     return null;
   } catch (error) {
     if (error instanceof Mismatch) return describe(error, 'the scope');
@@ -108,8 +119,7 @@ const EMPTY = emptyScopeState();
 const LIMITS_EVER = 4 * BOUNDS.limits;
 
 const count = number(0, Number.MAX_SAFE_INTEGER);
-/** What `Date` can say. */
-const instant = number(0, 8_640_000_000_000_000);
+const instant = number(0, LAST_INSTANT);
 const share = number(0, 1);
 const cooldownKind = oneOf<CooldownKind>(
   'quota',
@@ -245,38 +255,37 @@ const modelEstimate = object<ModelEstimate>({
   lateCachedShare: share,
   costP99: count,
 });
-const scopeState = object<ScopeState>({
-  hot: object<HotState>(
-    {
-      limits: map(limitState, LIMITS_EVER),
-      backoff: backoffState,
-      pendingSample: nullable(pendingSample),
-      cautious: nullable(cautiousState),
-      lost: nullable(stateLoss),
-      instances: map(instanceState, BOUNDS.instances),
-      sequence: count,
-      firstAdmittedAt: nullable(instant),
-      counters,
-    },
-    EMPTY.hot,
-  ),
-  cold: object<ColdState>(
-    {
-      calibration: object<CalibrationState>(
-        {
-          accepted: count,
-          discarded: count,
-          samples: list(sample, BOUNDS.samples),
-          belowFloorInARow: count,
-        },
-        EMPTY.cold.calibration,
-      ),
-      estimates: map(modelEstimate, BOUNDS.models),
-      starts: map(
-        list(object<InstanceStart>({ at: instant, unclean: flag }), BOUNDS.startsPerInstance),
-        BOUNDS.instances,
-      ),
-    },
-    EMPTY.cold,
-  ),
-});
+const hotState = object<HotState>(
+  {
+    limits: map(limitState, LIMITS_EVER),
+    backoff: backoffState,
+    pendingSample: nullable(pendingSample),
+    cautious: nullable(cautiousState),
+    lost: nullable(stateLoss),
+    instances: map(instanceState, BOUNDS.instances),
+    sequence: count,
+    firstAdmittedAt: nullable(instant),
+    counters,
+  },
+  EMPTY.hot,
+);
+const calibrationState = object<CalibrationState>(
+  {
+    accepted: count,
+    discarded: count,
+    samples: list(sample, BOUNDS.samples),
+    belowFloorInARow: count,
+  },
+  EMPTY.cold.calibration,
+);
+const instanceStart = object<InstanceStart>({ at: instant, unclean: flag });
+const coldState = object<ColdState>(
+  {
+    calibration: calibrationState,
+    estimates: map(modelEstimate, BOUNDS.models),
+    starts: map(list(instanceStart, BOUNDS.startsPerInstance), BOUNDS.instances),
+  },
+  EMPTY.cold,
+);
+const scopeState = object<ScopeState>({ hot: hotState, cold: coldState });
+const hotOnly = object<Pick<ScopeState, 'hot'>>({ hot: hotState });

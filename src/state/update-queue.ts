@@ -20,14 +20,17 @@ export interface Fold {
   decide(load: (scope: string) => ScopeState, now: Instant): ReadonlyMap<string, ScopeState>;
 }
 
-/** Resolves once what the fold decided is durable; what it rejects with, every caller in the fold gets. */
+/**
+ * Resolves once what the fold decided is durable; what it rejects with, every caller in the fold
+ * gets.
+ */
 export type Commit = (fold: Fold) => Promise<void>;
 
 /**
  * Group commit: while one write is in flight the next updates gather, and then share one write.
  *
- * - One commit at a time. There is no deadline here: a commit that hangs holds back those behind it,
- *   since starting another would break the order. Callers have deadlines of their own.
+ * - One commit at a time. There is no deadline here: a commit that hangs holds back those behind
+ *   it, since starting another would break the order. Callers have deadlines of their own.
  * - Every caller of a fold waits for its commit, even one whose update changed nothing: it may have
  *   seen what is not durable yet. An adapter that is given no changes resolves at once.
  */
@@ -42,7 +45,9 @@ export class UpdateQueue {
     this.#commit = commit;
   }
 
-  /** See StateRepository.update. Rejects with STATE_UNAVAILABLE if too many wait, or STATE_CLOSED. */
+  /**
+   * See StateRepository.update. Rejects with STATE_UNAVAILABLE if too many wait, or STATE_CLOSED.
+   */
   update<Outcome>(scope: string, decide: Decide<Outcome>): Promise<Outcome> {
     if (this.#closed) return Promise.reject(closedError());
     if (this.#waiting.length >= MAX_WAITING) return Promise.reject(fullError());
@@ -106,11 +111,13 @@ class Update {
     readonly reject: (error: unknown) => void,
   ) {}
 
-  /** The state after it: the one before it, if it throws or returns what could not be read again. */
+  /**
+   * The state after it: the one before it, if it throws or returns what could not be read again.
+   */
   apply(before: ScopeState, now: Instant, checked: boolean): ScopeState {
     try {
       const { state, outcome } = this.decide(before, now);
-      invariant(typeof state === 'object', 'decide must return a state, and at once');
+      invariant(typeof state === 'object' && state, 'decide must return a state, and at once');
       if (checked && state !== before) assertSound(this.scope, state);
       this.#thrown = false;
       this.#result = outcome;
@@ -137,9 +144,10 @@ class UpdateFold implements Fold {
 
   decide(load: (scope: string) => ScopeState, now: Instant): ReadonlyMap<string, ScopeState> {
     const changed = this.#decide(load, now, false);
-    // Checking the result of the whole fold costs a tenth of a write; checking each update would
-    // cost more than the write. So the one to blame is looked for only when there is one.
-    const sound = [...changed.values()].every((state) => faultOf(state) === null);
+    // What can't be read again must not be saved. Checking the result of a fold costs 2 to 10 µs of
+    // the 200 that a write takes; checking every update of a full fold would cost more than the
+    // write. So the one to blame is looked for only when there is one.
+    const sound = [...changed].every(([scope, state]) => faultOf(state, load(scope)) === null);
     return sound ? changed : this.#decide(load, now, true);
   }
 
@@ -170,11 +178,8 @@ function closedError(): TidegateError {
 }
 
 function fullError(): TidegateError {
-  return new TidegateError(
-    'STATE_UNAVAILABLE',
-    `${MAX_WAITING} updates wait for the store already`,
-    {
-      hint: 'look at the latency of its disk or database',
-    },
-  );
+  const message = `${MAX_WAITING} updates wait for the store already`;
+  return new TidegateError('STATE_UNAVAILABLE', message, {
+    hint: 'look at the latency of its disk or database',
+  });
 }

@@ -169,6 +169,15 @@ describe('a changed configuration', () => {
   });
 });
 
+describe('a limit that left the configuration', () => {
+  it('is kept until its window ends', () => {
+    const book = new Book([rule(1000), rule(50, { name: 'old', windowMs: HOUR })]).spend(10, 0);
+    const without = (now: number) => Object.keys(CONTROLLER.roll(book.limits, [rule(1000)], now));
+    expect(without(HOUR - 1)).toEqual(['tokens', 'old']);
+    expect(without(HOUR)).toEqual(['tokens']);
+  });
+});
+
 describe('whatever happens', () => {
   it('keeps the budget a whole number between floor and ceiling', () => {
     const event = fc.oneof(

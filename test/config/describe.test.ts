@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { describeConfig, publicConfig } from '../../src/config/describe.js';
-import { EXAMPLE_FILE } from '../../src/config/reference.js';
+import { EXAMPLE_FILE } from './reference.js';
 import { config } from './load.js';
 
 test('the default configuration, for people', () => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { LimitRules } from '../../src/budget/settings.js';
-import { EXAMPLE_FILE } from '../../src/config/reference.js';
+import { EXAMPLE_FILE } from './reference.js';
 import { formatProblem } from '../../src/config/problem.js';
 import {
   LIMIT_SETTINGS,

@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/cli/exit-codes.js';
-import { renderReference } from '../../src/config/reference.js';
+import { renderReference } from './reference.js';
 import {
   CONFIG_FILE,
   LIMIT_SETTINGS,

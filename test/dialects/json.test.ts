@@ -13,13 +13,18 @@ const text = fc.oneof(
     .map(([n, end]) => 'x'.repeat(n) + end),
   fc.constantFrom('key', '"key":"no"', '\\"key\\":1'),
 );
+/**
+ * Without escapes: V8 13.6 takes the key of an object for that of another it parsed before, where the
+ * two differ in an escaped character only, and both sides here go through its JSON.parse.
+ */
+const plainKey = text.map((key) => key.replaceAll(/["\\\n]/g, ''));
 const { value } = fc.letrec<{ value: unknown }>((tie) => ({
   value: fc.oneof(
     { maxDepth: 3, depthSize: 'small' },
     text,
     fc.constantFrom(0, -1.5e-7, true, false, null),
     fc.array(tie('value'), { maxLength: 3 }),
-    fc.dictionary(fc.oneof(text, fc.constant('key')), tie('value'), {
+    fc.dictionary(fc.oneof(plainKey, fc.constant('key')), tie('value'), {
       maxKeys: 3,
       noNullPrototype: true,
     }),

@@ -179,6 +179,14 @@ describe('the journal', () => {
     expect(found.document.scopes.has('long')).toBe(true);
   });
 
+  it('of another store restores nothing', async () => {
+    const found = await recovered({
+      [PATHS.previous]: STATE,
+      [PATHS.journal]: Buffer.concat([record(101), record(102, 'ff00')]),
+    });
+    expect(found.document).toMatchObject({ id: BASE.id, revision: 101 });
+  });
+
   it('alone restores what it has, under the id it has', async () => {
     const found = await recovered({ [PATHS.journal]: journal(101, 102) });
     expect(found).toMatchObject({ loss: 'restored', fresh: false });

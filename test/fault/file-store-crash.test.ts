@@ -26,7 +26,9 @@ interface Run {
   readonly begin: () => void;
 }
 
-/** Dies before every single call that a run makes on the file system; leaves out `careless` ones. */
+/**
+ * Dies before every single call that a run makes on the file system; leaves out `careless` ones.
+ */
 async function dieAtEveryInstant(
   death: Death,
   store: FileStore,

@@ -63,7 +63,7 @@ describe.each([
   ['renaming the new file', 1_000, /^rename state\.json\.tmp/, 'EACCES', SURE],
   ['flushing the directory', 1_000, /^handle\.sync data/, 'EIO', UNKNOWN],
 ])('%s fails', (_, waitMs, match, code, expected) => {
-  it(`(${code}): all who share the write get ${expected}, memory goes back, and it heals`, async () => {
+  it(`(${code}): all in it get ${expected}, memory goes back, and it heals`, async () => {
     const repository = await opened();
     const { id, revision } = repository.health();
     time.lag(waitMs);
@@ -188,7 +188,7 @@ describe('a store that can’t be written', () => {
 });
 
 describe('a directory that goes away', () => {
-  it('is made anew with all that was in memory, and the doubt that someone else was there', async () => {
+  it('is made anew with all that was in memory, marked as doubtful', async () => {
     const repository = await opened();
     const { id } = repository.health();
     rmSync(store.directory, { recursive: true });

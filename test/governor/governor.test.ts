@@ -68,6 +68,27 @@ describe('a request', () => {
     expect((await town.limitView()).used).toBe(100);
   });
 
+  it.each(['__proto__', 'constructor', 'hasOwnProperty', ''])(
+    'may call its model %j',
+    async (model) => {
+      const town = await Town.open();
+      await town.settle(await town.admit({ model }), success(1_000));
+      expect((await town.admit({ model })).estimate.inputTokens).toBe(1_000);
+      await town.crash();
+      expect((await town.admit({ model })).estimate.inputTokens).toBe(1_000);
+    },
+  );
+
+  it('costs no more than can be added up, whatever the upstream says', async () => {
+    const town = await Town.open();
+    await town.settle(await town.admit(), success(Number.MAX_SAFE_INTEGER));
+    await town.settle(await town.admit(), success(Number.MAX_SAFE_INTEGER));
+    expect((await town.limitView()).used).toBe(2_000_000_000);
+    town.governor.amend(await town.admit(), Number.MAX_SAFE_INTEGER);
+    await town.pass(0);
+    expect(Number.isSafeInteger((await town.limitView()).used)).toBe(true);
+  });
+
   it('learns what the model costs, and keeps it across a restart', async () => {
     const town = await Town.open();
     await town.settle(await town.admit({ session: 's' }), success(1_000));

@@ -148,7 +148,16 @@ describe('faultOf', () => {
     expect(faultOf(withSequence(emptyScopeState(), Number.NaN))).toMatch(/^hot.sequence: expected/);
   });
 
-  it('finds whatever reading would refuse, so that nothing is saved that stops the next start', () => {
+  it('looks at a cold part again only if it is another', () => {
+    const before = fullScopeState();
+    const starts = { a: [{ at: -1, unclean: false }] };
+    const wrong = { ...before, cold: { ...before.cold, starts } };
+    expect(faultOf(wrong, before)).toMatch(/^cold.starts.a.0.at: expected/);
+    expect(faultOf({ ...wrong }, wrong)).toBeNull();
+    expect(faultOf(withSequence(wrong, -1), wrong)).toMatch(/^hot.sequence: expected/);
+  });
+
+  it('finds whatever reading would refuse at the next start', () => {
     for (const { path } of PLACES) {
       const raw = changed(path, -1);
       const refused = corruptionOf(raw);

@@ -120,7 +120,7 @@ describe('UpdateQueue', () => {
     expect(await next).toBe(0);
   });
 
-  it('tells nobody anything before the commit has ended, not even those who changed nothing', async () => {
+  it('tells nobody anything before the commit has ended, whatever they did', async () => {
     const desk = new Desk();
     const told: string[] = [];
     const fails = () => {

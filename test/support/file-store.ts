@@ -41,7 +41,9 @@ export class FileStore {
     return readdirSync(this.directory).sort();
   }
 
-  /** Another store with the files as they are at this moment: what a power cut would leave, at best. */
+  /**
+   * Another store with the files as they are at this moment: what a power cut would leave, at best.
+   */
   copy(): FileStore {
     const copy = new FileStore(this.time);
     mkdirSync(copy.directory);

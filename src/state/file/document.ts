@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { rfc3339 } from '../../platform/clock.js';
 import { TidegateError } from '../../platform/tidegate-error.js';
-import { checkMajor, parseScopeState, parseStateLoss } from '../parse-state.js';
+import { checkMajor, LAST_INSTANT, parseScopeState, parseStateLoss } from '../parse-state.js';
 import { type Instant, SCHEMA, type ScopeState, type StateLoss } from '../scope-state.js';
 
 /** All that `state.json` says. */
@@ -19,8 +19,9 @@ export interface StoreDocument {
 
 /*
  * The envelope stays the same in every major schema, so that any version can tell damage from a
- * document that is too new for it: the fields `tidegate` and `schema`, and the checksum of all bytes
- * before it as the last line but one. Without the checksum a flipped bit in a digit would be believed.
+ * document that is too new for it: the fields `tidegate` and `schema`, and the checksum of all
+ * bytes before it as the last line but one. Without the checksum a flipped bit in a digit would be
+ * believed.
  */
 const KIND = 'state';
 const TRAILER = /^,\n {2}"checksum": "([0-9a-f]{8})"\n\}\n$/;
@@ -111,7 +112,7 @@ export function isRevision(value: unknown): value is number {
 }
 
 export function isInstant(value: unknown): value is Instant {
-  return typeof value === 'number' && value >= 0 && value <= 8_640_000_000_000_000;
+  return typeof value === 'number' && value >= 0 && value <= LAST_INSTANT;
 }
 
 function corrupt(message: string, cause?: unknown): TidegateError {

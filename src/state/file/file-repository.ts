@@ -16,11 +16,11 @@ const SLOW_MS = 5_000;
 const FINAL = new Set(['STATE_LOCKED', 'STATE_NEWER', 'STATE_CORRUPT']);
 
 /**
- * Opens the store at `options.path`. If it can't be written it is opened all the same, unhealthy, and
- * heals by itself.
+ * Opens the store at `options.path`. If it can't be written it is opened all the same, unhealthy,
+ * and heals by itself.
  *
- * @throws TidegateError STATE_LOCKED naming the instance that uses it, STATE_NEWER, and STATE_CORRUPT
- *   under the policy `refuse`; the files are then as they were.
+ * @throws TidegateError STATE_LOCKED naming the instance that uses it, STATE_NEWER, and
+ *   STATE_CORRUPT under the policy `refuse`; the files are then as they were.
  */
 export async function openFileStateRepository(
   options: FileStoreOptions & { readonly timers?: Timers; readonly files?: FileSystem },
@@ -98,8 +98,8 @@ class FileStateRepository implements StateRepository {
   async #close(): Promise<void> {
     await this.#queue.close();
     this.#cancelUpkeep?.();
-    // What it can't write is in the journal, and the next start reads that.
-    if (this.#problem === null) await this.#store.tidy().catch(() => undefined);
+    // What can't be written is in the journal, and the next start reads that.
+    await this.#store.tidy().catch(() => undefined);
     await this.#store.release();
   }
 

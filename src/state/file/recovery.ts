@@ -43,8 +43,8 @@ type Reading<Value> =
  * Reads a store, restoring what can be restored.
  *
  * @param lockWasThere The lock of an earlier run tells of a store, even if nothing else does.
- * @throws TidegateError STATE_NEWER; STATE_CORRUPT under the policy `refuse`; system errors that say
- *   nothing about the files (too many are open, a network disk is away): try again later.
+ * @throws TidegateError STATE_NEWER; STATE_CORRUPT under the policy `refuse`; system errors that
+ *   say nothing about the files (too many are open, a network disk is away): try again later.
  */
 export async function recover(
   files: FileSystem,
@@ -97,7 +97,9 @@ function replay(document: StoreDocument, journal: Reading<FoundRecord[]>): Found
   };
 }
 
-/** Without a state.json: the one before it, and every record that is newer, whatever lies between. */
+/**
+ * Without a state.json: the one before it, and every record that is newer, whatever lies between.
+ */
 function salvage(
   paths: StorePaths,
   current: Reading<StoreDocument>,
@@ -125,7 +127,9 @@ function salvage(
   };
 }
 
-/** A document, and records applied to it: each overwrites the scopes it has, so the last one wins. */
+/**
+ * A document, and records applied to it: each overwrites the scopes it has, so the last one wins.
+ */
 class Merge {
   readonly #base: StoreDocument;
   readonly #scopes: Map<string, ScopeState>;
@@ -216,6 +220,6 @@ async function hasSetAside(files: FileSystem, path: string): Promise<boolean> {
 function refuseIf(policy: LossPolicy, path: string, why: string): void {
   if (policy.onCorrupt !== 'refuse') return;
   throw new TidegateError('STATE_CORRUPT', `${path} can't be used: ${why}`, {
-    hint: 'put a good copy in its place, or let TIDEGATE_ON_CORRUPT_STATE=cautious restore what it can',
+    hint: 'put a good copy in its place, or set TIDEGATE_ON_CORRUPT_STATE=cautious to go on',
   });
 }

@@ -240,6 +240,6 @@ export class StateFiles {
 
 function lockLost(path: string): TidegateError {
   return new TidegateError('STATE_UNAVAILABLE', `the lock of ${path} was removed or replaced`, {
-    hint: 'leave the files beside it alone while an instance runs; it goes on once it has a new lock',
+    hint: 'leave the files beside it alone; the store goes on once it has a new lock',
   });
 }

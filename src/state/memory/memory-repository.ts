@@ -4,7 +4,9 @@ import { emptyScopeState, type ScopeState } from '../scope-state.js';
 import type { Decide, Snapshot, StateRepository, StoreHealth } from '../state-repository.js';
 import { type Fold, UpdateQueue } from '../update-queue.js';
 
-/** What a MemoryStateRepository writes to; it outlives the repository as a disk outlives a process. */
+/**
+ * What a MemoryStateRepository writes to; it outlives the repository as a disk outlives a process.
+ */
 export class MemoryDisk {
   revision = 0;
   readonly scopes = new Map<string, ScopeState>();

@@ -2,7 +2,7 @@
  * docs/reference/configuration.md, made from the table of settings; test/config/reference.test.ts
  * keeps them equal.
  */
-import { BOUNDS } from '../state/scope-state.js';
+import { BOUNDS } from '../../src/state/scope-state.js';
 import {
   CONFIG_FILE,
   LIMIT_SETTINGS,
@@ -11,7 +11,7 @@ import {
   UPSTREAM_SETTINGS,
   type Group,
   type Setting,
-} from './settings.js';
+} from '../../src/config/settings.js';
 
 export interface ExitCodeRow {
   readonly code: number;
