@@ -134,6 +134,7 @@ const lossReason = oneOf<LossReason>(
   'missing',
   'restored',
   'empty',
+  'altered',
   'rolled-back',
   'clock',
 );

@@ -178,7 +178,8 @@ export interface PendingSample {
   readonly reason: string | null;
 }
 
-export type LossReason = 'corrupt' | 'missing' | 'restored' | 'empty' | 'rolled-back' | 'clock';
+export type LossReason =
+  'corrupt' | 'missing' | 'restored' | 'altered' | 'empty' | 'rolled-back' | 'clock';
 
 export interface StateLoss {
   readonly reason: LossReason;

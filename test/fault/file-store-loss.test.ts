@@ -21,7 +21,7 @@ import { FailingDisk } from '../support/watched-files.js';
 
 let time: ManualTime;
 let store: FileStore;
-/** A store whose state.json says 20, its .bak 10, and whose journal is empty. */
+/** A store whose state.json says 20, its .bak 10, and whose journal leads from there to 20. */
 beforeEach(async () => {
   time = new ManualTime();
   store = new FileStore(time);
@@ -53,10 +53,10 @@ const damage: Record<string, () => void> = {
   empty: () => truncateSync(store.path, 0),
   'cut short': () => truncateSync(store.path, Math.floor(statSync(store.path).size / 2)),
   'filled with zeros': () => writeFileSync(store.path, Buffer.alloc(500)),
-  'bit-flipped': () => {
+  'a bit flipped in a name': () => {
     const bytes = readFileSync(store.path);
-    const digit = bytes.indexOf('"sequence": 20') + '"sequence": '.length;
-    bytes[digit] = bytes[digit]! ^ 1;
+    const at = bytes.indexOf('"revision"') + 1;
+    bytes[at] = bytes[at]! ^ 1;
     writeFileSync(store.path, bytes);
   },
   'something else': () => writeFileSync(store.path, '{"name": "package"}\n'),
@@ -67,12 +67,12 @@ const damage: Record<string, () => void> = {
 };
 
 describe('a damaged state.json', () => {
-  it.each(Object.keys(damage))('(%s) is set aside, and .bak restored', async (kind) => {
+  it.each(Object.keys(damage))('(%s) is set aside, .bak and journal restored', async (kind) => {
     damage[kind]!();
     const damaged =
       existsSync(store.path) && statSync(store.path).isFile() && readFileSync(store.path);
     const repository = await store.open();
-    expect(await sequenceOf(repository, 'a')).toBe(10);
+    expect(await sequenceOf(repository, 'a')).toBe(20);
     const lost = { reason: 'restored', at: time.wall(), recordedAt: null };
     expect(await lossOf(repository)).toEqual(lost);
     expect(await lossOf(repository, 'never seen')).toEqual(lost);
@@ -88,7 +88,42 @@ describe('a damaged state.json', () => {
     disk.fail(/^readFile state\.json$/, code);
     const repository = await store.open({ files: disk.files });
     expect(await lossOf(repository)).toMatchObject({ reason: 'restored' });
+    expect(await sequenceOf(repository, 'a')).toBe(20);
+  });
+
+  it('is restored from the .bak alone where the journal is gone', async () => {
+    damage['empty']!();
+    rmSync(`${store.path}.journal`);
+    const repository = await store.open();
     expect(await sequenceOf(repository, 'a')).toBe(10);
+    expect(await lossOf(repository)).toMatchObject({ reason: 'restored' });
+  });
+
+  it('in which a digit is another, by a person or a bit, is taken but not trusted', async () => {
+    const text = readFileSync(store.path, 'utf8');
+    writeFileSync(store.path, text.replace('"sequence": 20', '"sequence": 21'));
+    const repository = await store.open();
+    expect(await sequenceOf(repository, 'a')).toBe(21);
+    const lost = { reason: 'altered', at: time.wall(), recordedAt: null };
+    expect(await lossOf(repository)).toEqual(lost);
+    expect(await lossOf(repository, 'never seen')).toEqual(lost);
+    expect(setAsideNames()).toEqual([]);
+  });
+
+  it('written anew by another program keeps all its fields', async () => {
+    const raw = JSON.parse(readFileSync(store.path, 'utf8')) as {
+      scopes: Record<string, { hot: object }>;
+    };
+    const extended = { ...raw, later: 1 };
+    extended.scopes['a'] = { ...raw.scopes['a']!, hot: { ...raw.scopes['a']!.hot, later: 2 } };
+    writeFileSync(store.path, JSON.stringify(extended));
+    const repository = await store.open();
+    await repository.update('a', increment);
+    await repository.close();
+    expect(JSON.parse(readFileSync(store.path, 'utf8'))).toMatchObject({
+      later: 1,
+      scopes: { a: { hot: { later: 2, sequence: 21 } } },
+    });
   });
 
   it('is not called damaged when it could not be opened for a reason of ours', async () => {
@@ -118,7 +153,8 @@ describe('a damaged state.json', () => {
     damage['empty']!();
     writeFileSync(`${store.path}.bak`, 'x');
     const repository = await store.open();
-    expect(await lossOf(repository)).toMatchObject({ reason: 'corrupt' });
+    expect(await lossOf(repository)).toMatchObject({ reason: 'restored' });
+    expect(await sequenceOf(repository, 'a'), 'what the journal had').toBe(20);
     expect(setAsideNames()).toHaveLength(2);
   });
 

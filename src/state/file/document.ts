@@ -17,11 +17,16 @@ export interface StoreDocument {
   readonly others: Readonly<Record<string, unknown>>;
 }
 
+export interface ReadDocument extends StoreDocument {
+  /** Not as Tidegate wrote it: edited by hand, or damaged where it does not show. */
+  readonly altered: boolean;
+}
+
 /*
- * The envelope stays the same in every major schema, so that any version can tell damage from a
- * document that is too new for it: the fields `tidegate` and `schema`, and the checksum of all
- * bytes before it as the last line but one. Without the checksum a flipped bit in a digit would be
- * believed.
+ * The envelope stays the same in every major schema, so that any version can tell what is too new for
+ * it: the fields `tidegate` and `schema`, and the checksum of all bytes before it as the last line but
+ * one. Without the checksum a flipped bit in a digit would be believed. Where it does not fit and all
+ * else is in order, a person may have edited the file: it is taken, but not trusted.
  */
 const KIND = 'state';
 const TRAILER = /^,\n {2}"checksum": "([0-9a-f]{8})"\n\}\n$/;
@@ -58,8 +63,8 @@ export function encodeDocument(document: StoreDocument): string {
 }
 
 /** @throws TidegateError STATE_CORRUPT saying what is wrong, STATE_NEWER. */
-export function decodeDocument(bytes: Buffer): StoreDocument {
-  const raw = parseChecked(bytes);
+export function decodeDocument(bytes: Buffer): ReadDocument {
+  const raw = parseObject(bytes);
   if (raw['tidegate'] !== KIND) throw corrupt('it is not a state file of Tidegate');
   const { schema, id, revision, savedAt, lost, scopes } = raw;
   const major = isRecord(schema) ? schema['major'] : undefined;
@@ -78,17 +83,12 @@ export function decodeDocument(bytes: Buffer): StoreDocument {
     lost: lost === null || lost === undefined ? null : parseStateLoss(lost),
     scopes: new Map(parsed),
     others: Object.fromEntries(Object.entries(raw).filter(([name]) => !KNOWN.has(name))),
+    altered: !hasItsChecksum(bytes),
   };
 }
 
-function parseChecked(bytes: Buffer): Record<string, unknown> {
+function parseObject(bytes: Buffer): Record<string, unknown> {
   if (bytes.length === 0) throw corrupt('it is empty');
-  const split = Math.max(0, bytes.length - TRAILER_BYTES);
-  const trailer = TRAILER.exec(bytes.toString('latin1', split));
-  if (trailer === null) throw corrupt('its end is missing');
-  if (trailer[1] !== checksum(bytes.subarray(0, split))) {
-    throw corrupt('its checksum does not fit its content');
-  }
   try {
     const raw: unknown = JSON.parse(bytes.toString('utf8'));
     if (isRecord(raw)) return raw;
@@ -96,6 +96,12 @@ function parseChecked(bytes: Buffer): Record<string, unknown> {
     throw corrupt('it is not JSON', error);
   }
   throw corrupt('it is not an object');
+}
+
+function hasItsChecksum(bytes: Buffer): boolean {
+  const split = Math.max(0, bytes.length - TRAILER_BYTES);
+  const trailer = TRAILER.exec(bytes.toString('latin1', split));
+  return trailer !== null && trailer[1] === checksum(bytes.subarray(0, split));
 }
 
 /** CRC-32 as eight hexadecimal digits: against accidents, not against people. */

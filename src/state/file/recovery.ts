@@ -5,7 +5,7 @@ import { TidegateError, hasCode } from '../../platform/tidegate-error.js';
 import { parseScopeState } from '../parse-state.js';
 import { emptyScopeState, type Instant, type LossReason, type ScopeState } from '../scope-state.js';
 import type { LossPolicy } from '../state-repository.js';
-import { decodeDocument, isRecord, type StoreDocument } from './document.js';
+import { decodeDocument, isRecord, type ReadDocument, type StoreDocument } from './document.js';
 import { findRecords, type FoundRecord } from './journal.js';
 
 export interface StorePaths {
@@ -56,7 +56,8 @@ export async function recover(
   const journal = await read(files, paths.journal, findRecords);
   if (current.kind === 'good') {
     const found = replay(current.value, journal);
-    if (found.loss !== null) refuseIf(policy, paths.journal, 'records in it are damaged');
+    if (found.loss === 'altered') refuseIf(policy, paths.state, 'its checksum does not fit it');
+    else if (found.loss !== null) refuseIf(policy, paths.journal, 'records in it are damaged');
     return found;
   }
   const previous = await read(files, paths.previous, decodeDocument);
@@ -72,7 +73,7 @@ export async function recover(
 const NOTHING = { recordedAt: null, setAside: [], setJournalAside: false };
 
 /** The journal on top of the state.json it belongs to. */
-function replay(document: StoreDocument, journal: Reading<FoundRecord[]>): Found {
+function replay(document: ReadDocument, journal: Reading<FoundRecord[]>): Found {
   const records = journal.kind === 'good' ? journal.value : [];
   const own = records.filter(({ id }) => id === document.id);
   const merge = new Merge(document);
@@ -91,7 +92,7 @@ function replay(document: StoreDocument, journal: Reading<FoundRecord[]>): Found
   return {
     ...NOTHING,
     ...merge.result(),
-    loss: damaged ? (rolledBack ? 'rolled-back' : 'restored') : null,
+    loss: damaged ? (rolledBack ? 'rolled-back' : 'restored') : document.altered ? 'altered' : null,
     fresh: false,
     setJournalAside: damaged,
   };
@@ -123,7 +124,7 @@ function salvage(
     loss: id !== undefined ? 'restored' : current.kind === 'missing' ? 'missing' : 'corrupt',
     fresh: false,
     setAside,
-    setJournalAside: journal.kind === 'bad' || records.length > 0,
+    setJournalAside: journal.kind === 'bad',
   };
 }
 

@@ -136,10 +136,9 @@ export class StateFiles {
     await this.#rewrite(this.#scopes);
   }
 
-  /** Leaves all there is in state.json, and the journal empty. */
+  /** Leaves all there is in state.json. The journal stays: with the .bak it restores a lost one. */
   async tidy(): Promise<void> {
     if (this.behind) await this.rewrite();
-    await this.#journal?.truncate();
   }
 
   /** Ends the use of the store. */
