@@ -2,7 +2,7 @@ import type { AddressInfo } from 'node:net';
 import { BackoffPolicy } from './backoff/backoff-policy.js';
 import { BudgetController } from './budget/budget-controller.js';
 import { CalibrationStore } from './calibration/calibration-store.js';
-import type { Config } from './config/config.js';
+import type { Config, UpstreamConfig } from './config/config.js';
 import { scopeResolver } from './config/scope-resolver.js';
 import { DIALECTS } from './dialects/dialects.js';
 import type { EventListener } from './governor/events.js';
@@ -12,7 +12,7 @@ import { SteadyClock } from './platform/clock.js';
 import type { Log } from './platform/log.js';
 import { SYSTEM_RANDOM } from './platform/random.js';
 import { SYSTEM_TIMERS } from './platform/timers.js';
-import { UpstreamProxy } from './proxy/upstream-proxy.js';
+import { type Route, UpstreamProxy } from './proxy/upstream-proxy.js';
 import { openFileStateRepository } from './state/file/file-repository.js';
 import type { StateRepository } from './state/state-repository.js';
 
@@ -74,12 +74,9 @@ export class DataPlane {
       random: SYSTEM_RANDOM,
       report,
     });
+    await governor.load();
     const proxy = new UpstreamProxy({
-      routes: config.upstreams.map((upstream) => ({
-        ...upstream,
-        dialect: DIALECTS[upstream.dialect],
-        scopeOf: scopeResolver(upstream),
-      })),
+      routes: config.upstreams.map((upstream) => routeTo(upstream, governor)),
       governor,
       observe,
       maxRetryAfterMs: config.maxRetryAfterMs,
@@ -129,4 +126,13 @@ export class DataPlane {
 function openRepository(config: Config, clock: SteadyClock): Promise<StateRepository> {
   const { state, loss, instance } = config;
   return openFileStateRepository({ path: state.path, instance, clock, loss });
+}
+
+function routeTo(upstream: UpstreamConfig, governor: Governor): Route {
+  const keys = governor.keysOf(upstream.defaultScope.name);
+  return {
+    ...upstream,
+    dialect: DIALECTS[upstream.dialect],
+    scopeOf: scopeResolver(upstream, (key) => keys.organizationOf(key)),
+  };
 }

@@ -145,25 +145,32 @@ function claim(taken: Map<string, Place>, name: string, place: Place, findings: 
 function checkMatches(upstream: UpstreamDraft, findings: Findings): void {
   const taken = new Map<string, Place>();
   for (const scope of upstream.scopes) {
-    const { header, value, keyFingerprint, place } = scope;
-    if (!header.ok || !value.ok || !keyFingerprint.ok) continue;
+    const { header, value, keyFingerprint, organization, place } = scope;
+    if (!header.ok || !value.ok || !keyFingerprint.ok || !organization.ok) continue;
     const byHeader = header.value !== null || value.value !== null;
-    const byKey = keyFingerprint.value !== null;
-    if (byHeader === byKey || (header.value === null) !== (value.value === null)) {
+    const ways = [byHeader, keyFingerprint.value !== null, organization.value !== null];
+    const count = ways.filter(Boolean).length;
+    if (count !== 1 || (header.value === null) !== (value.value === null)) {
       findings.problem(place, {
-        message: matchFault(byHeader, byKey, header),
-        allowed: 'either "header" and "value", or "keyFingerprint"',
+        message: matchFault(count, header),
+        allowed: 'either "header" and "value", or "keyFingerprint", or "organization"',
       });
       continue;
     }
-    if (byKey && upstream.fingerprintKey.ok && upstream.fingerprintKey.value === null) {
-      findings.problem(keyFingerprint.place, {
+    const hashed = keyFingerprint.value !== null ? keyFingerprint : organization;
+    if (!byHeader && upstream.fingerprintKey.ok && upstream.fingerprintKey.value === null) {
+      findings.problem(hashed.place, {
         message: `needs ${upstream.fingerprintKey.place.name}, the key that fingerprints are made with`,
         allowed: 'a "fingerprintKey" in the upstream, 16 to 256 visible ASCII characters',
         example: 'what "openssl rand -hex 24" prints',
       });
     }
-    const match = byKey ? `key ${keyFingerprint.value}` : `${header.value}: ${value.value}`;
+    const match = JSON.stringify([
+      header.value,
+      value.value,
+      keyFingerprint.value,
+      organization.value,
+    ]);
     const other = taken.get(match);
     if (other !== undefined) {
       findings.problem(place, {
@@ -175,9 +182,9 @@ function checkMatches(upstream: UpstreamDraft, findings: Findings): void {
   }
 }
 
-function matchFault(byHeader: boolean, byKey: boolean, header: Given<string | null>): string {
-  if (byHeader && byKey) return 'is matched in two ways';
-  if (!byHeader) return 'does not say which requests it takes';
+function matchFault(ways: number, header: Given<string | null>): string {
+  if (ways > 1) return 'is matched in two ways';
+  if (ways === 0) return 'does not say which requests it takes';
   return header.ok && header.value === null
     ? 'has a "value" without "header"'
     : 'has a "header" without "value"';

@@ -53,7 +53,9 @@ export interface MatchedScopeConfig extends ScopeConfig {
 
 export type ScopeMatch =
   | { readonly by: 'header'; readonly header: string; readonly value: string }
-  | { readonly by: 'key'; readonly fingerprint: string };
+  | { readonly by: 'key'; readonly fingerprint: string }
+  /** As the upstream names it in its answers. */
+  | { readonly by: 'organization'; readonly id: string };
 
 export interface AdminConfig {
   readonly listen: ListenAddress;

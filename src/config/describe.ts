@@ -59,9 +59,14 @@ function describeLimit({ unit, kind, windowMs, budget }: LimitRules): string {
 }
 
 function describeMatch(match: ScopeMatch): string {
-  return match.by === 'key'
-    ? `the key with fingerprint ${match.fingerprint}`
-    : `header ${match.header}: ${shownValue(match)}`;
+  switch (match.by) {
+    case 'key':
+      return `the key with fingerprint ${match.fingerprint}`;
+    case 'organization':
+      return `keys of organization ${match.id}`;
+    case 'header':
+      return `header ${match.header}: ${shownValue(match)}`;
+  }
 }
 
 /**

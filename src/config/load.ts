@@ -184,6 +184,8 @@ function buildUpstream(draft: UpstreamDraft): UpstreamConfig {
 function buildMatch(scope: ScopeDraft): ScopeMatch {
   const fingerprint = valueOf(scope.keyFingerprint);
   if (fingerprint !== null) return { by: 'key', fingerprint };
+  const id = valueOf(scope.organization);
+  if (id !== null) return { by: 'organization', id };
   const header = valueOf(scope.header);
   const value = valueOf(scope.value);
   invariant(header !== null && value !== null, 'a scope without problems has a match');

@@ -224,6 +224,14 @@ export const HEADER_VALUE: Parser<string> = {
   },
 };
 
+export const ORGANIZATION: Parser<string> = {
+  allowed: '1 to 100 letters, digits, "-" and "_"',
+  example: '8f0c2a51-3c7e-4c1e-9b0a-5d1f6a2b7c3d',
+  parse(text) {
+    return /^[\w-]{1,100}$/.test(text) ? parsed(text) : wrong('is not the id of an organization');
+  },
+};
+
 export const FINGERPRINT: Parser<string> = {
   allowed: '16 hexadecimal digits as "tidegate fingerprint" prints them',
   example: '3f2a9c0d5b7e1846',

@@ -17,6 +17,7 @@ import {
   ladder,
   name,
   oneOf,
+  ORGANIZATION,
   percent,
   SECRET,
   type Parser,
@@ -329,14 +330,14 @@ export const SCOPE_SETTINGS = {
     env: null,
     group: 'file',
     parser: HEADER_NAME,
-    absent: { means: 'matched by `keyFingerprint`' },
+    absent: { means: 'matched by another' },
     meaning: 'The scope takes requests with this header; needs `value`.',
   },
   value: {
     env: null,
     group: 'file',
     parser: HEADER_VALUE,
-    absent: { means: 'matched by `keyFingerprint`' },
+    absent: { means: 'matched by another' },
     meaning: 'Exact value of `header`.',
     secret: true,
   },
@@ -344,9 +345,17 @@ export const SCOPE_SETTINGS = {
     env: null,
     group: 'file',
     parser: FINGERPRINT,
-    absent: { means: 'matched by `header` and `value`' },
+    absent: { means: 'matched by another' },
     meaning:
       'The scope takes requests with the credential of this fingerprint, which `tidegate fingerprint` prints; needs `fingerprintKey` in the upstream.',
     secret: true,
+  },
+  organization: {
+    env: null,
+    group: 'file',
+    parser: ORGANIZATION,
+    absent: { means: 'matched by another' },
+    meaning:
+      "The scope takes requests with a credential of this organization, as the upstream's answers name it (`anthropic-organization-id`). The first request with a credential goes to the default scope; from its answer on it is known, restarts included. Needs `fingerprintKey` in the upstream.",
   },
 } as const satisfies Record<string, Setting>;

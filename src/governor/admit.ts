@@ -61,8 +61,9 @@ export function admit(draft: Draft, policies: Policies, request: AdmitRequest): 
   }
 
   const { limit, until } = tried.outcome;
-  const denial: Denial = { decision: 'budget', until, now: draft.now, limit };
-  const due = routineProbeIsDue(draft, policies, limit, request.cost);
+  // A cooldown decides first, in observe mode too.
+  const denial: Denial = closed ?? { decision: 'budget', until, now: draft.now, limit };
+  const due = closed === null && routineProbeIsDue(draft, policies, limit, request.cost);
   draft.setHot({ limits: tried.limits });
   if (!due && !request.observe) return { kind: 'refused', denial };
   const forced = budget.force(draft.hot.limits, draft.rules, chargeRequest, draft.now);

@@ -10,6 +10,7 @@ import type { LimitStatement } from './attribution.js';
 import type { Draft, ScopeRules } from './draft.js';
 import { DurableUpdates, isStateFailure, isUnknown } from './durable-updates.js';
 import type { EventListener } from './events.js';
+import type { KeyDirectory } from './key-directory.js';
 import type { Policies } from './policies.js';
 import { ScopeRuntime } from './scope-runtime.js';
 import { viewScope, type ScopeView } from './scope-view.js';
@@ -74,6 +75,19 @@ export class Governor {
 
   get scopes(): readonly string[] {
     return [...this.#scopes.keys()];
+  }
+
+  /** Takes up what requests need before anything is decided. Rejects if the state can't be read. */
+  async load(): Promise<void> {
+    for (const { rules, keys } of this.#scopes.values()) {
+      const { state } = await this.#options.repository.read(rules.name);
+      keys.load(state.cold.organizations);
+    }
+  }
+
+  /** Which organization credentials belong to, as the answers in this scope told. */
+  keysOf(scope: string): KeyDirectory {
+    return this.#runtime(scope).keys;
   }
 
   /** Records the start in every scope. Resolves once it is durable; until then nothing is admitted. */

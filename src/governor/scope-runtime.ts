@@ -6,6 +6,7 @@ import { countRefusals } from './admit.js';
 import type { ScopeRules } from './draft.js';
 import type { DurableUpdates } from './durable-updates.js';
 import type { GuardsHeld } from './events.js';
+import { KeyDirectory } from './key-directory.js';
 import { SessionMemory } from './session-memory.js';
 
 /** Corrections that lower a charge wait this long for company; an admission takes them along sooner. */
@@ -16,6 +17,7 @@ const KEEP_LEARNED_MS = 30_000;
 /** What one process holds of a scope between updates. Nothing in it is needed to be safe after a crash. */
 export class ScopeRuntime {
   readonly sessions = new SessionMemory();
+  readonly keys: KeyDirectory;
   /** Admissions not settled durably yet. */
   active = 0;
   /** Set while a refusal or the start is not durable: nothing is admitted before it is. */
@@ -32,7 +34,9 @@ export class ScopeRuntime {
     readonly rules: ScopeRules,
     private readonly timers: Timers,
     private readonly updates: DurableUpdates,
-  ) {}
+  ) {
+    this.keys = new KeyDirectory(rules, updates);
+  }
 
   /** Issues `change` with the next admission, at most 250 ms from now. */
   coalesce(change: () => void): void {

@@ -285,6 +285,7 @@ const coldState = object<ColdState>(
     calibration: calibrationState,
     estimates: map(modelEstimate, BOUNDS.models),
     starts: map(list(instanceStart, BOUNDS.startsPerInstance), BOUNDS.instances),
+    organizations: map(text, BOUNDS.keys),
   },
   EMPTY.cold,
 );

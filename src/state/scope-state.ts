@@ -22,6 +22,7 @@ export const BOUNDS = {
   samples: 50,
   models: 16,
   probes: 3,
+  keys: 256,
 } as const;
 
 /** Epoch milliseconds. */
@@ -60,6 +61,8 @@ export interface ColdState {
   readonly estimates: Readonly<Record<string, ModelEstimate>>;
   /** Starts by instance name, oldest first. */
   readonly starts: Readonly<Record<string, readonly InstanceStart[]>>;
+  /** The organization that a credential belongs to, by its fingerprint; kept in an upstream's default scope. */
+  readonly organizations: Readonly<Record<string, string>>;
 }
 
 export interface LimitState {
@@ -299,6 +302,7 @@ export function emptyScopeState(lost: StateLoss | null = null): ScopeState {
       calibration: { accepted: 0, discarded: 0, samples: [], belowFloorInARow: 0 },
       estimates: {},
       starts: {},
+      organizations: {},
     },
   };
 }

@@ -194,9 +194,10 @@ describe('matches', () => {
     ['{name: a, value: x}', 'has a "value" without "header"'],
     ['{name: a, header: x, value: y, keyFingerprint: 0123456789abcdef}', 'is matched in two ways'],
     ['{name: a, header: x, keyFingerprint: 0123456789abcdef}', 'is matched in two ways'],
+    ['{name: a, organization: o, keyFingerprint: 0123456789abcdef}', 'is matched in two ways'],
   ])('%s %s', (scope, message) => {
     expect(mistakes({}, upstream(KEY, `scopes: [${scope}]`))).toEqual([
-      `upstreams[0].scopes[0] (tidegate.yaml:4): ${message}. Allowed: either "header" and "value", or "keyFingerprint"`,
+      `upstreams[0].scopes[0] (tidegate.yaml:4): ${message}. Allowed: either "header" and "value", or "keyFingerprint", or "organization"`,
     ]);
   });
 

@@ -256,3 +256,28 @@ describe('whenever it crashes', () => {
     );
   });
 });
+
+describe('the organizations of credentials', () => {
+  it('are known after a crash as before it, and the oldest make room', async () => {
+    const town = await Town.open();
+    const keys = town.governor.keysOf(SCOPE);
+    for (let key = 0; key < 260; key += 1) void keys.learn(`key-${key}`, `org-${key}`);
+    await town.pass(0);
+    expect(keys.organizationOf('key-259')).toBe('org-259');
+    await town.crash();
+    await town.governor.load();
+    const again = town.governor.keysOf(SCOPE);
+    expect(again.organizationOf('key-259')).toBe('org-259');
+    expect(again.organizationOf('key-4')).toBe('org-4');
+    expect(again.organizationOf('key-3')).toBeUndefined();
+  });
+
+  it('count only once they are durable', async () => {
+    const town = await Town.open();
+    const keys = town.governor.keysOf(SCOPE);
+    const learned = keys.learn('key', 'org');
+    expect(keys.organizationOf('key')).toBeUndefined();
+    await learned;
+    expect(keys.organizationOf('key')).toBe('org');
+  });
+});

@@ -167,7 +167,7 @@ describe('faultOf', () => {
 });
 
 /** What has names for keys. */
-const KEYED = new Set(['limits', 'unsettled', 'instances', 'estimates', 'starts']);
+const KEYED = new Set(['limits', 'unsettled', 'instances', 'estimates', 'starts', 'organizations']);
 
 function valueAt(root: unknown, path: Path): unknown {
   let value = root;

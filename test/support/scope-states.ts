@@ -116,6 +116,7 @@ export function fullScopeState(): ScopeState {
         },
       },
       starts: { 'host-a': [{ at: AT, unclean: true }] },
+      organizations: { '0123456789abcdef': 'org-1' },
     },
   };
 }
