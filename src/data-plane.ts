@@ -11,7 +11,7 @@ import type { Policies } from './governor/policies.js';
 import { SteadyClock } from './platform/clock.js';
 import type { Log } from './platform/log.js';
 import { SYSTEM_RANDOM } from './platform/random.js';
-import { SYSTEM_TIMERS } from './platform/timers.js';
+import { SYSTEM_TIMERS, withDeadline } from './platform/timers.js';
 import { type Route, UpstreamProxy } from './proxy/upstream-proxy.js';
 import { openFileStateRepository } from './state/file/file-repository.js';
 import type { StateRepository } from './state/state-repository.js';
@@ -19,6 +19,8 @@ import type { StateRepository } from './state/state-repository.js';
 /** Injection token of the running DataPlane. */
 export const DATA_PLANE = Symbol('DataPlane');
 
+/** How long the ports wait for the start to be on record; a write takes some milliseconds. */
+const RECORD_MS = 1_000;
 /** How long a stop waits for the last corrections to become durable, after the drain. */
 const SETTLE_MS = 5_000;
 
@@ -93,12 +95,17 @@ export class DataPlane {
     return this.#phase;
   }
 
-  /** Opens the data ports. Requests wait until the start is on record, two seconds at most. */
+  /**
+   * Records the start and opens the data ports. A state that can't be written does not keep them shut:
+   * requests then wait for the record, two seconds at most, and get an honest answer.
+   */
   async listen(): Promise<readonly AddressInfo[]> {
-    const recorded = this.governor.start();
-    void recorded.then(() => {
+    const recorded = this.governor.start().then(() => {
       if (this.#phase === 'starting') this.#phase = 'serving';
     });
+    if (this.repository.health().healthy) {
+      await withDeadline(SYSTEM_TIMERS, RECORD_MS, recorded, undefined);
+    }
     return this.proxy.listen();
   }
 

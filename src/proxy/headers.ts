@@ -66,6 +66,20 @@ export function responseHeaders(raw: readonly (string | Buffer)[]): RawHeaders {
   return headers;
 }
 
+/** undici undoes chunked, and nothing else was asked for: what is left coded can't be passed on. */
+export function undoesCoding(transferEncoding: string | readonly string[] | undefined): boolean {
+  return /^(chunked|identity)?$/i.test(String(transferEncoding ?? ''));
+}
+
+/**
+ * The reason phrase for the client. undici has read its bytes as UTF-8; what can't be said again is
+ * left out, for nobody may rely on it (RFC 9112 §4).
+ */
+export function reasonOf(text: string): string {
+  const bytes = Buffer.from(text).toString('latin1');
+  return text.includes('\ufffd') || /[^\t -~\u0080-\u00ff]/.test(bytes) ? '' : bytes;
+}
+
 function hasName(raw: readonly string[], wanted: string): boolean {
   for (let index = 0; index < raw.length; index += 2) {
     if (raw[index]?.toLowerCase() === wanted) return true;

@@ -1,11 +1,17 @@
 import type { IncomingMessage } from 'node:http';
 
 /** Largest body of a metered request: that of the Messages API (wire facts §2). */
-const LARGEST_BODY_BYTES = 32 * 1024 * 1024;
+const LARGEST_BYTES = 32 * 1024 * 1024;
 /** All held bodies together. */
-const MOST_HELD_BYTES = 256 * 1024 * 1024;
+const MOST_BYTES = 256 * 1024 * 1024;
 /** A client that sends nothing for this long is given up. */
 const IDLE_MS = 60_000;
+
+export interface HeldBodiesBounds {
+  readonly largestBytes?: number;
+  readonly mostBytes?: number;
+  readonly idleMs?: number;
+}
 
 export type HoldOutcome =
   | { readonly kind: 'held'; readonly body: HeldBody }
@@ -26,21 +32,27 @@ export interface HeldBody {
  * breaks off must not have been charged. Bounded for each and for all together.
  */
 export class HeldBodies {
+  readonly #largestBytes: number;
+  readonly #mostBytes: number;
+  readonly #idleMs: number;
   #held = 0;
 
-  constructor(
-    private readonly largestBytes = LARGEST_BODY_BYTES,
-    private readonly mostBytes = MOST_HELD_BYTES,
-  ) {}
+  constructor(bounds: HeldBodiesBounds = {}) {
+    this.#largestBytes = bounds.largestBytes ?? LARGEST_BYTES;
+    this.#mostBytes = bounds.mostBytes ?? MOST_BYTES;
+    this.#idleMs = bounds.idleMs ?? IDLE_MS;
+  }
 
   get heldBytes(): number {
     return this.#held;
   }
 
-  hold(request: IncomingMessage): Promise<HoldOutcome> {
+  /** `invite` is called before the first byte is awaited, unless the stated length is refused. */
+  hold(request: IncomingMessage, invite: () => void = () => {}): Promise<HoldOutcome> {
     const stated = Number(request.headers['content-length'] ?? 0);
-    if (stated > this.largestBytes) return Promise.resolve(this.#tooLarge());
-    if (this.#held + stated > this.mostBytes) return Promise.resolve({ kind: 'no-room' });
+    if (stated > this.#largestBytes) return Promise.resolve(this.#tooLarge());
+    if (this.#held + stated > this.#mostBytes) return Promise.resolve({ kind: 'no-room' });
+    invite();
     return new Promise((resolve) => this.#read(request, stated, resolve));
   }
 
@@ -55,18 +67,19 @@ export class HeldBodies {
       reserved = 0;
     };
     const finish = (outcome: HoldOutcome) => {
-      request.off('data', onData).off('end', onEnd).off('close', onBroken).off('error', onBroken);
+      request.off('data', onData).off('end', onEnd).off('timeout', onBroken);
+      request.off('close', onBroken).off('error', onBroken);
       request.setTimeout(0);
       if (outcome.kind !== 'held') release();
       resolve(outcome);
     };
     const onData = (chunk: Buffer) => {
       received += chunk.length;
-      if (received > this.largestBytes) return finish(this.#tooLarge());
+      if (received > this.#largestBytes) return finish(this.#tooLarge());
       if (received > reserved) {
         this.#held += received - reserved;
         reserved = received;
-        if (this.#held > this.mostBytes) return finish({ kind: 'no-room' });
+        if (this.#held > this.#mostBytes) return finish({ kind: 'no-room' });
       }
       chunks.push(chunk);
     };
@@ -75,11 +88,11 @@ export class HeldBodies {
       finish({ kind: 'held', body: { bytes, release } });
     };
     const onBroken = () => finish({ kind: 'incomplete' });
-    request.on('data', onData).on('end', onEnd).on('close', onBroken).on('error', onBroken);
-    request.setTimeout(IDLE_MS, onBroken);
+    request.on('data', onData).on('end', onEnd);
+    request.on('close', onBroken).on('error', onBroken).setTimeout(this.#idleMs, onBroken);
   }
 
   #tooLarge(): HoldOutcome {
-    return { kind: 'too-large', limitBytes: this.largestBytes };
+    return { kind: 'too-large', limitBytes: this.#largestBytes };
   }
 }

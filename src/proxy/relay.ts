@@ -1,16 +1,18 @@
-import type { ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
-import type { Dialect, TokenUsage } from '../dialects/dialect.js';
+import type { Dialect, HeaderFields, TokenUsage } from '../dialects/dialect.js';
 import { headerFields, type HeaderRecord } from '../dialects/header-fields.js';
 import type { Admission } from '../governor/admission.js';
 import type { Governor } from '../governor/governor.js';
-import { withDeadline, type Timers } from '../platform/timers.js';
-import { decodePrefix } from './body-decoder.js';
-import { responseHeaders } from './headers.js';
+import type { Timers } from '../platform/timers.js';
+import type { Exchange } from './exchange.js';
+import { reasonOf, responseHeaders, undoesCoding, type RawHeaders } from './headers.js';
+import { HeldStart } from './held-start.js';
+import { BARE_REFUSAL, judge } from './judge.js';
 import { Meter } from './meter.js';
+import { diedIdle, type NoAnswer } from './upstream-failure.js';
 
 export interface RelayOptions {
-  readonly response: ServerResponse;
+  readonly exchange: Exchange;
   readonly dialect: Dialect;
   readonly governor: Governor;
   /** Null for a request that spends nothing, or that passes unrecorded in observe mode. */
@@ -20,15 +22,13 @@ export interface RelayOptions {
   readonly now: () => number;
   /** Takes the `Date` header of the answer. */
   readonly onDate: (date: string) => void;
+  /** Sends the request; called again at most once, if nothing of it was sent the first time. */
+  readonly dispatch: (handler: Dispatcher.DispatchHandler) => void;
   /** The upstream failed before its status came, and the client has to be answered. */
-  readonly onNoAnswer: (error: Error) => void;
+  readonly onNoAnswer: (failure: NoAnswer) => void;
   /** The exchange is over and settled, however it ended. */
   readonly onDone: () => void;
 }
-
-/** A refusal is judged by this much of its body at most, or by what came within this time. */
-const JUDGED_BYTES = 65_536;
-const JUDGING_MS = 250;
 
 type End = { readonly whole: true } | { readonly whole: false; readonly error: Error };
 
@@ -44,25 +44,36 @@ type End = { readonly whole: true } | { readonly whole: false; readonly error: E
  */
 export class Relay implements Dispatcher.DispatchHandler {
   readonly #options: RelayOptions;
+  /** Null until undici begins to send. */
   #controller: Dispatcher.DispatchController | null = null;
+  #repeated = false;
   #status = 0;
   #meter: Meter | null = null;
   /** What has come while the answer is judged; null when bytes go straight on. */
-  #held: Buffer[] | null = null;
-  #heldBytes = 0;
+  #held: HeldStart | null = null;
   #heldEnd: End | null = null;
-  #enoughToJudge: () => void = () => {};
-  #clientGone = false;
+  /** Who has to catch up before more is read. */
+  #clientBusy = false;
+  #meterBusy = false;
   #over = false;
 
   constructor(options: RelayOptions) {
     this.#options = options;
-    options.response.once('close', () => this.#onClientClose());
+    const { response } = options.exchange;
+    response.once('close', () => this.#onClientClose());
+    response.on('drain', () => {
+      this.#clientBusy = false;
+      this.#goOn();
+    });
+  }
+
+  send(): void {
+    if (!this.#over) this.#options.dispatch(this);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
-    if (this.#clientGone) controller.abort(new Error('the client went away'));
+    if (this.#over) controller.abort(new Error(CLIENT_GONE));
   }
 
   onResponseStart(
@@ -73,25 +84,20 @@ export class Relay implements Dispatcher.DispatchHandler {
   ): void {
     // Informational answers are for this hop; the client got its own from our server.
     if (status < 200) return;
+    if (!undoesCoding(headers['transfer-encoding'])) {
+      return controller.abort(new Error('a transfer coding that was not asked for'));
+    }
     this.#status = status;
-    const date = headers['date'];
-    if (typeof date === 'string') this.#options.onDate(date);
+    if (typeof headers['date'] === 'string') this.#options.onDate(headers['date']);
     const raw = responseHeaders((controller.rawHeaders ?? []) as readonly (string | Buffer)[]);
-    const verdict = this.#judge(status, headers);
-    if (verdict === null) return this.#beginAnswer(status, statusText, raw);
-    this.#held = [];
-    void verdict.then(() => this.#releaseHeld(status, statusText, raw));
+    const verdict = this.#inform(status, headerFields(headers));
+    if (verdict === null) return this.#begin(statusText, raw);
+    void verdict.then(() => this.#releaseHeld(statusText, raw));
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#held !== null) return this.#hold(controller, chunk);
-    const { response } = this.#options;
-    const metered = this.#meter?.push(chunk) ?? true;
-    const written = response.write(chunk);
-    if (written && metered) return;
-    controller.pause();
-    // The decoder's own `onDrained` resumes where only it has to catch up.
-    if (!written) response.once('drain', () => controller.resume());
+    if (this.#held === null) this.#pass(chunk);
+    else if (!this.#held.push(chunk)) controller.pause();
   }
 
   onResponseEnd(): void {
@@ -99,91 +105,78 @@ export class Relay implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    if (!this.#repeated && diedIdle({ error, sent: this.#controller !== null })) {
+      this.#repeated = true;
+      // Not at once: undici is still busy with the connection that died.
+      return queueMicrotask(() => this.send());
+    }
     this.#end({ whole: false, error });
   }
 
-  /** Tells the governor what the status says. A promise: nothing may be relayed before it resolves. */
-  #judge(status: number, headers: HeaderRecord): Promise<void> | null {
-    const { admission, dialect, governor, now } = this.#options;
+  /** Tells the governor what the answer says. A promise: nothing is relayed before it resolves. */
+  #inform(status: number, fields: HeaderFields): Promise<void> | null {
+    const { admission, dialect, governor, now, timers } = this.#options;
     if (admission === null) return null;
-    const fields = headerFields(headers);
     const statements = dialect.readLimitSignals(fields, now());
     if (status < 300) {
-      this.#meter = this.#openMeter(admission, headers);
+      this.#meter = this.#openMeter(admission, fields);
       governor.succeeded(admission, statements);
       return null;
     }
-    if (!dialect.mayRefuse(status)) return null;
-    const reading = this.#readStart().then((bytes) => {
-      const body = decodePrefix(fields.get('content-encoding'), bytes);
-      return dialect.readRefusal(status, fields, body, now());
-    });
-    // Only a 429 is sure to concern everyone; others hold nobody up while their body is read.
-    if (status === 429) {
-      const refused = reading.then((refusal) =>
-        refusal === null || refusal.kind === 'overload'
-          ? null
-          : { ...refusal, kind: refusal.kind, status, statements },
-      );
-      return governor.refused(admission, refused);
-    }
-    return reading.then((refusal) => {
-      if (refusal === null) return;
-      const { kind } = refusal;
-      if (kind === 'overload') return governor.overloaded(admission, refusal.statedWaitMs);
-      const refused = { ...refusal, kind, status, statements };
-      return governor.refused(admission, Promise.resolve(refused));
-    });
+    const held = new HeldStart();
+    const readStart = () => held.read(timers);
+    const head = { status, fields, statements };
+    const verdict = judge(head, { dialect, governor, admission, now, readStart });
+    if (verdict !== null) this.#held = held;
+    return verdict;
   }
 
-  /** The start of the body, once there is enough of it to judge by. */
-  async #readStart(): Promise<Buffer> {
-    const enough = new Promise<void>((resolve) => (this.#enoughToJudge = resolve));
-    await withDeadline(this.#options.timers, JUDGING_MS, enough, undefined);
-    return Buffer.concat(this.#held ?? []);
-  }
-
-  #hold(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.#held?.push(chunk);
-    this.#heldBytes += chunk.length;
-    if (this.#heldBytes < JUDGED_BYTES) return;
-    controller.pause();
-    this.#enoughToJudge();
-  }
-
-  #releaseHeld(status: number, statusText: string, raw: string[]): void {
-    const held = this.#held ?? [];
+  #releaseHeld(statusText: string, raw: RawHeaders): void {
+    const { chunks } = this.#held as HeldStart;
     this.#held = null;
-    if (!this.#clientGone) {
-      this.#beginAnswer(status, statusText, raw);
-      for (const chunk of held) this.#options.response.write(chunk);
+    if (!this.#options.exchange.over) {
+      this.#begin(statusText, raw);
+      for (const chunk of chunks) this.#pass(chunk);
     }
     if (this.#heldEnd !== null) this.#end(this.#heldEnd);
-    else this.#controller?.resume();
+    else this.#goOn();
   }
 
-  #beginAnswer(status: number, statusText: string, raw: string[]): void {
-    const { response } = this.#options;
+  #begin(statusText: string, raw: RawHeaders): void {
+    const { response } = this.#options.exchange;
     try {
       response.sendDate = false;
-      response.writeHead(status, statusText, raw);
+      response.writeHead(this.#status, reasonOf(statusText), raw);
     } catch (error) {
       // The upstream's headers can't be said in HTTP: that is no answer.
       this.#status = 0;
       this.#controller?.abort(error as Error);
-      return;
+      return this.#end({ whole: false, error: error as Error });
     }
     // With the first bytes if they came along, else at once: the client must not wait for the body.
     queueMicrotask(() => response.flushHeaders());
   }
 
-  #openMeter(admission: Admission, headers: HeaderRecord): Meter {
+  #pass(chunk: Buffer): void {
+    if (this.#over) return;
+    if (this.#meter?.push(chunk) === false) this.#meterBusy = true;
+    if (!this.#options.exchange.response.write(chunk)) this.#clientBusy = true;
+    if (this.#meterBusy || this.#clientBusy) this.#controller?.pause();
+  }
+
+  #goOn(): void {
+    if (!this.#meterBusy && !this.#clientBusy) this.#controller?.resume();
+  }
+
+  #openMeter(admission: Admission, fields: HeaderFields): Meter {
     const { dialect, governor } = this.#options;
-    const fields = headerFields(headers);
     return new Meter(dialect, fields.get('content-type'), fields.get('content-encoding'), {
       onInput: (inputTokens) => governor.amend(admission, inputTokens),
       onFailure: (failure) => this.#reportFailure(admission, failure),
-      onDrained: () => this.#controller?.resume(),
+      onDrained: () => {
+        this.#meterBusy = false;
+        this.#goOn();
+      },
     });
   }
 
@@ -196,27 +189,24 @@ export class Relay implements Dispatcher.DispatchHandler {
 
   #onClientClose(): void {
     if (this.#over) return;
-    this.#clientGone = true;
-    this.#controller?.abort(new Error('the client went away'));
+    const error = new Error(CLIENT_GONE);
+    // A request that still waits for a connection is dropped when its turn comes.
+    if (this.#controller === null) this.#end({ whole: false, error });
+    else this.#controller.abort(error);
   }
 
   #end(end: End): void {
     if (this.#held !== null) {
       this.#heldEnd = end;
-      this.#enoughToJudge();
+      this.#held.end();
       return;
     }
     if (this.#over) return;
     this.#over = true;
-    const { response, onNoAnswer } = this.#options;
-    if (this.#status === 0) {
-      if (!this.#clientGone && !end.whole) onNoAnswer(end.error);
-    } else if (end.whole) {
-      response.end();
-    } else {
-      // A clean end would tell the client that it has the whole answer.
-      response.destroy();
-    }
+    const { exchange, onNoAnswer } = this.#options;
+    if (end.whole) exchange.end();
+    else if (this.#status !== 0) exchange.cut();
+    else if (!exchange.over) onNoAnswer({ error: end.error, sent: this.#controller !== null });
     void this.#settle(end.whole);
   }
 
@@ -232,10 +222,4 @@ export class Relay implements Dispatcher.DispatchHandler {
   }
 }
 
-const BARE_REFUSAL = {
-  status: 429,
-  kind: 'unknown',
-  statedWaitMs: null,
-  limits: [],
-  statements: [],
-} as const;
+const CLIENT_GONE = 'the client went away';

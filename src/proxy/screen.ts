@@ -9,28 +9,36 @@ export interface Objection {
 /**
  * What Node's parser lets through and a proxy must not: two readings of one request are how requests
  * are smuggled (RFC 9112 §11.2; wire facts §6). The parser itself refuses conflicting or repeated
- * lengths, a length beside chunked, bare line feeds and a missing Host.
+ * lengths, a length beside chunked, bare line feeds and folded headers.
  * `pseudonym` is our name in Via, by which a loop shows.
  */
 export function screen(request: IncomingMessage, pseudonym: string): Objection | null {
-  const target = request.url ?? '';
+  const { headers, httpVersion, url: target = '' } = request;
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') {
+    return bad('the only versions of HTTP spoken here are 1.1 and 1.0');
+  }
   if (!target.startsWith('/')) {
     return bad(
       'the request target must be a path: Tidegate is a reverse proxy and takes neither absolute-form targets nor CONNECT',
     );
   }
-  const coding = request.headers['transfer-encoding'];
-  if (coding !== undefined && coding.trim().toLowerCase() !== 'chunked') {
+  if (target.includes('#')) return bad('a request target has no fragment');
+  const hosts = countHosts(request.rawHeaders);
+  if (hosts > 1 || (hosts === 0 && httpVersion === '1.1')) return bad('a request has one Host');
+  const coding = headers['transfer-encoding'];
+  if (coding !== undefined && coding.toLowerCase() !== 'chunked') {
     return bad('the only transfer coding a request may have is "chunked"');
   }
-  if (coding !== undefined && request.httpVersionMajor === 1 && request.httpVersionMinor === 0) {
+  if (coding !== undefined && httpVersion === '1.0') {
     return bad('a request of HTTP/1.0 has no transfer coding');
   }
-  if (countHosts(request.rawHeaders) > 1) return bad('a request has one Host');
-  if (isWebSocket(request)) {
+  if (httpVersion === '1.1' && !/^(100-continue)?$/i.test(headers.expect ?? '')) {
+    return bad('the only expectation that can be met is "100-continue"');
+  }
+  if (headers.upgrade?.toLowerCase().includes('websocket')) {
     return { kind: 'not-implemented', message: 'Tidegate does not relay WebSocket upgrades' };
   }
-  if (request.headers.via?.includes(pseudonym)) {
+  if (headers.via?.includes(pseudonym)) {
     return {
       kind: 'loop',
       message: 'this request came from this very proxy: TIDEGATE_UPSTREAM points back at it',
@@ -39,12 +47,19 @@ export function screen(request: IncomingMessage, pseudonym: string): Objection |
   return null;
 }
 
-/** Whether a body follows the headers (RFC 9112 §6.3). */
-export function hasBody(request: IncomingMessage): boolean {
-  const length = request.headers['content-length'];
-  return (
-    request.headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0')
-  );
+/**
+ * The path as a lenient server might read it: without the query, dot segments and escapes undone.
+ * What is forwarded is the target as it came; but no spelling of a path may pass unmetered.
+ */
+export function plainPath(target: string): string {
+  const [path = '/'] = target.split('?', 1);
+  if (!/[%\\.]/.test(path)) return path;
+  const { pathname } = new URL(`http://upstream${target}`);
+  try {
+    return decodeURIComponent(pathname);
+  } catch {
+    return pathname;
+  }
 }
 
 function bad(message: string): Objection {
@@ -57,8 +72,4 @@ function countHosts(rawHeaders: readonly string[]): number {
     if (rawHeaders[index]?.toLowerCase() === 'host') hosts += 1;
   }
   return hosts;
-}
-
-function isWebSocket({ headers }: IncomingMessage): boolean {
-  return headers.upgrade !== undefined && headers.upgrade.toLowerCase().includes('websocket');
 }

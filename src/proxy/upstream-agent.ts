@@ -14,18 +14,38 @@ export interface UpstreamAgentOptions {
 }
 
 /**
- * Connections to the upstream. HTTP/1.1 only: headers pass as they were sent. A body has no timeout,
- * for a model may think for minutes between two bytes; redirects are the client's business.
+ * HTTP/1.1 only: headers pass as they were sent. A body has no timeout, for a model may think for
+ * minutes between two bytes.
  */
-export function openUpstreamAgent(options: UpstreamAgentOptions): Dispatcher {
-  const settings = {
+export function agentSettings(headersTimeoutMs: number) {
+  return {
     allowH2: false,
     pipelining: 1,
     bodyTimeout: 0,
-    headersTimeout: options.headersTimeoutMs,
+    headersTimeout: headersTimeoutMs,
     keepAliveTimeout: KEEP_ALIVE_MS,
     maxHeaderSize: MAX_HEADER_BYTES,
-    connect: { timeout: CONNECT_MS },
+    connectTimeout: CONNECT_MS,
   };
-  return options.viaProxy ? new EnvHttpProxyAgent(settings) : new Agent(settings);
+}
+
+/** Connections to the upstream; redirects are the client's business. */
+export function openUpstreamAgent(options: UpstreamAgentOptions): Dispatcher {
+  const settings = agentSettings(options.headersTimeoutMs);
+  if (!options.viaProxy) return new Agent(settings);
+  // Without a tunnel undici would drop these settings, and send every request over one connection.
+  const agent = new EnvHttpProxyAgent({ ...settings, proxyTunnel: true });
+  return agent.compose(
+    (dispatch) => (request, handler) =>
+      dispatch({ ...request, headers: grouped(request.headers as readonly string[]) }, handler),
+  );
+}
+
+/** The proxy agent keeps one line of a header that is repeated, unless the lines stand together. */
+function grouped(headers: readonly string[]): Record<string, string[]> {
+  const lines: Record<string, string[]> = Object.create(null);
+  for (let index = 0; index < headers.length; index += 2) {
+    (lines[headers[index] as string] ??= []).push(headers[index + 1] as string);
+  }
+  return lines;
 }

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
+import { Wire } from './wire.js';
 
 export interface SeenRequest {
   readonly method: string;
@@ -21,11 +22,24 @@ export class FakeUpstream {
   aborted = 0;
   answer: Answer;
   readonly #server: Server;
+  #raw: ((wire: Wire) => void) | null = null;
+  readonly #wires = new Set<Wire>();
 
   private constructor(answer: Answer) {
     this.answer = answer;
-    this.#server = createServer((request, response) => void this.#take(request, response));
+    this.#server = createServer(
+      { maxHeaderSize: 131_072 },
+      (request, response) => void this.#take(request, response),
+    );
     this.#server.keepAliveTimeout = 60_000;
+    this.#server.maxHeadersCount = 0;
+    const [speakHttp] = this.#server.listeners('connection') as [(socket: Socket) => void];
+    this.#server.off('connection', speakHttp).on('connection', (socket: Socket) => {
+      if (this.#raw === null) return speakHttp.call(this.#server, socket);
+      const wire = new Wire(socket);
+      this.#wires.add(wire);
+      this.#raw(wire);
+    });
   }
 
   static async open(answer: Answer = jsonMessage()): Promise<FakeUpstream> {
@@ -38,7 +52,24 @@ export class FakeUpstream {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
+  /** New connections get this instead of an HTTP server, until it is null; idle ones are closed. */
+  speakRaw(take: ((wire: Wire) => void) | null): void {
+    if (take === null && this.#raw === null) return;
+    this.#raw = take;
+    this.#server.closeIdleConnections();
+    for (const wire of this.#wires) wire.destroy();
+    this.#wires.clear();
+  }
+
+  /** Answers each connection's first request with exactly these bytes. */
+  sayRaw(bytes: string | Buffer, then: (wire: Wire) => void = () => {}): void {
+    this.speakRaw((wire) => {
+      wire.socket.once('data', () => void wire.write(bytes).then(() => then(wire)));
+    });
+  }
+
   async close(): Promise<void> {
+    this.speakRaw(null);
     this.#server.closeAllConnections();
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
   }

@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Status } from '../../src/admin/status.js';
 
@@ -82,6 +83,24 @@ export class TidegateProcess {
   async stop(): Promise<Exit> {
     this.child.kill('SIGTERM');
     return this.exited;
+  }
+
+  /** Stops the process for as long as `meanwhile` takes: what comes then, it meets all at once. */
+  async frozen(meanwhile: () => Promise<void>): Promise<void> {
+    this.child.kill('SIGSTOP');
+    const stat = `/proc/${this.child.pid}/stat`;
+    await until(() => / T /.test(readFileSync(stat, 'utf8')));
+    try {
+      await meanwhile();
+    } finally {
+      this.child.kill('SIGCONT');
+    }
+  }
+
+  /** Memory of the process that is in RAM, in bytes. */
+  rssBytes(): number {
+    const status = readFileSync(`/proc/${this.child.pid}/status`, 'utf8');
+    return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) * 1024;
   }
 
   async status(): Promise<Status> {

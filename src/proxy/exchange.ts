@@ -1,0 +1,117 @@
+import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Dialect, LocalProblem } from '../dialects/dialect.js';
+import type { Timers } from '../platform/timers.js';
+
+/**
+ * How long the rest of an answered request is read and dropped. A connection that closes on unread
+ * bytes is reset, and the reset can overtake the answer (RFC 9112 §9.6).
+ */
+export const LINGER_MS = 2_000;
+
+export interface AnswerOptions {
+  /** The connection can't be used again: its next bytes may not be a request. */
+  readonly close: boolean;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** What the exchanges on one connection share. */
+export interface Connection {
+  latest: Exchange | null;
+  /** The client was told so: what it still sends is no request, whatever it looks like. */
+  ends: boolean;
+}
+
+/** One request and the one answer to it: the upstream's, which a Relay carries, or our own. */
+export class Exchange {
+  /** Resolves when the answer is out, or the client gone. */
+  readonly closed: Promise<void>;
+  #answered = false;
+
+  constructor(
+    readonly request: IncomingMessage,
+    readonly response: ServerResponse,
+    readonly requestId: string,
+    private readonly connection: Connection,
+    private readonly dialect: Dialect,
+    private readonly timers: Timers,
+  ) {
+    this.closed = new Promise((resolve) => void response.once('close', () => resolve()));
+  }
+
+  /** The client waits no more: it went away, or has its whole answer. */
+  get over(): boolean {
+    return this.response.destroyed;
+  }
+
+  /** The answer is our own. */
+  get answered(): boolean {
+    return this.#answered;
+  }
+
+  /** Asks for the body, where the client waits for that (RFC 9110 §10.1.1). */
+  invite(): void {
+    const { headers, httpVersion } = this.request;
+    if (headers.expect && httpVersion === '1.1') this.response.writeContinue();
+  }
+
+  /** Answers in the shape of the upstream's, unless an answer has begun. */
+  answer(problem: Pick<LocalProblem, 'kind' | 'message'>, options: AnswerOptions): void {
+    const { response, requestId } = this;
+    if (this.over || response.headersSent) return;
+    this.#answered = true;
+    const answer = this.dialect.localAnswer({ ...problem, requestId });
+    const close = options.close || this.#unread;
+    if (close) this.connection.ends = true;
+    response.writeHead(answer.status, STATUS_CODES[answer.status], {
+      'content-type': answer.contentType,
+      'content-length': Buffer.byteLength(answer.body),
+      'cache-control': 'no-store',
+      'tidegate-request-id': requestId,
+      ...answer.headers,
+      ...options.headers,
+      ...(close ? { connection: 'close' } : {}),
+    });
+    if (!this.#unread) return void response.end(answer.body);
+    response.write(answer.body);
+    // Node closes the connection when the answer ends: not before the client has stopped sending.
+    this.#dropRest(() => response.end());
+  }
+
+  /** The upstream's answer is whole, maybe before the request is. */
+  end(): void {
+    const { request, response } = this;
+    response.end();
+    if (!this.#unread) return;
+    this.#dropRest(() => {
+      if (this.#unread) request.destroy();
+    });
+  }
+
+  /** What was relayed is not the whole answer, and a clean end would say that it is. */
+  cut(): void {
+    const { request, response } = this;
+    // To HTTP/1.0 the end of the connection is the end of the answer; a reset is not.
+    if (request.httpVersion === '1.0') response.socket?.resetAndDestroy();
+    else response.destroy();
+  }
+
+  get #unread(): boolean {
+    return !this.request.complete && hasBody(this.request);
+  }
+
+  #dropRest(then: () => void): void {
+    const { request } = this;
+    const cancel = this.timers.after(LINGER_MS, then);
+    request.once('close', () => {
+      cancel();
+      then();
+    });
+    // Who else was to get it is served no more.
+    request.unpipe().resume();
+  }
+}
+
+/** Whether a body follows the headers (RFC 9112 §6.3). */
+export function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}

@@ -1,0 +1,137 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Dialect } from '../dialects/dialect.js';
+import type { Log } from '../platform/log.js';
+import type { Timers } from '../platform/timers.js';
+import { Exchange, LINGER_MS, type Connection } from './exchange.js';
+
+export interface ListenerOptions {
+  readonly dialect: Dialect;
+  readonly timers: Timers;
+  readonly log: Log;
+  readonly nextRequestId: () => string;
+  readonly onExchange: (exchange: Exchange) => void;
+  /** Longest time that the headers of a request may take, in ms. */
+  readonly headersMs?: number;
+}
+
+/** A client's pool keeps idle connections for less than this, so that it is never ours that close first. */
+const KEEP_ALIVE_MS = 75_000;
+/** Headers that take longer than this are an attack, or a dead client. */
+const HEADERS_MS = 30_000;
+const MAX_HEADER_BYTES = 65_536;
+
+/**
+ * A server that makes an exchange of every request that Node's parser takes. What it does not take
+ * is answered here, in the dialect's shape, and ends the connection: after bytes that are no request
+ * nobody can tell where the next one begins.
+ */
+export function createListener(options: ListenerOptions): Server {
+  const { dialect, timers, log, nextRequestId, onExchange, headersMs = HEADERS_MS } = options;
+  const connections = new WeakMap<Socket, Connection>();
+  const server = createServer({
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    headersTimeout: headersMs,
+    connectionsCheckingInterval: Math.ceil(headersMs / 4),
+    // The whole of a large upload may take long; a held body that stalls is given up by HeldBodies.
+    requestTimeout: 0,
+    maxHeaderSize: MAX_HEADER_BYTES,
+    // A request without one is refused like all others, by `screen`.
+    requireHostHeader: false,
+  });
+  // Node would drop the headers beyond a thousand without a word.
+  server.maxHeadersCount = 0;
+
+  server.on('connection', (socket) => connections.set(socket, { latest: null, ends: false }));
+  const take = (request: IncomingMessage, response: ServerResponse) => {
+    const connection = connections.get(request.socket) as Connection;
+    // Read on, so that the client gets to see the answer that ends the connection.
+    if (connection.ends) return void request.resume();
+    const id = nextRequestId();
+    const exchange = new Exchange(request, response, id, connection, dialect, timers);
+    connection.latest = exchange;
+    onExchange(exchange);
+  };
+  server.on('request', take).on('checkContinue', take).on('checkExpectation', take);
+
+  const refuse = (socket: Socket, status: RawStatus, code: string) => {
+    if (!socket.writable) return;
+    const requestId = nextRequestId();
+    log.info('turned away', { requestId, status, code });
+    socket.end(rawAnswer(dialect, status, requestId));
+    // What comes after it is dropped for a while, see LINGER_MS.
+    socket.on('error', () => {}).resume();
+    timers.after(LINGER_MS, () => socket.destroy());
+  };
+  /** The exchange that has begun last on this connection, unless it is over. */
+  const current = (socket: Socket) => {
+    const exchange = connections.get(socket)?.latest;
+    return exchange === undefined || exchange === null || exchange.over ? null : exchange;
+  };
+  server.on('connect', (_request, socket: Socket) => {
+    // Node has let go of the connection, and with it of the answers that are still due.
+    if (current(socket) !== null) socket.destroy();
+    else refuse(socket, 400, 'CONNECT');
+  });
+  server.on('clientError', (error: Error & { code?: string }, socket: Socket) => {
+    const exchange = current(socket);
+    const answer = () => refuse(socket, statusOf(error.code), error.code ?? error.name);
+    if (exchange === null) return answer();
+    const { request, response, answered } = exchange;
+    // The requests before the bad one are answered first.
+    if (request.complete) return void response.once('close', answer);
+    // It is the body of a request that is bad. Our own answer to it is out already; else the end of
+    // the connection tells everyone who has part in the exchange.
+    if (answered) return;
+    if (!response.headersSent && response.socket === socket) answer();
+    socket.destroySoon();
+  });
+  return server;
+}
+
+export function listenOn(
+  server: Server,
+  { host, port }: { readonly host: string; readonly port: number },
+): Promise<AddressInfo> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host, port }, () => {
+      server.off('error', reject);
+      resolve(server.address() as AddressInfo);
+    });
+  });
+}
+
+type RawStatus = 400 | 408 | 431;
+
+function statusOf(code: string | undefined): RawStatus {
+  if (code === 'HPE_HEADER_OVERFLOW') return 431;
+  return code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400;
+}
+
+const REASONS: Readonly<Record<RawStatus, string>> = {
+  400: 'Bad Request',
+  408: 'Request Timeout',
+  431: 'Request Header Fields Too Large',
+};
+
+const MESSAGES: Readonly<Record<RawStatus, string>> = {
+  400: 'this is not a request that a reverse proxy may take (RFC 9112)',
+  408: 'the headers of the request did not arrive in time',
+  431: `the headers of a request may have at most ${MAX_HEADER_BYTES} bytes`,
+};
+
+function rawAnswer(dialect: Dialect, status: RawStatus, requestId: string): string {
+  const problem = { kind: 'bad-request', message: MESSAGES[status], requestId } as const;
+  const { contentType, headers, body } = dialect.localAnswer(problem);
+  const lines = [
+    `HTTP/1.1 ${status} ${REASONS[status]}`,
+    'connection: close',
+    `content-type: ${contentType}`,
+    `content-length: ${Buffer.byteLength(body)}`,
+    'cache-control: no-store',
+    `tidegate-request-id: ${requestId}`,
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
+  ];
+  return `${lines.join('\r\n')}\r\n\r\n${body}`;
+}

@@ -1,0 +1,76 @@
+import type { LocalProblem } from '../dialects/dialect.js';
+import type { Denial } from '../governor/admit.js';
+import type { Log } from '../platform/log.js';
+import type { Exchange } from './exchange.js';
+import { refusalOf, stateRefusal, type LocalRefusal } from './local-refusal.js';
+import { failureOf, type NoAnswer } from './upstream-failure.js';
+
+export interface LocalAnswersOptions {
+  readonly log: Log;
+  /** Epoch ms. */
+  readonly now: () => number;
+  /** Longest `retry-after`, in ms. */
+  readonly maxRetryAfterMs: number;
+}
+
+/** Why nothing can be admitted at the moment, whoever asks. */
+export const DRAINING = 'Tidegate is shutting down and takes no new requests.';
+export const NO_ROOM = 'Tidegate holds as many request bodies as it may; try again in a moment.';
+export const STATE_UNAVAILABLE =
+  'Tidegate cannot record this request at the moment, and forwards nothing that it has not recorded.';
+
+/** Every answer that Tidegate gives itself to an exchange: one line in the log for each. */
+export class LocalAnswers {
+  constructor(private readonly options: LocalAnswersOptions) {}
+
+  /** What is asked is none of the upstream's business, whatever its state. */
+  turnAway(exchange: Exchange, problem: Pick<LocalProblem, 'kind' | 'message'>): void {
+    const { requestId } = exchange;
+    this.options.log.info('turned away', { requestId, problem: problem.kind });
+    exchange.answer(problem, { close: true });
+  }
+
+  /** The governor has decided. */
+  deny(exchange: Exchange, denial: Denial, scope: string): void {
+    const refusal = refusalOf(denial, exchange.requestId, this.options.maxRetryAfterMs);
+    this.#refuse(exchange, refusal, { scope }, false);
+  }
+
+  /** The governor can't be asked, or not yet; `scope` where it is known. */
+  postpone(exchange: Exchange, reason: string, scope?: string): void {
+    const { now, maxRetryAfterMs } = this.options;
+    const refusal = stateRefusal(reason, now(), exchange.requestId, maxRetryAfterMs);
+    this.#refuse(exchange, refusal, scope === undefined ? {} : { scope }, reason === DRAINING);
+  }
+
+  /** The upstream failed before it answered. */
+  fail(
+    exchange: Exchange,
+    noAnswer: NoAnswer,
+    upstream: { readonly name: string; readonly url: URL; readonly timeoutMs: number },
+  ): void {
+    const { requestId } = exchange;
+    const { code, ...problem } = failureOf(noAnswer, upstream);
+    this.options.log.warn('no answer from the upstream', {
+      upstream: upstream.name,
+      requestId,
+      code,
+    });
+    exchange.answer(problem, { close: problem.kind === 'bad-request' });
+  }
+
+  #refuse(
+    exchange: Exchange,
+    { problem: kind, message, headers }: LocalRefusal,
+    where: { readonly scope?: string },
+    close: boolean,
+  ): void {
+    this.options.log.info('refused', {
+      requestId: exchange.requestId,
+      ...where,
+      decision: headers['tidegate-decision'],
+      until: headers['tidegate-blocked-until'],
+    });
+    exchange.answer({ kind, message }, { close, headers });
+  }
+}

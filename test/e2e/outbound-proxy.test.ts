@@ -1,0 +1,108 @@
+import { createServer, type Server } from 'node:http';
+import { connect, type AddressInfo } from 'node:net';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { STREAM_HEADERS, streamEvents } from '../support/fake-upstream.js';
+import { Gateway, type Environment } from '../support/gateway.js';
+import { expectLocalAnswer } from '../support/local-answer.js';
+import { until } from '../support/tidegate-process.js';
+
+const CALL = 'POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}';
+
+let proxy: Server;
+/** Where tunnels were asked for. */
+const tunnels: string[] = [];
+let refuses = false;
+
+beforeAll(async () => {
+  proxy = createServer();
+  proxy.on('connect', ({ url = '' }, socket) => {
+    tunnels.push(url);
+    if (refuses) return void socket.end('HTTP/1.1 403 Forbidden\r\n\r\n');
+    const [host, port] = url.split(':');
+    const upstream = connect(Number(port), host, () => {
+      socket.write('HTTP/1.1 200 OK\r\n\r\n');
+      socket.pipe(upstream).pipe(socket);
+    });
+    upstream.on('error', () => socket.destroy()).on('close', () => socket.destroy());
+    socket.on('error', () => upstream.destroy()).on('close', () => upstream.destroy());
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+});
+afterAll(() => void proxy.close());
+
+let gateway: Gateway;
+async function open(env: Environment = {}): Promise<void> {
+  gateway = new Gateway();
+  const { port } = proxy.address() as AddressInfo;
+  await gateway.open({ HTTP_PROXY: `http://127.0.0.1:${port}`, ...env });
+  tunnels.length = 0;
+  refuses = false;
+}
+afterEach(() => gateway.close());
+
+describe('with HTTP_PROXY', () => {
+  it('requests go through the proxy, and lose nothing there', async () => {
+    await open();
+    const lines = ['anthropic-beta: a', 'X-A: 1', 'anthropic-beta: b', 'x-a: 2', '__proto__: x'];
+    const request = CALL.replace('Host: x', ['Host: x', ...lines].join('\r\n'));
+    expect((await gateway.exchange(request)).status).toBe(200);
+    expect(tunnels).toEqual([new URL(gateway.upstream.url).host]);
+    const { rawHeaders, headers, body } = gateway.upstream.seen[0]!;
+    const sent: string[] = [];
+    for (let index = 0; index < rawHeaders.length; index += 2) {
+      sent.push(`${rawHeaders[index]}: ${rawHeaders[index + 1]}`);
+    }
+    expect(sent).toEqual(expect.arrayContaining(lines));
+    const betas = sent.filter((line) => line.startsWith('anthropic-beta'));
+    expect(betas).toEqual(['anthropic-beta: a', 'anthropic-beta: b']);
+    expect(headers.host).toBe(new URL(gateway.upstream.url).host);
+    expect(sent.filter((line) => /^proxy-/i.test(line))).toEqual([]);
+    expect(body.toString()).toBe('{}');
+    await gateway.charges(0, 15);
+  });
+
+  it('streams run side by side, each at its pace, and end with their clients', async () => {
+    await open();
+    const [start, ...rest] = streamEvents({});
+    const streams: (() => void)[] = [];
+    gateway.upstream.answer = (_request, response) => {
+      response.writeHead(200, STREAM_HEADERS).write(start);
+      streams.push(() => response.end(rest.join('')));
+    };
+    const wires = await Promise.all(Array.from({ length: 10 }, () => gateway.connect()));
+    for (const wire of wires) void wire.write(CALL);
+    await Promise.all(wires.map((wire) => wire.says(start!)));
+    wires[0]!.destroy();
+    await until(() => gateway.upstream.aborted === 1, 1_000);
+    for (const finish of streams) finish();
+    for (const wire of wires.slice(1)) {
+      expect((await wire.answer()).body.toString()).toBe(start + rest.join(''));
+      wire.destroy();
+    }
+  });
+
+  it('silence is still a 504, and a body may still take its time', async () => {
+    await open({ TIDEGATE_UPSTREAM_TIMEOUT: '300ms' });
+    gateway.upstream.answer = () => {};
+    expectLocalAnswer(await gateway.exchange(CALL), 504, 'timeout_error');
+    gateway.upstream.answer = (_request, response) => {
+      response.write('slow ');
+      setTimeout(() => response.end('body'), 700);
+    };
+    expect((await gateway.exchange(CALL)).body.toString()).toBe('slow body');
+  });
+
+  it('a proxy that refuses is a 502', async () => {
+    await open();
+    refuses = true;
+    expectLocalAnswer(await gateway.exchange(CALL), 502, 'api_error');
+    refuses = false;
+    expect((await gateway.exchange(CALL)).status).toBe(200);
+  });
+
+  it('NO_PROXY names those that are reached without it', async () => {
+    await open({ NO_PROXY: '127.0.0.1' });
+    expect((await gateway.exchange(CALL)).status).toBe(200);
+    expect(tunnels).toEqual([]);
+  });
+});

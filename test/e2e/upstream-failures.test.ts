@@ -1,0 +1,234 @@
+import { createServer, type AddressInfo } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import { STREAM_HEADERS, streamEvents } from '../support/fake-upstream.js';
+import { Gateway, useGateway } from '../support/gateway.js';
+import { expectLocalAnswer } from '../support/local-answer.js';
+import { until } from '../support/tidegate-process.js';
+import type { Wire } from '../support/wire.js';
+
+const CALL = 'POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}';
+const GET = 'GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n';
+const OK = 'HTTP/1.1 200 OK\r\n';
+
+describe('an answer that breaks off', () => {
+  const gateway = useGateway();
+
+  const heads = {
+    length: `${OK}Content-Length: 100\r\n\r\nhalf of it`,
+    chunked: `${OK}Transfer-Encoding: chunked\r\n\r\na\r\nhalf of it\r\n`,
+    'chunked, to close': `${OK}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\na\r\nhalf of it\r\n`,
+    'a broken chunk': `${OK}Transfer-Encoding: chunked\r\n\r\na\r\nhalf of it\r\nno size\r\n`,
+  };
+  const breaks: Record<string, (wire: Wire) => void> = {
+    closed: (wire) => wire.end(),
+    reset: (wire) => wire.reset(),
+  };
+  const cases = Object.keys(heads).flatMap((head) =>
+    Object.keys(breaks).flatMap((end) => [CALL, GET].map((request) => ({ head, end, request }))),
+  );
+
+  it.each(cases)('is a cut for the client: $head, $end', async ({ head, end, request }) => {
+    gateway.upstream.sayRaw(heads[head as keyof typeof heads], async (upstream) => {
+      await client.says('half of it');
+      breaks[end]!(upstream);
+    });
+    const client = await gateway.connect();
+    await client.write(request);
+    await client.isOver();
+    expect(client.text).toMatch(/half of it(\r\n)?$/);
+    await expect(client.answer(), 'no clean end').rejects.toThrow('no whole answer');
+  });
+
+  it('is a reset for HTTP/1.0, to which a close would be a clean end', async () => {
+    gateway.upstream.sayRaw(heads.chunked, async (upstream) => {
+      await client.says('half of it');
+      upstream.end();
+    });
+    const client = await gateway.connect();
+    await client.write('GET / HTTP/1.0\r\n\r\n');
+    await client.isOver();
+    await until(() => client.error === 'ECONNRESET');
+  });
+
+  it('is paid for as far as it came', async () => {
+    const before = await gateway.settledUse();
+    gateway.upstream.answer = (_request, response) => {
+      response.writeHead(200, STREAM_HEADERS);
+      response.write(streamEvents({ input: 1_000 }, 3).slice(0, 5).join(''));
+      setImmediate(() => response.destroy());
+    };
+    const client = await gateway.connect();
+    await client.write(CALL);
+    await client.isOver();
+    await gateway.charges(before, 1_000 + 5);
+  });
+});
+
+describe('an upstream that gives no answer', () => {
+  const gateway = useGateway();
+
+  const length = 'Content-Length: 2\r\n';
+  it.each([
+    ['closes', ''],
+    ['is no HTTP server', '\x16\x03\x01\x02 TLS?'],
+    ['has a header with a NUL', `${OK}X: a\0b\r\n${length}\r\nhi`],
+    ['has a header without a name', `${OK}: b\r\n${length}\r\nhi`],
+    ['folds a header', `${OK}X: a\r\n b\r\n${length}\r\nhi`],
+    ['ends lines without CR', `HTTP/1.1 200 OK\nContent-Length: 2\n\nhi`],
+    ['has two lengths', `${OK}Content-Length: 2\r\nContent-Length: 3\r\n\r\nhi`],
+    ['has a length and chunks', `${OK}${length}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n`],
+    ['has another transfer coding', `${OK}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n`],
+    ['has a status below 100', `HTTP/1.1 099 No\r\n${length}\r\nhi`],
+    ['has endless headers', `${OK}X: ${'x'.repeat(70_000)}\r\n${length}\r\nhi`],
+    ['switches protocols', 'HTTP/1.1 101 Ok\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nhi'],
+  ])('gets its client a 502: it %s', async (_what, bytes) => {
+    gateway.upstream.sayRaw(bytes, (wire) => wire.end());
+    const client = await gateway.connect();
+    for (const request of [GET, CALL]) {
+      await client.write(request);
+      const answer = await client.answer();
+      expectLocalAnswer(answer, 502, 'api_error');
+      expect(answer.reason).toBe('Bad Gateway');
+    }
+    gateway.upstream.speakRaw(null);
+    await client.write(GET);
+    expect((await client.answer()).status, 'the connection goes on').toBe(200);
+    client.destroy();
+  });
+
+  it('because it reset the connection gets its client a 502, and keeps the estimate', async () => {
+    const before = await gateway.settledUse();
+    gateway.upstream.speakRaw((wire) => wire.socket.once('data', () => wire.reset()));
+    expectLocalAnswer(await gateway.exchange(CALL), 502, 'api_error');
+    expect(await gateway.settledUse()).toBeGreaterThan(before);
+  });
+
+  it('has what it says beyond its answer thrown away', async () => {
+    const smuggled = `${OK}Content-Length: 6\r\n\r\nmallet`;
+    gateway.upstream.sayRaw(`${OK}Content-Length: 2\r\n\r\nhi${smuggled}`);
+    const client = await gateway.connect();
+    for (let count = 0; count < 3; count += 1) {
+      await client.write(GET);
+      expect((await client.answer()).body.toString()).toBe('hi');
+    }
+    client.destroy();
+  });
+});
+
+describe('an upstream that answers before it has read the request', () => {
+  const gateway = useGateway();
+
+  it('is heard at once, and the rest of the upload goes nowhere', async () => {
+    gateway.upstream.sayRaw('HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\nno');
+    const client = await gateway.connect();
+    await client.write('POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\nstart');
+    const answer = await client.answer();
+    expect([answer.status, answer.body.toString()]).toEqual([401, 'no']);
+    // A client that does send the rest finds its connection as good as new.
+    await client.write(Buffer.alloc(199_995, 'x'));
+    gateway.upstream.speakRaw(null);
+    await client.write(GET);
+    expect((await client.answer()).status).toBe(200);
+    client.destroy();
+    expect(gateway.upstream.seen).toHaveLength(1);
+  });
+
+  it('is heard by a client that never ends its upload, too', async () => {
+    gateway.upstream.sayRaw('HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno');
+    const client = await gateway.connect();
+    await client.write('POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\nx');
+    expect((await client.answer()).status).toBe(413);
+    const sending = setInterval(() => void client.write(Buffer.alloc(10_000)), 5);
+    await client.isOver();
+    clearInterval(sending);
+  });
+});
+
+describe('an upstream that can not be had', () => {
+  it('refuses the connection: 502, and costs nothing', async () => {
+    const gone = createServer();
+    await new Promise<void>((resolve) => gone.listen(0, '127.0.0.1', resolve));
+    const { port } = gone.address() as AddressInfo;
+    await new Promise((resolve) => gone.close(resolve));
+    const gateway = new Gateway();
+    await gateway.open({ TIDEGATE_UPSTREAM: `http://127.0.0.1:${port}` });
+    try {
+      for (const request of [GET, CALL]) {
+        const answer = await gateway.exchange(request);
+        expectLocalAnswer(answer, 502, 'api_error');
+        expect(answer.body.toString()).toContain('ECONNREFUSED');
+      }
+      expect(await gateway.settledUse()).toBe(0);
+      for (const leave of ['end', 'destroy', 'reset'] as const) {
+        const client = await gateway.connect();
+        await client.write('PUT /v1/files HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\npart');
+        expectLocalAnswer(await client.answer(), 502, 'api_error');
+        client[leave]();
+      }
+      expectLocalAnswer(await gateway.exchange(GET), 502, 'api_error');
+    } finally {
+      await gateway.close();
+    }
+  });
+
+  it('is silent: 504, and the estimate stands', async () => {
+    const gateway = new Gateway();
+    await gateway.open({ TIDEGATE_UPSTREAM_TIMEOUT: '300ms' });
+    gateway.upstream.answer = () => {};
+    try {
+      for (const request of [GET, CALL]) {
+        const answer = await gateway.exchange(request);
+        expectLocalAnswer(answer, 504, 'timeout_error');
+        expect(answer.body.toString()).toContain('within 0.3 s');
+      }
+      await until(() => gateway.upstream.aborted === 2);
+      expect(await gateway.settledUse()).toBeGreaterThan(0);
+      // Headers in time are enough: a body may take as long as it likes.
+      gateway.upstream.answer = (_request, response) => {
+        response.write('slow ');
+        setTimeout(() => response.end('body'), 700);
+      };
+      expect((await gateway.exchange(GET)).body.toString()).toBe('slow body');
+    } finally {
+      await gateway.close();
+    }
+  });
+});
+
+describe('a kept-alive connection that died idle', () => {
+  const gateway = useGateway();
+
+  /** Serves one request, then waits for `die`. */
+  async function served(): Promise<Wire> {
+    const wires: Wire[] = [];
+    gateway.upstream.speakRaw((wire) => {
+      wires.push(wire);
+      wire.socket.on('data', () => void wire.write(`${OK}Content-Length: 2\r\n\r\nhi`));
+    });
+    expect((await gateway.exchange(GET)).status).toBe(200);
+    return wires[0]!;
+  }
+
+  it.each([
+    ['closed', (wire: Wire) => wire.end()],
+    ['reset', (wire: Wire) => wire.reset()],
+  ])('(%s) is nothing that a client sees', async (_how, die) => {
+    die(await served());
+    expect((await gateway.exchange(GET)).status).toBe(200);
+  });
+
+  it.each([
+    ['closed', (wire: Wire) => wire.end()],
+    ['reset', (wire: Wire) => wire.reset()],
+  ])('(%s) just when it was to be used again is not, either', async (_how, die) => {
+    const idle = await served();
+    const client = await gateway.connect();
+    await gateway.tidegate.frozen(async () => {
+      await client.write(GET);
+      die(idle);
+      await new Promise(setImmediate);
+    });
+    expect((await client.answer()).status).toBe(200);
+    client.destroy();
+  });
+});

@@ -1,0 +1,111 @@
+import { createServer, type IncomingMessage, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { HeldBodies, type HoldOutcome } from '../../src/proxy/held-bodies.js';
+import { Wire } from '../support/wire.js';
+
+let server: Server;
+let arrived: (request: IncomingMessage) => void;
+
+beforeEach(async () => {
+  server = createServer((request) => arrived(request));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+});
+
+afterEach(() => {
+  server.closeAllConnections();
+  server.close();
+});
+
+/** A request whose headers have come; the rest is said on the wire. */
+async function begin(header: string): Promise<{ wire: Wire; request: IncomingMessage }> {
+  const { port } = server.address() as AddressInfo;
+  const wire = await Wire.open(`http://127.0.0.1:${port}`);
+  const request = new Promise<IncomingMessage>((resolve) => (arrived = resolve));
+  await wire.write(`POST / HTTP/1.1\r\nHost: x\r\n${header}\r\n\r\n`);
+  return { wire, request: await request };
+}
+
+function bytesOf(outcome: HoldOutcome): string {
+  expect(outcome.kind).toBe('held');
+  return outcome.kind === 'held' ? outcome.body.bytes.toString() : '';
+}
+
+describe('held bodies', () => {
+  it('are whole, and give their room back once', async () => {
+    const bodies = new HeldBodies();
+    const { wire, request } = await begin('Content-Length: 6');
+    const outcome = bodies.hold(request);
+    await wire.write('abc');
+    await wire.write('def');
+    expect(bytesOf(await outcome)).toBe('abcdef');
+    expect(bodies.heldBytes).toBe(6);
+    const held = await outcome;
+    if (held.kind === 'held') {
+      held.body.release();
+      held.body.release();
+    }
+    expect(bodies.heldBytes).toBe(0);
+  });
+
+  it('take the room of a stated length before it has come', async () => {
+    const bodies = new HeldBodies({ mostBytes: 10 });
+    const first = await begin('Content-Length: 6');
+    const second = await begin('Content-Length: 6');
+    const outcome = bodies.hold(first.request);
+    let invited = false;
+    expect(await bodies.hold(second.request, () => (invited = true))).toEqual({ kind: 'no-room' });
+    expect(invited).toBe(false);
+    await first.wire.write('abcdef');
+    expect(bytesOf(await outcome)).toBe('abcdef');
+  });
+
+  it('that state no length are counted as they come', async () => {
+    const bodies = new HeldBodies({ mostBytes: 10 });
+    const first = await begin('Transfer-Encoding: chunked');
+    const second = await begin('Transfer-Encoding: chunked');
+    const outcomes = [bodies.hold(first.request), bodies.hold(second.request)] as const;
+    await first.wire.write('6\r\nabcdef\r\n');
+    await expect.poll(() => bodies.heldBytes).toBe(6);
+    await second.wire.write('6\r\nabcdef\r\n');
+    expect(await outcomes[1]).toEqual({ kind: 'no-room' });
+    expect(bodies.heldBytes, 'room of the refused one is free again').toBe(6);
+    await first.wire.write('0\r\n\r\n');
+    expect(bytesOf(await outcomes[0])).toBe('abcdef');
+  });
+
+  it.each(['Content-Length: 11', 'Transfer-Encoding: chunked'])(
+    'have a largest size: %s',
+    async (header) => {
+      const bodies = new HeldBodies({ largestBytes: 10 });
+      const { wire, request } = await begin(header);
+      const outcome = bodies.hold(request);
+      await wire.write('b\r\nhello world\r\n');
+      expect(await outcome).toEqual({ kind: 'too-large', limitBytes: 10 });
+      expect(bodies.heldBytes).toBe(0);
+    },
+  );
+
+  it('of a client that leaves or falls silent are given up', async () => {
+    const bodies = new HeldBodies({ idleMs: 50 });
+    const leaving = await begin('Content-Length: 6');
+    const left = bodies.hold(leaving.request);
+    leaving.wire.destroy();
+    expect(await left).toEqual({ kind: 'incomplete' });
+    const silent = await begin('Content-Length: 6');
+    const outcome = bodies.hold(silent.request);
+    await silent.wire.write('abc');
+    expect(await outcome).toEqual({ kind: 'incomplete' });
+    expect(bodies.heldBytes).toBe(0);
+  });
+
+  it('that are held are not given up while the answer takes its time', async () => {
+    const bodies = new HeldBodies({ idleMs: 30 });
+    const { wire, request } = await begin('Content-Length: 6');
+    const outcome = bodies.hold(request);
+    await wire.write('abcdef');
+    await outcome;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect([bodies.heldBytes, wire.ended]).toEqual([6, false]);
+  });
+});

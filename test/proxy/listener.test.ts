@@ -1,0 +1,153 @@
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { ANTHROPIC } from '../../src/dialects/anthropic/anthropic-dialect.js';
+import { SILENT_LOG } from '../../src/platform/log.js';
+import { SYSTEM_TIMERS } from '../../src/platform/timers.js';
+import type { Exchange } from '../../src/proxy/exchange.js';
+import { createListener, listenOn } from '../../src/proxy/listener.js';
+import { expectLocalAnswer } from '../support/local-answer.js';
+import { Wire } from '../support/wire.js';
+
+const HEADERS_MS = 200;
+const GET = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n';
+
+let server: Server | null = null;
+
+async function open(onExchange: (exchange: Exchange) => void): Promise<Wire> {
+  server = createListener({
+    dialect: ANTHROPIC,
+    timers: SYSTEM_TIMERS,
+    log: SILENT_LOG,
+    nextRequestId: () => 'tg_1',
+    onExchange,
+    headersMs: HEADERS_MS,
+  });
+  const { port }: AddressInfo = await listenOn(server, { host: '127.0.0.1', port: 0 });
+  return Wire.open(`http://127.0.0.1:${port}`);
+}
+
+afterEach(() => {
+  server?.closeAllConnections();
+  server?.close();
+});
+
+describe('headers that come too slowly', () => {
+  it.each([
+    ['byte by byte', 'GET /'],
+    ['without an end', 'GET / HTTP/1.1\r\nHost: x\r\nX: y\r\n'],
+    ['not at all', ''],
+  ])('are refused with 408, and their connection ends: %s', async (_how, start) => {
+    const wire = await open(() => expect.unreachable());
+    await wire.write(start);
+    const drip = setInterval(() => void wire.write('P'), 20);
+    if (start === '') clearInterval(drip);
+    expectLocalAnswer(await wire.answer(), 408, 'invalid_request_error');
+    clearInterval(drip);
+    wire.end();
+    await wire.isOver();
+  });
+
+  it('end a connection on which others have been answered', async () => {
+    const wire = await open(({ response }) => response.end('ok'));
+    await wire.write(GET);
+    expect((await wire.answer()).status).toBe(200);
+    await wire.write('GET / HTTP/1.1\r\nHo');
+    expect((await wire.answer()).status).toBe(408);
+    wire.destroy();
+  });
+
+  it('are no reason to cut a body that takes longer', async () => {
+    const wire = await open(({ request, response }) => {
+      request.resume().once('end', () => response.end('whole'));
+    });
+    await wire.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n');
+    for (let sent = 0; sent < 10; sent += 1) {
+      await wire.write('x');
+      await new Promise((resolve) => setTimeout(resolve, HEADERS_MS / 4));
+    }
+    expect((await wire.answer()).body.toString()).toBe('whole');
+    wire.destroy();
+  });
+});
+
+describe('an exchange', () => {
+  const problem = { kind: 'too-large', message: 'no' } as const;
+  const upload = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n';
+
+  it('is answered before its request is read, and the answer arrives', async () => {
+    const wire = await open((exchange) => exchange.answer(problem, { close: false }));
+    await wire.write(upload);
+    // More than the buffers of both kernels: a close would meet unread bytes, and be a reset.
+    for (let sent = 0; sent < 8; sent += 1) await wire.write(Buffer.alloc(1_000_000));
+    const answer = await wire.answer();
+    expectLocalAnswer(answer, 413, 'request_too_large');
+    expect(answer.headers.get('connection')).toBe('close');
+    wire.end();
+    await wire.isOver();
+    expect(wire.error).toBeNull();
+  });
+
+  it('is answered, and the answer arrives though the body turns out to be broken', async () => {
+    const wire = await open((exchange) => exchange.answer(problem, { close: false }));
+    await wire.write('POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n');
+    await wire.write('no size\r\n');
+    for (let sent = 0; sent < 8; sent += 1) await wire.write(Buffer.alloc(1_000_000));
+    expectLocalAnswer(await wire.answer(), 413, 'request_too_large');
+    wire.end();
+    await wire.isOver();
+    expect([wire.error, wire.rest]).toEqual([null, '']);
+  });
+
+  it('is over as soon as its client has the answer and leaves', async () => {
+    let over = false;
+    const wire = await open((exchange) => {
+      exchange.answer(problem, { close: false });
+      void exchange.closed.then(() => (over = true));
+    });
+    await wire.write(upload);
+    await wire.answer();
+    expect(over).toBe(false);
+    wire.end();
+    await wire.isOver();
+    await expect.poll(() => over).toBe(true);
+  });
+
+  it('that ends its connection is the last one there', async () => {
+    let exchanges = 0;
+    const wire = await open((exchange) => {
+      exchanges += 1;
+      exchange.answer(problem, { close: false });
+    });
+    await wire.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n');
+    expect((await wire.answer()).headers.get('connection')).toBe('close');
+    await wire.write(`hello${GET}${GET}`);
+    await wire.isOver();
+    expect([exchanges, wire.rest]).toEqual([1, '']);
+  });
+
+  it('under way is not mixed with an answer to CONNECT', async () => {
+    let response: Exchange['response'] | null = null;
+    const wire = await open((exchange) => {
+      response = exchange.response;
+      response.write('half ');
+    });
+    await wire.write(GET);
+    await wire.says('half ');
+    await wire.write('CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n');
+    await wire.isOver();
+    expect(wire.text).toMatch(/half \r\n$/);
+  });
+
+  it('has one answer', async () => {
+    const wire = await open((exchange) => {
+      exchange.answer({ kind: 'loop', message: 'first' }, { close: false });
+      exchange.answer(problem, { close: false });
+    });
+    await wire.write(GET + GET);
+    expectLocalAnswer(await wire.answer(), 508, 'api_error');
+    expectLocalAnswer(await wire.answer(), 508, 'api_error');
+    expect(wire.rest).toBe('');
+    wire.destroy();
+  });
+});

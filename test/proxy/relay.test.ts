@@ -1,0 +1,162 @@
+import { randomBytes } from 'node:crypto';
+import type { Server } from 'node:http';
+import zlib from 'node:zlib';
+import type { Dispatcher } from 'undici';
+import { afterEach, describe, expect, it } from 'vitest';
+import { ANTHROPIC } from '../../src/dialects/anthropic/anthropic-dialect.js';
+import type { Admission } from '../../src/governor/admission.js';
+import type { Governor } from '../../src/governor/governor.js';
+import type { Settlement } from '../../src/governor/settlement.js';
+import { SILENT_LOG } from '../../src/platform/log.js';
+import { SYSTEM_TIMERS } from '../../src/platform/timers.js';
+import type { Exchange } from '../../src/proxy/exchange.js';
+import { createListener, listenOn } from '../../src/proxy/listener.js';
+import { Relay } from '../../src/proxy/relay.js';
+import type { NoAnswer } from '../../src/proxy/upstream-failure.js';
+import { Wire } from '../support/wire.js';
+
+/** Stands for undici's side of one request. */
+class Controller implements Dispatcher.DispatchController {
+  aborted = false;
+  paused = false;
+  reason: Error | null = null;
+  resumed = 0;
+  rawHeaders: string[] = [];
+  constructor(private readonly relay: Relay) {}
+
+  abort(reason: Error): void {
+    if (this.aborted) return;
+    this.aborted = true;
+    this.reason = reason;
+    this.relay.onResponseError(this, reason);
+  }
+
+  pause(): void {
+    this.paused = true;
+  }
+
+  resume(): void {
+    if (this.paused) this.resumed += 1;
+    this.paused = false;
+  }
+}
+
+let server: Server | null = null;
+afterEach(() => {
+  server?.closeAllConnections();
+  server?.close();
+});
+
+/** A relay for a client's request, on a connection that is real, and a governor that takes notes. */
+async function openRelay(metered = true) {
+  const settled: Settlement[] = [];
+  const governor = {
+    succeeded: () => {},
+    amend: () => {},
+    settle: (_admission: Admission, settlement: Settlement) => settled.push(settlement),
+  };
+  const failures: NoAnswer[] = [];
+  const state = { dispatched: 0, done: 0 };
+  const exchanges: Exchange[] = [];
+  server = createListener({
+    dialect: ANTHROPIC,
+    timers: SYSTEM_TIMERS,
+    log: SILENT_LOG,
+    nextRequestId: () => 'tg_1',
+    onExchange: (exchange) => exchanges.push(exchange),
+  });
+  const { port } = await listenOn(server, { host: '127.0.0.1', port: 0 });
+  const client = await Wire.open(`http://127.0.0.1:${port}`);
+  await client.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+  await expect.poll(() => exchanges.length).toBe(1);
+  const relay = new Relay({
+    exchange: exchanges[0]!,
+    dialect: ANTHROPIC,
+    governor: governor as unknown as Governor,
+    admission: metered ? ({} as Admission) : null,
+    timers: SYSTEM_TIMERS,
+    now: () => 0,
+    onDate: () => {},
+    dispatch: () => (state.dispatched += 1),
+    onNoAnswer: (failure) => failures.push(failure),
+    onDone: () => (state.done += 1),
+  });
+  relay.send();
+  const controller = new Controller(relay);
+  return { relay, client, exchange: exchanges[0]!, state, settled, failures, controller };
+}
+
+const reset = () => Object.assign(new Error('reset'), { code: 'ECONNRESET' });
+
+describe('a relay', () => {
+  it('whose client leaves while the request waits for a connection is over at once', async () => {
+    const { relay, client, state, settled, failures, controller } = await openRelay();
+    client.destroy();
+    await expect.poll(() => state.done).toBe(1);
+    expect(settled).toEqual([{ kind: 'not-sent' }]);
+    relay.onRequestStart(controller);
+    expect(controller.aborted, 'nothing is sent later').toBe(true);
+    expect([state.done, settled.length, failures.length]).toEqual([1, 1, 0]);
+  });
+
+  it('goes on when both have caught up, the client and the decoder', async () => {
+    const { relay, client, controller } = await openRelay();
+    client.socket.pause();
+    relay.onRequestStart(controller);
+    relay.onResponseStart(controller, 200, { 'content-encoding': 'gzip' });
+    const chunk = zlib.gzipSync(randomBytes(16 * 1024 * 1024));
+    relay.onResponseData(controller, chunk);
+    expect(controller.paused).toBe(true);
+    // The decoder needs a moment for 16 MB; the client takes nothing.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(controller.resumed).toBe(0);
+    client.forget();
+    client.socket.resume();
+    await expect.poll(() => controller.resumed).toBe(1);
+    controller.abort(new Error('enough'));
+  });
+
+  it('settles once, whatever comes after the end', async () => {
+    const { relay, client, state, settled, controller } = await openRelay();
+    relay.onRequestStart(controller);
+    relay.onResponseStart(controller, 200, {});
+    relay.onResponseEnd();
+    relay.onResponseError(controller, reset());
+    client.destroy();
+    await expect.poll(() => state.done).toBe(1);
+    relay.onResponseEnd();
+    expect([settled.length, state.done]).toEqual([1, 1]);
+  });
+
+  it('takes headers that can not be said for no answer, and stops the upstream', async () => {
+    const { relay, client, exchange, state, failures, controller } = await openRelay(false);
+    relay.onRequestStart(controller);
+    controller.rawHeaders = ['X-Odd', 'a\u{1f600}b'];
+    relay.onResponseStart(controller, 200, {}, 'Fine');
+    relay.onResponseData(controller, Buffer.from('body'));
+    expect(controller.aborted).toBe(true);
+    await expect.poll(() => state.done).toBe(1);
+    expect(failures).toMatchObject([{ sent: true, error: { code: 'ERR_INVALID_CHAR' } }]);
+    exchange.answer({ kind: 'upstream-unreachable', message: 'no' }, { close: false });
+    expect(await client.answer()).toMatchObject({ status: 502, reason: 'Bad Gateway' });
+  });
+
+  it('tries once more when the connection died before anything was sent', async () => {
+    const { relay, state, failures, controller } = await openRelay();
+    relay.onResponseError(controller, reset());
+    await expect.poll(() => state.dispatched).toBe(2);
+    relay.onResponseError(controller, reset());
+    await expect.poll(() => state.done).toBe(1);
+    expect(state.dispatched).toBe(2);
+    expect(failures).toMatchObject([{ sent: false }]);
+  });
+
+  it('tries nothing again of which the upstream may have seen a byte', async () => {
+    const { relay, state, settled, controller } = await openRelay();
+    relay.onRequestStart(controller);
+    relay.onResponseError(controller, reset());
+    await expect.poll(() => state.done).toBe(1);
+    expect(state.dispatched).toBe(1);
+    expect(settled).toEqual([{ kind: 'no-answer' }]);
+  });
+});
