@@ -3,7 +3,7 @@ import { BackoffPolicy } from './backoff/backoff-policy.js';
 import { BudgetController } from './budget/budget-controller.js';
 import { CalibrationStore } from './calibration/calibration-store.js';
 import type { Config, UpstreamConfig } from './config/config.js';
-import { scopeResolver } from './config/scope-resolver.js';
+import { fingerprinter, scopeResolver, tellsOrganizations } from './config/scope-resolver.js';
 import { DIALECTS } from './dialects/dialects.js';
 import type { EventListener } from './governor/events.js';
 import { Governor } from './governor/governor.js';
@@ -137,9 +137,16 @@ function openRepository(config: Config, clock: SteadyClock): Promise<StateReposi
 
 function routeTo(upstream: UpstreamConfig, governor: Governor): Route {
   const keys = governor.keysOf(upstream.defaultScope.name);
+  const print = fingerprinter(upstream);
   return {
     ...upstream,
     dialect: DIALECTS[upstream.dialect],
     scopeOf: scopeResolver(upstream, (key) => keys.organizationOf(key)),
+    onOrganization: tellsOrganizations(upstream)
+      ? (header, organization) => {
+          const key = print(header);
+          if (key !== null) void keys.learn(key, organization);
+        }
+      : null,
   };
 }

@@ -4,6 +4,8 @@
  */
 export interface Dialect {
   readonly name: DialectName;
+  /** By which an answer names the organization that its request's credential belongs to; lower case. */
+  readonly organizationHeader: string;
   /** The line that points an agent at the proxy, for the start-up text: `ANTHROPIC_BASE_URL=<proxyUrl>`. */
   pointer(proxyUrl: string): string;
   /** Whether the request spends the limits. `path` is the part after the upstream's base path, without the query. */

@@ -20,8 +20,8 @@ export interface RelayOptions {
   readonly timers: Timers;
   /** Epoch ms. */
   readonly now: () => number;
-  /** Takes the `Date` header of the answer. */
-  readonly onDate: (date: string) => void;
+  /** Takes the headers of the answer, whatever it says. */
+  readonly onHead: (fields: HeaderFields) => void;
   /** Sends the request; called again at most once, if nothing of it was sent the first time. */
   readonly dispatch: (handler: Dispatcher.DispatchHandler) => void;
   /** The upstream failed before its status came, and the client has to be answered. */
@@ -88,9 +88,10 @@ export class Relay implements Dispatcher.DispatchHandler {
       return controller.abort(new Error('a transfer coding that was not asked for'));
     }
     this.#status = status;
-    if (typeof headers['date'] === 'string') this.#options.onDate(headers['date']);
+    const fields = headerFields(headers);
+    this.#options.onHead(fields);
     const raw = responseHeaders((controller.rawHeaders ?? []) as readonly (string | Buffer)[]);
-    const verdict = this.#inform(status, headerFields(headers));
+    const verdict = this.#inform(status, fields);
     if (verdict === null) return this.#begin(statusText, raw);
     void verdict.then(() => this.#releaseHeld(statusText, raw));
   }

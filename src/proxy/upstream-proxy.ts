@@ -1,8 +1,8 @@
-import type { IncomingMessage, Server } from 'node:http';
+import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { PassThrough, type Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
-import type { Dialect } from '../dialects/dialect.js';
+import type { Dialect, HeaderFields } from '../dialects/dialect.js';
 import { headerFields } from '../dialects/header-fields.js';
 import type { Admission } from '../governor/admission.js';
 import type { Governor } from '../governor/governor.js';
@@ -28,8 +28,13 @@ export interface Route {
   /** Longest wait for response headers, in ms. */
   readonly timeoutMs: number;
   /** The scope that a request belongs to, by its headers. */
-  readonly scopeOf: (header: (name: string) => string | undefined) => string;
+  readonly scopeOf: (header: HeaderLookup) => string;
+  /** Takes the organization that an answer says the request's credential belongs to; null: not asked. */
+  readonly onOrganization: ((header: HeaderLookup, organization: string) => void) | null;
 }
+
+/** Values by lower-case name. */
+type HeaderLookup = (name: string) => string | undefined;
 
 export interface UpstreamProxyOptions {
   readonly routes: readonly Route[];
@@ -146,7 +151,9 @@ export class UpstreamProxy {
     const { url = '/', method = 'GET' } = request;
     if (!route.dialect.isMetered(method, plainPath(url))) {
       exchange.invite();
-      return this.#forward(route, exchange, hasBody(request) ? streamOf(request) : null, null);
+      // undici destroys what it was given, and the request must live on.
+      const body = hasBody(request) ? request.pipe(new PassThrough()) : null;
+      return this.#forward(route, exchange, body, null);
     }
     const held = await this.#hold(exchange);
     if (held === null) return;
@@ -223,7 +230,7 @@ export class UpstreamProxy {
     body: Buffer | Readable | null,
     admission: Admission | null,
   ): Promise<void> {
-    const { governor, timers, now, onDate } = this.#options;
+    const { governor, timers, now } = this.#options;
     const { dialect, agent, url } = route;
     const { request } = exchange;
     if (exchange.over) {
@@ -250,7 +257,7 @@ export class UpstreamProxy {
         admission,
         timers,
         now,
-        onDate,
+        onHead: (fields) => this.#takeHead(route, exchange, fields),
         dispatch: (handler) => void agent.dispatch(message, handler),
         onNoAnswer: (noAnswer) => this.#answers.fail(exchange, noAnswer, route),
         onDone: resolve,
@@ -258,14 +265,14 @@ export class UpstreamProxy {
       relay.send();
     });
   }
-}
 
-/** A stream of the body alone: undici destroys what it was given, and the request must live on. */
-function streamOf(request: IncomingMessage): Readable {
-  const body = request.pipe(new PassThrough());
-  request.once('close', () => {
-    if (!request.complete) body.destroy(new Error('the client broke off its request'));
-  });
-  // undici listens for as long as it sends, and a break may come later.
-  return body.on('error', () => {});
+  /** What an answer's headers tell beside its own business. */
+  #takeHead(route: OpenRoute, { request }: Exchange, answer: HeaderFields): void {
+    const date = answer.get('date');
+    if (date !== undefined) this.#options.onDate(date);
+    if (route.onOrganization === null) return;
+    const organization = answer.get(route.dialect.organizationHeader);
+    const asked = headerFields(request.headers);
+    if (organization !== undefined) route.onOrganization((name) => asked.get(name), organization);
+  }
 }

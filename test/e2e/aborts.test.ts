@@ -110,7 +110,7 @@ describe('a client that leaves', () => {
 
   it('while its 429 is judged leaves the cooldown behind', async () => {
     gateway.upstream.answer = (_request, response) => {
-      response.writeHead(429, { 'retry-after': '20' }).flushHeaders();
+      response.writeHead(429, { 'retry-after': '20' }).write('part of the body');
     };
     const wire = await gateway.connect();
     await wire.write(CALL);

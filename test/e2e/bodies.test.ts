@@ -6,7 +6,6 @@ import { describe, expect, it } from 'vitest';
 import { messageText, streamEvents, type Answer } from '../support/fake-upstream.js';
 import { useGateway } from '../support/gateway.js';
 import { send } from '../support/http-client.js';
-import { until } from '../support/tidegate-process.js';
 
 const MIB = 1024 * 1024;
 /** Several times what may stay behind as garbage. */
@@ -178,13 +177,14 @@ describe('a body without end', () => {
     expect(gateway.upstream.seen).toHaveLength(0);
   });
 
-  it('that is exactly as long as it may be passes', async () => {
+  it('that is exactly as long as it may be passes, more often than there is room for', async () => {
     gateway.upstream.answer = (_request, response) => void response.end();
     const body = Buffer.alloc(32 * MIB, 'x');
     const { proxyUrl } = gateway.tidegate;
-    const { status } = await send(proxyUrl, { method: 'POST', path: '/v1/messages', body });
-    expect(status).toBe(200);
-    await until(() => gateway.upstream.seen.length === 1);
-    expect(gateway.upstream.seen[0]!.body.equals(body)).toBe(true);
+    for (let count = 0; count < 9; count += 1) {
+      const { status } = await send(proxyUrl, { method: 'POST', path: '/v1/messages', body });
+      expect(status).toBe(200);
+      expect(gateway.upstream.seen.pop()!.body.equals(body)).toBe(true);
+    }
   });
 });

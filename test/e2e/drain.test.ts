@@ -139,6 +139,11 @@ describe('a stop', () => {
     await client.write(GET);
     await until(() => gateway.upstream.seen.length === 1);
     await beginDrain();
+    // Slower than all buffers on the way, so that they are full when the upstream is done.
+    client.socket.on('data', () => {
+      client.socket.pause();
+      setTimeout(() => client.socket.resume(), 2);
+    });
     client.socket.resume();
     expect((await client.answer()).body.equals(whole)).toBe(true);
     expect(await gateway.tidegate.exited).toEqual(CLEAN);
@@ -152,7 +157,9 @@ describe('a stop', () => {
     await gateway.exchange(GET);
     await beginDrain();
     await client.write('34');
-    expectRefusal(await client.answer(), DRAINING);
+    const answer = await client.answer();
+    expectRefusal(answer, DRAINING);
+    expect(answer.headers.get('connection')).toBe('close');
     expect(await gateway.tidegate.exited).toEqual(CLEAN);
     expect(gateway.upstream.seen.filter(({ method }) => method === 'POST')).toEqual([]);
   });

@@ -22,7 +22,7 @@ function refusedLines(gateway: Gateway) {
 }
 
 describe('a local refusal', () => {
-  const gateway = useGateway({ TIDEGATE_BACKOFF: '300ms' });
+  const gateway = useGateway({ TIDEGATE_BACKOFF: '300ms', TIDEGATE_PROBE_EVERY: '5m' });
   afterEach(() => gateway.clearCooldown());
 
   const quota = { status: 429, type: 'rate_limit_error' };
@@ -51,8 +51,8 @@ describe('a local refusal', () => {
         status: 429,
         type: 'billing_error',
         decision: 'terminal',
-        blockedS: [0, 100_000],
-        retryAfterS: [1, 59],
+        blockedS: [299, 330],
+        retryAfterS: [59, 59],
         retry: false,
       },
     ],

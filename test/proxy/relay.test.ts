@@ -15,6 +15,8 @@ import { Relay } from '../../src/proxy/relay.js';
 import type { NoAnswer } from '../../src/proxy/upstream-failure.js';
 import { Wire } from '../support/wire.js';
 
+const MIB = 1024 * 1024;
+
 /** Stands for undici's side of one request. */
 class Controller implements Dispatcher.DispatchController {
   aborted = false;
@@ -76,7 +78,7 @@ async function openRelay(metered = true) {
     admission: metered ? ({} as Admission) : null,
     timers: SYSTEM_TIMERS,
     now: () => 0,
-    onDate: () => {},
+    onHead: () => {},
     dispatch: () => (state.dispatched += 1),
     onNoAnswer: (failure) => failures.push(failure),
     onDone: () => (state.done += 1),
@@ -99,21 +101,36 @@ describe('a relay', () => {
     expect([state.done, settled.length, failures.length]).toEqual([1, 1, 0]);
   });
 
-  it('goes on when both have caught up, the client and the decoder', async () => {
+  it('does not go on for the decoder while the client is behind', async () => {
     const { relay, client, controller } = await openRelay();
     client.socket.pause();
     relay.onRequestStart(controller);
     relay.onResponseStart(controller, 200, { 'content-encoding': 'gzip' });
-    const chunk = zlib.gzipSync(randomBytes(16 * 1024 * 1024));
-    relay.onResponseData(controller, chunk);
+    relay.onResponseData(controller, zlib.gzipSync(randomBytes(16 * MIB)));
     expect(controller.paused).toBe(true);
-    // The decoder needs a moment for 16 MB; the client takes nothing.
+    // The decoder needs a moment for it; the client takes nothing.
     await new Promise((resolve) => setTimeout(resolve, 300));
     expect(controller.resumed).toBe(0);
     client.forget();
     client.socket.resume();
     await expect.poll(() => controller.resumed).toBe(1);
     controller.abort(new Error('enough'));
+  });
+
+  it('does not go on for the client while the decoder is behind', async () => {
+    const { relay, client, exchange, controller } = await openRelay();
+    relay.onRequestStart(controller);
+    relay.onResponseStart(controller, 200, { 'content-encoding': 'gzip' });
+    // Little to relay, and much to decode.
+    relay.onResponseData(controller, zlib.gzipSync(Buffer.alloc(256 * MIB)));
+    expect(controller.paused).toBe(true);
+    const atDrain = await new Promise((resolve) => {
+      exchange.response.once('drain', () => resolve(controller.resumed));
+    });
+    expect(atDrain).toBe(0);
+    await expect.poll(() => controller.resumed, { timeout: 5_000 }).toBe(1);
+    controller.abort(new Error('enough'));
+    client.destroy();
   });
 
   it('settles once, whatever comes after the end', async () => {

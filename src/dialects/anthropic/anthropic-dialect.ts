@@ -16,6 +16,7 @@ const MESSAGES_PATH = /^\/+v1\/+messages\/*$/;
 /** Anthropic's API as api.anthropic.com speaks it, to API keys and to subscriptions. */
 export const ANTHROPIC: Dialect = {
   name: 'anthropic',
+  organizationHeader: 'anthropic-organization-id',
   pointer: (proxyUrl) => `ANTHROPIC_BASE_URL=${proxyUrl}`,
   isMetered: (method, path) => method === 'POST' && MESSAGES_PATH.test(path),
   readRequest: (headers, body) => readRequest(headers, body),
