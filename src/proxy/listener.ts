@@ -63,25 +63,23 @@ export function createListener(options: ListenerOptions): Server {
     socket.on('error', () => {}).resume();
     timers.after(LINGER_MS, () => socket.destroy());
   };
-  /** The exchange that has begun last on this connection, unless it is over. */
-  const current = (socket: Socket) => {
-    const exchange = connections.get(socket)?.latest;
-    return exchange === undefined || exchange === null || exchange.over ? null : exchange;
-  };
   server.on('connect', (_request, socket: Socket) => {
-    // Node has let go of the connection, and with it of the answers that are still due.
-    if (current(socket) !== null) socket.destroy();
+    const exchange = connections.get(socket)?.latest ?? null;
+    // Node has let go of the connection, and with it of an answer that is still due.
+    if (exchange !== null && !exchange.over) socket.destroy();
     else refuse(socket, 400, 'CONNECT');
   });
   server.on('clientError', (error: Error & { code?: string }, socket: Socket) => {
-    const exchange = current(socket);
+    // The client has left in the middle of a message.
+    if (error.code === 'HPE_INVALID_EOF_STATE') return socket.destroySoon();
+    const exchange = connections.get(socket)?.latest ?? null;
     const answer = () => refuse(socket, statusOf(error.code), error.code ?? error.name);
     if (exchange === null) return answer();
-    const { request, response, answered } = exchange;
+    const { request, response, answered, over } = exchange;
     // The requests before the bad one are answered first.
-    if (request.complete) return void response.once('close', answer);
-    // It is the body of a request that is bad. Our own answer to it is out already; else the end of
-    // the connection tells everyone who has part in the exchange.
+    if (request.complete) return over ? answer() : void response.once('close', answer);
+    // It is the body of a request that is bad. Our own answer to it is out already, and waits for the
+    // client to stop sending; else the end of the connection tells everyone who has part in it.
     if (answered) return;
     if (!response.headersSent && response.socket === socket) answer();
     socket.destroySoon();

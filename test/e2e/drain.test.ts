@@ -149,6 +149,18 @@ describe('a stop', () => {
     expect(await gateway.tidegate.exited).toEqual(CLEAN);
   });
 
+  it('gives a client that still uploads the time to read its refusal', async () => {
+    await gateway.open({});
+    const client = await gateway.connect();
+    await client.write(head(64 * MIB));
+    expect((await client.answer()).status).toBe(413);
+    await beginDrain();
+    await client.write(Buffer.alloc(MIB));
+    expect(client.error).toBeNull();
+    client.end();
+    expect(await gateway.tidegate.exited).toEqual(CLEAN);
+  });
+
   it('refuses a request that was still uploading', async () => {
     await gateway.open({});
     const client = await gateway.connect();

@@ -133,6 +133,20 @@ describe('an upstream that answers before it has read the request', () => {
     expect(gateway.upstream.seen).toHaveLength(1);
   });
 
+  it('has said it all, whatever the rest of the upload turns out to be', async () => {
+    for (const rest of ['no size\r\n', '']) {
+      gateway.upstream.sayRaw('HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\nno');
+      const client = await gateway.connect();
+      const head = 'POST /v1/files HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n';
+      await client.write(`${head}2\r\nok\r\n`);
+      expect((await client.answer()).status).toBe(401);
+      if (rest === '') client.end();
+      else await client.write(rest);
+      await client.isOver(1_000);
+      expect(client.rest).toBe('');
+    }
+  });
+
   it('is heard by a client that never ends its upload, too', async () => {
     gateway.upstream.sayRaw('HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno');
     const client = await gateway.connect();

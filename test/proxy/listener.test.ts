@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { ANTHROPIC } from '../../src/dialects/anthropic/anthropic-dialect.js';
 import { SILENT_LOG } from '../../src/platform/log.js';
 import { SYSTEM_TIMERS } from '../../src/platform/timers.js';
-import type { Exchange } from '../../src/proxy/exchange.js';
+import { type Exchange, LINGER_MS } from '../../src/proxy/exchange.js';
 import { createListener, listenOn } from '../../src/proxy/listener.js';
 import { expectLocalAnswer } from '../support/local-answer.js';
 import { Wire } from '../support/wire.js';
@@ -109,7 +109,7 @@ describe('an exchange', () => {
     await wire.answer();
     expect(over).toBe(false);
     wire.end();
-    await wire.isOver();
+    await wire.isOver(LINGER_MS / 2);
     await expect.poll(() => over).toBe(true);
   });
 
