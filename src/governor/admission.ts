@@ -32,5 +32,8 @@ export type AdmissionOutcome =
   /** `observed`: what would have been the refusal, in observe mode. */
   | { readonly kind: 'admitted'; readonly admission: Admission; readonly observed: Denial | null }
   | { readonly kind: 'refused'; readonly denial: Denial }
-  /** The charge could not be made durable in time: nothing may be forwarded (observe mode: unmetered). */
-  | { readonly kind: 'state-unavailable' };
+  /**
+   * The charge could not be made durable in time: nothing may be forwarded (observe mode: unmetered).
+   * `problem`: what the store says of itself, for the operator.
+   */
+  | { readonly kind: 'state-unavailable'; readonly problem: string | null };

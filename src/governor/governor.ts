@@ -127,7 +127,7 @@ export class Governor {
     const outcome = await withDeadline(this.#options.timers, STATE_WAIT_MS, admitted, null);
     if (outcome !== null) return outcome;
     attempt.abandoned = true;
-    return { kind: 'state-unavailable' };
+    return { kind: 'state-unavailable', problem: this.#options.repository.health().problem };
   }
 
   async #admitDurably(

@@ -1,6 +1,6 @@
 import type { LocalProblem } from '../dialects/dialect.js';
 import type { Denial } from '../governor/admit.js';
-import type { Log } from '../platform/log.js';
+import type { Log, LogFields } from '../platform/log.js';
 import type { Exchange } from './exchange.js';
 import { refusalOf, stateRefusal, type LocalRefusal } from './local-refusal.js';
 import { failureOf, type NoAnswer } from './upstream-failure.js';
@@ -36,11 +36,11 @@ export class LocalAnswers {
     this.#refuse(exchange, refusal, { scope }, false);
   }
 
-  /** The governor can't be asked, or not yet; `scope` where it is known. */
-  postpone(exchange: Exchange, reason: string, scope?: string): void {
+  /** The governor can't be asked, or not yet; `details` for the log only. */
+  postpone(exchange: Exchange, reason: string, details: LogFields = {}): void {
     const { now, maxRetryAfterMs } = this.options;
     const refusal = stateRefusal(reason, now(), exchange.requestId, maxRetryAfterMs);
-    this.#refuse(exchange, refusal, scope === undefined ? {} : { scope }, reason === DRAINING);
+    this.#refuse(exchange, refusal, details, reason === DRAINING);
   }
 
   /** The upstream failed before it answered. */
@@ -62,12 +62,12 @@ export class LocalAnswers {
   #refuse(
     exchange: Exchange,
     { problem: kind, message, headers }: LocalRefusal,
-    where: { readonly scope?: string },
+    details: LogFields,
     close: boolean,
   ): void {
     this.options.log.info('refused', {
       requestId: exchange.requestId,
-      ...where,
+      ...details,
       decision: headers['tidegate-decision'],
       until: headers['tidegate-blocked-until'],
     });

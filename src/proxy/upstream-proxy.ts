@@ -215,10 +215,14 @@ export class UpstreamProxy {
         return 'refused';
       case 'state-unavailable':
         if (!observe) {
-          this.#answers.postpone(exchange, STATE_UNAVAILABLE, scope);
+          this.#answers.postpone(exchange, STATE_UNAVAILABLE, { scope, problem: outcome.problem });
           return 'refused';
         }
-        log.warn('passed unrecorded: the state cannot be written', { scope, requestId });
+        log.warn('passed unrecorded: the state cannot be written', {
+          scope,
+          requestId,
+          problem: outcome.problem,
+        });
         return null;
     }
   }

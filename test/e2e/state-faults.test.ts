@@ -167,6 +167,7 @@ describe('a disk that takes nothing more', () => {
     const ready = await fetch(`${small.controlUrl}/health/ready`);
     expect(ready.status).toBe(503);
     expect(await ready.text()).toContain('free space');
+    expect(small.err, 'the line that on-call reads').toMatch(/refused.*"problem":"[^"]*free space/);
     expect((await fetch(`${small.controlUrl}/health/live`)).status).toBe(200);
     expect((await small.status()).store.healthy).toBe(false);
     expect(upstream.seen, 'nothing is forwarded').toHaveLength(seen);
