@@ -1,0 +1,2 @@
+/** Events in a stream of kind `sse`. */
+export const EVENTS_A_STREAM = 200;
