@@ -38,8 +38,8 @@ export type DialectName = 'anthropic';
  */
 export interface HeaderFields {
   get(name: string): string | undefined;
-  /** All of them: some providers' limit headers are an open set of names. */
-  entries(): Iterable<readonly [name: string, value: string]>;
+  /** The names that begin so, in their order: some providers' limit headers are an open set of them. */
+  names(prefix: string): readonly string[];
 }
 
 export interface RequestFacts {

@@ -5,15 +5,22 @@ export type HeaderRecord = Readonly<Record<string, string | readonly string[] | 
 
 /** Reads `record` in place; nothing is copied. */
 export function headerFields(record: HeaderRecord): HeaderFields {
-  return {
-    get: (name) => (Object.hasOwn(record, name) ? joined(record[name]) : undefined),
-    *entries() {
-      for (const name of Object.keys(record)) {
-        const value = joined(record[name]);
-        if (value !== undefined) yield [name, value] as const;
-      }
-    },
-  };
+  return new RecordedFields(record);
+}
+
+class RecordedFields implements HeaderFields {
+  constructor(private readonly record: HeaderRecord) {}
+
+  get(name: string): string | undefined {
+    return Object.hasOwn(this.record, name) ? joined(this.record[name]) : undefined;
+  }
+
+  names(prefix: string): readonly string[] {
+    const { record } = this;
+    return Object.keys(record).filter(
+      (name) => name.startsWith(prefix) && record[name] !== undefined,
+    );
+  }
 }
 
 function joined(value: string | readonly string[] | undefined): string | undefined {

@@ -1,7 +1,7 @@
 import type { SessionTrail } from '../calibration/estimate.js';
 
-/** More conversations at once than this lose the one unused for longest. */
-const MOST_SESSIONS = 4_096;
+/** This many conversations are remembered for sure, and up to twice as many at times. */
+const MOST_SESSIONS = 2_048;
 
 /**
  * What this process remembers of each conversation's last request, to estimate the next one's growth.
@@ -9,19 +9,23 @@ const MOST_SESSIONS = 4_096;
  * being forgotten.
  */
 export class SessionMemory {
-  readonly #trails = new Map<string, SessionTrail>();
+  /*
+   * Two generations instead of an order of use: what was not used while a generation filled up goes
+   * with the one before it. To move a key to the end of one Map on each use leaves holes at its
+   * start, which the search for the oldest then steps over one by one (measured: 3 µs a request).
+   */
+  #young = new Map<string, SessionTrail>();
+  #old = new Map<string, SessionTrail>();
 
   get(session: string): SessionTrail | null {
-    return this.#trails.get(session) ?? null;
+    return this.#young.get(session) ?? this.#old.get(session) ?? null;
   }
 
   set(session: string, trail: SessionTrail): void {
-    // Deleting first moves the key to the end: a Map iterates in order of insertion.
-    this.#trails.delete(session);
-    this.#trails.set(session, trail);
-    if (this.#trails.size > MOST_SESSIONS) {
-      const oldest = this.#trails.keys().next();
-      if (!oldest.done) this.#trails.delete(oldest.value);
+    if (this.#young.size >= MOST_SESSIONS && !this.#young.has(session)) {
+      this.#old = this.#young;
+      this.#young = new Map();
     }
+    this.#young.set(session, trail);
   }
 }

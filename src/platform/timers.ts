@@ -24,7 +24,16 @@ export function withDeadline<Value, Late>(
 ): Promise<Value | Late> {
   return new Promise((resolve, reject) => {
     const cancel = timers.after(deadlineMs, () => resolve(late));
-    promise.then(resolve, reject).finally(cancel);
+    promise.then(
+      (value) => {
+        cancel();
+        resolve(value);
+      },
+      (error: unknown) => {
+        cancel();
+        reject(error);
+      },
+    );
   });
 }
 
@@ -35,4 +44,9 @@ export function sleep(timers: Timers, delayMs: number): Promise<void> {
 /** Calls again and again, for schedulers that keep the handle. */
 export function every(periodMs: number, call: () => void): NodeJS.Timeout {
   return setInterval(call, periodMs);
+}
+
+/** Calls once the event loop has dealt with everything that has arrived by now. */
+export function afterTurn(call: () => void): void {
+  setImmediate(call);
 }

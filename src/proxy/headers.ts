@@ -18,6 +18,7 @@ const HOP_BY_HOP = new Set([
 const REPLACED_IN_REQUESTS = new Set(['host', 'content-length', 'expect', 'via']);
 
 const OWN_PREFIX = 'tidegate-';
+const CONNECTION = 'connection';
 
 /**
  * The request's headers for the upstream: order, case and repetition kept, hop-by-hop ones gone, our
@@ -82,7 +83,8 @@ export function reasonOf(text: string): string {
 
 function hasName(raw: readonly string[], wanted: string): boolean {
   for (let index = 0; index < raw.length; index += 2) {
-    if (raw[index]?.toLowerCase() === wanted) return true;
+    const name = raw[index] as string;
+    if (name.length === wanted.length && name.toLowerCase() === wanted) return true;
   }
   return false;
 }
@@ -91,7 +93,8 @@ function hasName(raw: readonly string[], wanted: string): boolean {
 function namedByConnection(raw: readonly string[]): Set<string> | null {
   let named: Set<string> | null = null;
   for (let index = 0; index < raw.length; index += 2) {
-    if (raw[index]?.toLowerCase() !== 'connection') continue;
+    const field = raw[index] as string;
+    if (field.length !== CONNECTION.length || field.toLowerCase() !== CONNECTION) continue;
     for (const token of (raw[index + 1] ?? '').split(',')) {
       const name = token.trim().toLowerCase();
       if (name === '' || name === 'keep-alive' || name === 'close') continue;

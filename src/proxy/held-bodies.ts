@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { afterTurn } from '../platform/timers.js';
 
 /** Largest body of a metered request: that of the Messages API (wire facts §2). */
 const LARGEST_BYTES = 32 * 1024 * 1024;
@@ -6,6 +7,7 @@ const LARGEST_BYTES = 32 * 1024 * 1024;
 const MOST_BYTES = 256 * 1024 * 1024;
 /** A client that sends nothing for this long is given up. */
 const IDLE_MS = 60_000;
+const NOTHING = Buffer.alloc(0);
 
 export interface HeldBodiesBounds {
   readonly largestBytes?: number;
@@ -52,16 +54,34 @@ export class HeldBodies {
     const stated = Number(request.headers['content-length'] ?? 0);
     if (stated > this.#largestBytes) return Promise.resolve(this.#tooLarge());
     if (this.#held + stated > this.#mostBytes) return Promise.resolve({ kind: 'no-room' });
+    // Room for a stated length is taken at once: many uploads must not each find it free.
+    this.#held += stated;
     invite();
-    return new Promise((resolve) => this.#read(request, stated, resolve));
+    return new Promise((resolve) => {
+      // A small body comes with its headers, and is here by the end of this turn.
+      afterTurn(() => {
+        if (request.complete && !request.destroyed) resolve(this.#take(request, stated));
+        else this.#read(request, stated, resolve);
+      });
+    });
+  }
+
+  /** The body is here. */
+  #take(request: IncomingMessage, stated: number): HoldOutcome {
+    const bytes = (request.read() as Buffer | null) ?? NOTHING;
+    this.#held += bytes.length - stated;
+    let reserved = bytes.length;
+    const release = () => {
+      this.#held -= reserved;
+      reserved = 0;
+    };
+    return { kind: 'held', body: { bytes, release } };
   }
 
   #read(request: IncomingMessage, stated: number, resolve: (outcome: HoldOutcome) => void): void {
     const chunks: Buffer[] = [];
     let received = 0;
-    // Room for a stated length is taken at once: many uploads must not each find it free.
     let reserved = stated;
-    this.#held += reserved;
     const release = () => {
       this.#held -= reserved;
       reserved = 0;

@@ -59,12 +59,7 @@ export class Relay implements Dispatcher.DispatchHandler {
 
   constructor(options: RelayOptions) {
     this.#options = options;
-    const { response } = options.exchange;
-    response.once('close', () => this.#onClientClose());
-    response.on('drain', () => {
-      this.#clientBusy = false;
-      this.#goOn();
-    });
+    void options.exchange.closed.then(() => this.#onClientClose());
   }
 
   send(): void {
@@ -161,8 +156,17 @@ export class Relay implements Dispatcher.DispatchHandler {
   #pass(chunk: Buffer): void {
     if (this.#over) return;
     if (this.#meter?.push(chunk) === false) this.#meterBusy = true;
-    if (!this.#options.exchange.response.write(chunk)) this.#clientBusy = true;
+    if (!this.#options.exchange.response.write(chunk)) this.#awaitClient();
     if (this.#meterBusy || this.#clientBusy) this.#controller?.pause();
+  }
+
+  #awaitClient(): void {
+    if (this.#clientBusy) return;
+    this.#clientBusy = true;
+    this.#options.exchange.response.once('drain', () => {
+      this.#clientBusy = false;
+      this.#goOn();
+    });
   }
 
   #goOn(): void {

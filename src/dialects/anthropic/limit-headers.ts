@@ -16,6 +16,9 @@ const CLASSIC = new RegExp(
   '^anthropic-(?<pool>ratelimit|priority|fast)-' +
     '(?<unit>requests|tokens|input-tokens|output-tokens)-(?<field>limit|remaining|reset)$',
 );
+/** How every header of this API begins that is none of HTTP's. */
+const PREFIX = 'anthropic-';
+const NONE: readonly LimitSignal[] = [];
 const REPRESENTATIVE = 'anthropic-ratelimit-unified-representative-claim';
 const OVERAGE_DISABLED = 'anthropic-ratelimit-unified-overage-disabled-reason';
 
@@ -47,9 +50,12 @@ type Draft = { -readonly [Field in keyof LimitSignal]: LimitSignal[Field] };
  * window that is used up stays rejected while the requests that overage pays for pass.
  */
 export function readLimitSignals(headers: HeaderFields, now: number): readonly LimitSignal[] {
+  const names = headers.names(PREFIX);
+  if (names.length === 0) return NONE;
   const drafts = new Map<string, Draft>();
-  for (const [header, value] of headers.entries()) {
+  for (const header of names) {
     if (!isLimitHeader(header)) continue;
+    const value = headers.get(header) ?? '';
     const classic = CLASSIC.exec(header)?.groups;
     if (classic !== undefined) {
       readClassic(drafts, classic, value, now);
@@ -68,8 +74,7 @@ export function readLimitSignals(headers: HeaderFields, now: number): readonly L
 
 /** Whether the answer carries any header of this API that speaks of limits. */
 export function hasLimitHeaders(headers: HeaderFields): boolean {
-  for (const [header] of headers.entries()) if (isLimitHeader(header)) return true;
-  return false;
+  return headers.names(PREFIX).some(isLimitHeader);
 }
 
 function isLimitHeader(header: string): boolean {

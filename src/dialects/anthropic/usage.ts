@@ -117,7 +117,9 @@ class BodyReader implements UsageReader {
 
   #grow(length: number): void {
     if (length <= this.#kept.length) return;
-    const grown = Buffer.allocUnsafeSlow(Math.min(3 * KEPT_BYTES, Math.max(4096, length * 2)));
+    // Most answers come in one piece: room for more is made when there is more.
+    const room = this.#length === 0 ? length : Math.min(3 * KEPT_BYTES, length * 2);
+    const grown = Buffer.allocUnsafe(room);
     this.#kept.copy(grown, 0, 0, this.#length);
     this.#kept = grown;
   }
