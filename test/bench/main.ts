@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- SUITE …] [--repetitions N] [--scale X] [--json FILE]`
+ * `npm run bench [-- SUITE …] [--repetitions N] [--scale X] [--json FILE] [--trace FILE]`
  *
  * Measures in one run what is compared, and prints medians with the lowest and highest repetition.
  */
@@ -10,10 +10,11 @@ import { parseArgs } from 'node:util';
 import { admission } from './admission.js';
 import { json, rate, slow, sse } from './http.js';
 import { canPin, hasNginx } from './processes.js';
+import { replay } from './replay.js';
 import { state } from './state.js';
 import type { Suite, SuiteResult } from './suite.js';
 
-const SUITES: readonly Suite[] = [json, rate, sse, slow, state, admission];
+const SUITES: readonly Suite[] = [json, rate, sse, slow, state, admission, replay];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -21,6 +22,7 @@ const { values, positionals } = parseArgs({
     repetitions: { type: 'string', default: '5' },
     scale: { type: 'string', default: '1' },
     json: { type: 'string' },
+    trace: { type: 'string' },
   },
 });
 const unknown = positionals.filter((name) => !SUITES.some((suite) => suite.name === name));
@@ -31,7 +33,11 @@ if (unknown.length > 0) {
 }
 const chosen =
   positionals.length === 0 ? SUITES : SUITES.filter(({ name }) => positionals.includes(name));
-const options = { repetitions: Number(values.repetitions), scale: Number(values.scale) };
+const options = {
+  repetitions: Number(values.repetitions),
+  scale: Number(values.scale),
+  trace: values.trace,
+};
 
 const machine = {
   cpu: cpus()[0]?.model ?? 'unknown',

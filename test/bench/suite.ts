@@ -9,6 +9,8 @@ export interface SuiteOptions {
   readonly repetitions: number;
   /** Stretches or shortens every duration. */
   readonly scale: number;
+  /** A trace file for `replay`. */
+  readonly trace?: string | undefined;
 }
 
 export interface SuiteResult {
