@@ -23,8 +23,8 @@ export interface Admission {
   grant: Grant;
   /** As charged now. */
   estimate: Cost;
-  /** The latest change on this request's behalf; the next one waits for it to be durable. */
-  tail: Promise<void>;
+  /** The latest change on this request's behalf, until it is durable; the next one waits for that. */
+  tail: Promise<void> | null;
   settled: boolean;
 }
 

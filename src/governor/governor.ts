@@ -189,7 +189,7 @@ export class Governor {
       learned,
       grant: outcome.grant,
       estimate: cost as Cost,
-      tail: Promise.resolve(),
+      tail: null,
       settled: false,
     };
     return { kind: 'admitted', admission, observed: outcome.observed };
@@ -249,7 +249,7 @@ export class Governor {
     const { rules } = this.#runtime(admission.scope);
     const estimate = bounded({ ...before, inputTokens });
     admission.estimate = estimate;
-    this.#change(admission, inputTokens > before.inputTokens, async () => {
+    const amending = async () => {
       const { grant, request } = admission;
       try {
         const charge = await this.#updates.repeat(rules, request.requestId, (draft) =>
@@ -261,7 +261,10 @@ export class Governor {
         const charge = lowerCharge(grant.charge, rules.limits, estimate);
         admission.grant = { ...grant, charge };
       }
-    });
+    };
+    // While it waits for company the settlement may overtake it.
+    const wanted = () => !admission.settled;
+    this.#change(admission, inputTokens > before.inputTokens, amending, wanted);
   }
 
   /** The request is over. A second call for the same admission changes nothing. */
@@ -347,14 +350,17 @@ export class Governor {
     return runtime.learn(model, newest, grant.admittedAt) ? { model, learned: newest } : null;
   }
 
-  /** One more change on behalf of a request, after those before it. */
-  #change(admission: Admission, urgent: boolean, change: () => Promise<void>): void {
+  /** One more change on behalf of a request, after those before it; if it is still wanted by then. */
+  #change(
+    admission: Admission,
+    urgent: boolean,
+    change: () => Promise<void>,
+    wanted: () => boolean = () => true,
+  ): void {
     const runtime = this.#runtime(admission.scope);
-    const issue = () => {
-      admission.tail = admission.tail.then(change);
-      runtime.track(admission.tail);
-    };
-    runtime.coalesce(issue);
+    runtime.coalesce(() => {
+      if (wanted()) runtime.track(inTurn(admission, change));
+    });
     if (urgent) runtime.flush();
   }
 
@@ -364,8 +370,7 @@ export class Governor {
     write: (runtime: ScopeRuntime) => Promise<void>,
   ): Promise<void> {
     const runtime = this.#runtime(admission.scope);
-    const durable = admission.tail.then(() => write(runtime));
-    admission.tail = durable;
+    const durable = inTurn(admission, () => write(runtime));
     runtime.track(durable);
     runtime.holdUntil(durable);
     await withDeadline(this.#options.timers, STATE_WAIT_MS, durable, undefined);
@@ -376,6 +381,19 @@ export class Governor {
     if (runtime === undefined) throw new RangeError(`no scope named ${JSON.stringify(scope)}`);
     return runtime;
   }
+}
+
+/**
+ * Makes a change once those before it are durable: at once, if there are none, so that a correction
+ * stands before the admission that takes it along.
+ */
+function inTurn(admission: Admission, change: () => Promise<void>): Promise<void> {
+  const before = admission.tail;
+  const durable = (before === null ? change() : before.then(change)).then(() => {
+    if (admission.tail === durable) admission.tail = null;
+  });
+  admission.tail = durable;
+  return durable;
 }
 
 /** Side calls to a smaller model share the client's session id, but not its conversation. */

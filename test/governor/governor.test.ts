@@ -58,6 +58,18 @@ describe('a request', () => {
     expect((await town.limitView(1)).used).toBe(requests);
   });
 
+  it('gives back what it did not need to the very admission that takes its settlement along', async () => {
+    const town = await Town.open({ limits: [limit({ budget: 1_000 })] });
+    const first = await town.admit({ bodyBytes: 1_000 });
+    // Real input and settlement come in one piece, within the 250 ms.
+    town.governor.amend(first, 20);
+    town.governor.settle(first, success(20));
+    const revision = town.repository.health().revision;
+    expect((await town.limitView()).used, 'still its whole estimate').toBe(705);
+    await town.admit({ bodyBytes: 1_000 });
+    expect(town.repository.health().revision, 'all in one write').toBe(revision + 1);
+  });
+
   it('settles once, whatever else is said of it', async () => {
     const town = await Town.open();
     const admission = await town.admit();
