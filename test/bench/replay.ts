@@ -121,8 +121,7 @@ function estimateEach(trace: readonly TracedRequest[]): Promise<Estimate[]> {
     };
     const client = new ReplayClient(tidegate.proxyUrl);
     const estimates: Estimate[] = [];
-    const inOrder = [...trace.entries()].sort(([, a], [, b]) => a.t - b.t);
-    for (const [index, traced] of inOrder) {
+    for (const [index, traced] of trace.entries()) {
       await client.ask(traced, index);
       // The settlement goes out with the next admission, so nothing else is reserved by then.
       estimates.push({ estimated: reserved, actual: traced.input + traced.output });
