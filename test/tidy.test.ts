@@ -69,6 +69,17 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     '@nestjs/terminus',
   ],
   admin: ['governor', 'platform', 'config/config', 'data-plane', '@nestjs/common', 'node:crypto'],
+  metrics: [
+    'governor',
+    'platform',
+    'schedule',
+    'admin/admin-access',
+    'calibration/sample',
+    'state/scope-state',
+    'data-plane',
+    '@nestjs/common',
+    'prom-client',
+  ],
   config: [
     'platform',
     'backoff/settings',

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { SYSTEM_TIME } from '../platform/clock.js';
 
 /** Largest body of a metered request: that of the Messages API (wire facts §2). */
 const LARGEST_BYTES = 32 * 1024 * 1024;
@@ -23,6 +24,8 @@ export type HoldOutcome =
 
 export interface HeldBody {
   readonly bytes: Buffer;
+  /** When it was whole, by the monotonic clock, in ms. */
+  readonly heldAt: number;
   /** Gives the room back. A second call changes nothing. */
   release(): void;
 }
@@ -85,7 +88,8 @@ export class HeldBodies {
     };
     const onEnd = () => {
       const bytes = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, received);
-      finish({ kind: 'held', body: { bytes, release } });
+      const heldAt = SYSTEM_TIME.monotonic();
+      finish({ kind: 'held', body: { bytes, heldAt, release } });
     };
     const onBroken = () => finish({ kind: 'incomplete' });
     request.on('data', onData).on('end', onEnd);
