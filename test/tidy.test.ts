@@ -179,6 +179,27 @@ describe('imports', () => {
   });
 });
 
+describe('the start', () => {
+  const eager = (entry: string) => {
+    const seen = new Set<string>();
+    const visit = (path: string) => {
+      if (seen.has(path)) return;
+      seen.add(path);
+      const source = SOURCES.find((candidate) => candidate.path === path);
+      for (const { target, lazy } of source?.imports ?? []) if (!lazy) visit(target);
+    };
+    visit(entry);
+    return seen;
+  };
+  const slow = (entry: string) =>
+    [...eager(entry)].filter((target) => /^(@nestjs\/|prom-client|reflect-metadata)/.test(target));
+
+  it('opens the data port before Nest and the metrics library are loaded', () => {
+    expect(slow('cli/serve')).toEqual([]);
+    expect(slow('control-plane'), 'the check itself').toContain('prom-client');
+  });
+});
+
 /** Reached by tests only: the in-memory store, which the simulator will use. */
 const UNREACHED = ['state/memory/memory-repository'];
 

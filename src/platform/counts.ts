@@ -10,7 +10,7 @@ const OTHER = 'other';
  * How often each kind of thing happened, by owner, since the process started. Both sets are closed:
  * what is in neither counts as `other`, so no name from outside can add to them. Every pair is there from the
  * start, at 0, for a series that begins with its first event hides that event from a rate. Counting allocates
- * nothing (0.03 µs).
+ * nothing (15 ns).
  */
 export class Counts<Kind extends string> {
   readonly #kinds: readonly string[];

@@ -12,7 +12,7 @@ export interface HistogramReading {
 
 /**
  * Durations by size, since the process started. The data plane runs before any metrics library is
- * loaded, and recording allocates nothing (0.03 µs).
+ * loaded, and recording allocates nothing (5 to 15 ns).
  */
 export class Histogram {
   /** One more than there are bounds: the last is for what is above them all. */

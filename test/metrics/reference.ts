@@ -24,8 +24,8 @@ How to scrape it, and what to look at: [monitoring](../guides/monitoring.md); wh
 Give every state a \`job\` of its own in the scrape configuration, so that \`max by (job, scope)\` never mixes two of them.
 
 The values of all labels come from closed sets or from the configuration; what is in no set counts as \`other\`. No label ever holds
-a model's name, a key, a fingerprint, or anything else that a client sends. One scope with one limit makes about 290 series; 64 scopes with 8
-limits each, the most there can be, about 16,000.
+a model's name, a key, a fingerprint, or anything else that a client sends. One scope with one limit makes about 170 series, and Node
+about 80; 64 scopes with 8 limits each, the most there can be, make 12,700 (0.9 MB and 30 ms for a scrape).
 `;
 
 export function renderReference(ofNode: readonly Family[]): string {
