@@ -56,9 +56,9 @@ async function call(answer: Answer): Promise<number> {
 }
 
 const answer =
-  (status: number): Answer =>
+  (status: number, headers: Readonly<Record<string, string>> = {}): Answer =>
   (_request, response) =>
-    void response.writeHead(status).end();
+    void response.writeHead(status, headers).end();
 
 const clear = async () =>
   expect((await ask('/cooldown/clear', undefined, 'POST')).status).toBe(200);
@@ -70,8 +70,8 @@ beforeAll(async () => {
     gateway.upstream.answer = answer(status);
     expect((await fetch(`${gateway.tidegate.proxyUrl}/v1/models`)).status).toBe(status);
   }
-  expect(await call(answer(529))).toBe(529);
-  expect(await call(answer(529))).toBe(529);
+  expect(await call(answer(529, { 'retry-after': '60' }))).toBe(529);
+  expect(await call(jsonMessage()), 'held back').toBe(529);
   await clear();
   expect(await call(refusal({ 'retry-after': '3000' }))).toBe(429);
   for (let again = 0; again < 3; again += 1) expect(await call(jsonMessage())).toBe(429);

@@ -42,11 +42,11 @@ describe('the alert rules', () => {
   });
 
   const promtool = spawnSync('promtool', ['--version']).status === 0;
-  const skipped = promtool
-    ? ''
-    : ' (left out: no promtool on the PATH; Debian has it in "prometheus")';
+  if (!promtool) {
+    console.warn('left out: the test of the rules by promtool, which is not on the PATH');
+  }
 
-  it.skipIf(!promtool)(`do what they should, by promtool${skipped}`, () => {
+  it.skipIf(!promtool)('do what they should, by promtool', () => {
     const rules = spawnSync('promtool', ['check', 'rules', 'tidegate.rules.yml'], {
       cwd: PROMETHEUS,
       encoding: 'utf8',
