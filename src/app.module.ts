@@ -7,6 +7,7 @@ import type { DataPlane } from './data-plane.js';
 import { DataPlaneModule } from './data-plane.module.js';
 import { GovernorModule } from './governor/governor.module.js';
 import { HealthModule } from './health/health.module.js';
+import { MetricsModule } from './metrics/metrics.module.js';
 import { ProxyModule } from './proxy/proxy.module.js';
 import { ScheduleModule } from './schedule/schedule.module.js';
 import { StateModule } from './state/state.module.js';
@@ -28,6 +29,7 @@ export class AppModule {
         ScheduleModule,
         HealthModule,
         AdminModule,
+        MetricsModule,
       ],
     };
   }

@@ -69,6 +69,17 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     '@nestjs/terminus',
   ],
   admin: ['governor', 'platform', 'config/config', 'data-plane', '@nestjs/common', 'node:crypto'],
+  metrics: [
+    'governor',
+    'platform',
+    'schedule',
+    'admin/admin-access',
+    'calibration/sample',
+    'state/scope-state',
+    'data-plane',
+    '@nestjs/common',
+    'prom-client',
+  ],
   config: [
     'platform',
     'backoff/settings',
@@ -165,6 +176,27 @@ describe('imports', () => {
     };
     visit('main');
     expect([...graph.keys()].filter((path) => !seen.has(path))).toEqual(UNREACHED);
+  });
+});
+
+describe('the start', () => {
+  const eager = (entry: string) => {
+    const seen = new Set<string>();
+    const visit = (path: string) => {
+      if (seen.has(path)) return;
+      seen.add(path);
+      const source = SOURCES.find((candidate) => candidate.path === path);
+      for (const { target, lazy } of source?.imports ?? []) if (!lazy) visit(target);
+    };
+    visit(entry);
+    return seen;
+  };
+  const slow = (entry: string) =>
+    [...eager(entry)].filter((target) => /^(@nestjs\/|prom-client|reflect-metadata)/.test(target));
+
+  it('opens the data port before Nest and the metrics library are loaded', () => {
+    expect(slow('cli/serve')).toEqual([]);
+    expect(slow('control-plane'), 'the check itself').toContain('prom-client');
   });
 });
 

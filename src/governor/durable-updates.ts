@@ -1,7 +1,10 @@
+import { SYSTEM_TIME } from '../platform/clock.js';
+import { Counts } from '../platform/counts.js';
+import { Histogram } from '../platform/histogram.js';
 import { hasCode } from '../platform/tidegate-error.js';
 import { sleep, type Timers } from '../platform/timers.js';
 import type { StateRepository } from '../state/state-repository.js';
-import { Draft, type ScopeRules } from './draft.js';
+import { type Decision, Draft, type ScopeRules } from './draft.js';
 import type { EventListener } from './events.js';
 import type { Policies } from './policies.js';
 import { freshen } from './upkeep.js';
@@ -19,6 +22,23 @@ export function isUnknown(error: unknown): boolean {
   return hasCode(error, 'STATE_UNKNOWN');
 }
 
+/** How the changes that were handed to the store have fared since the process started. */
+export class UpdateTally {
+  /** From handing a change over until it is durable; what changed nothing is left out. */
+  readonly durableMs = new Histogram();
+  /** Attempts that failed, one for each caller, by scope. */
+  readonly failures: Counts<'unavailable' | 'unknown'>;
+
+  constructor(scopes: readonly string[]) {
+    this.failures = new Counts(scopes, ['unavailable', 'unknown']);
+  }
+
+  failed(scope: string, error: unknown): void {
+    if (isStateFailure(error))
+      this.failures.add(scope, isUnknown(error) ? 'unknown' : 'unavailable');
+  }
+}
+
 /** Runs decisions on a scope's durable state, and reports what happened once it is durable. */
 export class DurableUpdates {
   constructor(
@@ -27,6 +47,7 @@ export class DurableUpdates {
       readonly timers: Timers;
       readonly report: EventListener;
     },
+    private readonly tally: UpdateTally,
   ) {}
 
   /** One attempt; rejects as the store does. */
@@ -36,10 +57,22 @@ export class DurableUpdates {
     decide: (draft: Draft) => Value,
   ): Promise<Value> {
     const { repository, report } = this.options;
-    const { value, events } = await repository.update(rules.name, (state, now) => {
-      const draft = new Draft(state, now, rules.limits);
-      return draft.decide(decide(draft));
-    });
+    const handedAt = SYSTEM_TIME.monotonic();
+    let changed = false;
+    let outcome: Decision<Value>['outcome'];
+    try {
+      outcome = await repository.update(rules.name, (state, now) => {
+        const draft = new Draft(state, now, rules.limits);
+        const decision = draft.decide(decide(draft));
+        changed = decision.state !== state;
+        return decision;
+      });
+    } catch (error) {
+      this.tally.failed(rules.name, error);
+      throw error;
+    }
+    if (changed) this.tally.durableMs.record(SYSTEM_TIME.monotonic() - handedAt);
+    const { value, events } = outcome;
     for (const event of events) report(rules.name, event, requestId);
     return value;
   }

@@ -51,7 +51,10 @@ export type GovernorEvent =
   | { readonly kind: 'budget-reset' };
 
 /** Which guard held the controller back at the last look, by limit; for health and metrics. */
-export type GuardsHeld = Readonly<Record<string, Guard | 'raised'>>;
+export type GuardsHeld = Readonly<Record<string, NudgeOutcome>>;
+
+/** What comes of a look at a budget: it is raised, or a guard holds it. */
+export type NudgeOutcome = Guard | 'raised';
 
 /** `requestId` of the request that brought it about, null for the job, a start or the operator. */
 export type EventListener = (scope: string, event: GovernorEvent, requestId: string | null) => void;

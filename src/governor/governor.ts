@@ -1,5 +1,6 @@
 import { bounded, type Cost } from '../budget/cost.js';
 import { estimateCost, nextTrail, observe } from '../calibration/estimate.js';
+import type { Counts } from '../platform/counts.js';
 import type { Random } from '../platform/random.js';
 import { sleep, withDeadline, type Timers } from '../platform/timers.js';
 import type { ModelEstimate } from '../state/scope-state.js';
@@ -8,8 +9,8 @@ import { admit, type AdmitOutcome } from './admit.js';
 import type { Admission, AdmissionOutcome, AdmissionRequest } from './admission.js';
 import type { LimitStatement } from './attribution.js';
 import type { Draft, ScopeRules } from './draft.js';
-import { DurableUpdates, isStateFailure, isUnknown } from './durable-updates.js';
-import type { EventListener } from './events.js';
+import { DurableUpdates, isStateFailure, isUnknown, UpdateTally } from './durable-updates.js';
+import type { EventListener, NudgeOutcome } from './events.js';
 import type { KeyDirectory } from './key-directory.js';
 import type { Policies } from './policies.js';
 import { ScopeRuntime } from './scope-runtime.js';
@@ -58,13 +59,15 @@ const MOST_UNKNOWN = 2;
  * durable; where that can't be known, only what is safe to do twice is.
  */
 export class Governor {
+  readonly updateTally: UpdateTally;
   readonly #options: GovernorOptions;
   readonly #updates: DurableUpdates;
   readonly #scopes: ReadonlyMap<string, ScopeRuntime>;
 
   constructor(options: GovernorOptions) {
     this.#options = options;
-    this.#updates = new DurableUpdates(options);
+    this.updateTally = new UpdateTally(options.scopes.map(({ name }) => name));
+    this.#updates = new DurableUpdates(options, this.updateTally);
     this.#scopes = new Map(
       options.scopes.map((rules) => [
         rules.name,
@@ -304,9 +307,10 @@ export class Governor {
   async tick(): Promise<void> {
     const { policies, instance: self } = this.#options;
     for (const runtime of this.#scopes.values()) {
-      runtime.guards = await this.#updates.update(runtime.rules, null, (draft) =>
+      const held = await this.#updates.update(runtime.rules, null, (draft) =>
         tick(draft, policies, { self, idle: runtime.active === 0 }),
       );
+      runtime.noteNudges(held);
     }
   }
 
@@ -332,6 +336,11 @@ export class Governor {
     const { rules, guards } = this.#runtime(scope);
     const draft = await this.#updates.look(rules, policies);
     return viewScope(draft, scope, instance, guards);
+  }
+
+  /** What came of each look at a limit's budget, since the process started. */
+  nudges(scope: string): Counts<NudgeOutcome> {
+    return this.#runtime(scope).nudges;
   }
 
   #learn(

@@ -1,11 +1,12 @@
 import type { ModelEstimate } from '../state/scope-state.js';
 import { BOUNDS } from '../state/scope-state.js';
+import { Counts } from '../platform/counts.js';
 import type { Cancel, Timers } from '../platform/timers.js';
 import type { LimitStatement } from './attribution.js';
 import { countRefusals } from './admit.js';
 import type { ScopeRules } from './draft.js';
 import type { DurableUpdates } from './durable-updates.js';
-import type { GuardsHeld } from './events.js';
+import type { GuardsHeld, NudgeOutcome } from './events.js';
 import { KeyDirectory } from './key-directory.js';
 import { SessionMemory } from './session-memory.js';
 
@@ -13,6 +14,20 @@ import { SessionMemory } from './session-memory.js';
 const COALESCE_MS = 250;
 /** What was learned about a model is kept at least this often while it changes. */
 const KEEP_LEARNED_MS = 30_000;
+
+const NUDGE_OUTCOMES: Readonly<Record<NudgeOutcome, true>> = {
+  raised: true,
+  'no-budget': true,
+  'at-ceiling': true,
+  'nudged-lately': true,
+  'young-traffic': true,
+  'little-used': true,
+  'not-in-the-way': true,
+  'refused-lately': true,
+  unobserved: true,
+  cautious: true,
+  'crash-loop': true,
+};
 
 /** What one process holds of a scope between updates. Nothing in it is needed to be safe after a crash. */
 export class ScopeRuntime {
@@ -23,6 +38,8 @@ export class ScopeRuntime {
   /** Set while a refusal or the start is not durable: nothing is admitted before it is. */
   hold: Promise<void> | null = null;
   guards: GuardsHeld = {};
+  /** What came of the looks at budgets since the process started, by limit. */
+  readonly nudges: Counts<NudgeOutcome>;
   #waiting: (() => void)[] = [];
   #cancel: Cancel | null = null;
   #refusals = 0;
@@ -36,6 +53,14 @@ export class ScopeRuntime {
     private readonly updates: DurableUpdates,
   ) {
     this.keys = new KeyDirectory(rules, updates);
+    const limits = rules.limits.map(({ name }) => name);
+    this.nudges = new Counts(limits, Object.keys(NUDGE_OUTCOMES) as NudgeOutcome[]);
+  }
+
+  /** Takes what the scheduled job found. */
+  noteNudges(guards: GuardsHeld): void {
+    this.guards = guards;
+    for (const [limit, outcome] of Object.entries(guards)) this.nudges.add(limit, outcome);
   }
 
   /** Issues `change` with the next admission, at most 250 ms from now. */

@@ -17,6 +17,8 @@ import { isCrashLoop, recentStarts, uncleanStarts } from './instances.js';
 /** A scope as it stands now: what /status, health, metrics and the dashboard tell. Instants in epoch ms. */
 export interface ScopeView {
   readonly scope: string;
+  /** When it was looked at, by the store's clock. */
+  readonly now: Instant;
   readonly state: ScopeCondition;
   /** When metered requests may pass again, as far as it is known; null if nothing blocks them. */
   readonly blockedUntil: Instant | null;
@@ -30,6 +32,8 @@ export interface ScopeView {
     /** Samples lie below the operator's floor, again and again. */
     readonly belowFloorInARow: number;
   };
+  /** Number of the latest episode, 0 before the first. */
+  readonly episode: number;
   readonly counters: Counters;
   readonly cautious: CautiousState | null;
   /** Of the instance that asks. */
@@ -97,11 +101,13 @@ export function viewScope(
   const starts = cold.starts[instance] ?? [];
   return {
     scope,
+    now,
     state: conditionOf(draft, cooldown, exhausted.length > 0),
     blockedUntil: blockedUntil(draft, cooldown, exhausted),
     cooldown,
     limits: rules.map((rule) => viewLimit(draft, rule, cooldown)),
     calibration: cold.calibration,
+    episode: hot.backoff.episode,
     counters: hot.counters,
     cautious: hot.cautious,
     starts: viewStarts(starts, now),

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { SYSTEM_TIME } from '../platform/clock.js';
 import { afterTurn } from '../platform/timers.js';
 
 /** Largest body of a metered request: that of the Messages API (wire facts §2). */
@@ -25,6 +26,8 @@ export type HoldOutcome =
 
 export interface HeldBody {
   readonly bytes: Buffer;
+  /** When it was whole, by the monotonic clock, in ms. */
+  readonly heldAt: number;
   /** Gives the room back. A second call changes nothing. */
   release(): void;
 }
@@ -75,7 +78,7 @@ export class HeldBodies {
       this.#held -= reserved;
       reserved = 0;
     };
-    return { kind: 'held', body: { bytes, release } };
+    return { kind: 'held', body: { bytes, heldAt: SYSTEM_TIME.monotonic(), release } };
   }
 
   #read(request: IncomingMessage, stated: number, resolve: (outcome: HoldOutcome) => void): void {
@@ -105,7 +108,8 @@ export class HeldBodies {
     };
     const onEnd = () => {
       const bytes = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, received);
-      finish({ kind: 'held', body: { bytes, release } });
+      const heldAt = SYSTEM_TIME.monotonic();
+      finish({ kind: 'held', body: { bytes, heldAt, release } });
     };
     const onBroken = () => finish({ kind: 'incomplete' });
     request.on('data', onData).on('end', onEnd);

@@ -3,6 +3,7 @@ import type { Denial } from '../governor/admit.js';
 import type { Log, LogFields } from '../platform/log.js';
 import type { Exchange } from './exchange.js';
 import { refusalOf, stateRefusal, type LocalRefusal } from './local-refusal.js';
+import type { ProxyTally } from './proxy-tally.js';
 import { failureOf, type NoAnswer } from './upstream-failure.js';
 
 export interface LocalAnswersOptions {
@@ -11,6 +12,7 @@ export interface LocalAnswersOptions {
   readonly now: () => number;
   /** Longest `retry-after`, in ms. */
   readonly maxRetryAfterMs: number;
+  readonly tally: ProxyTally;
 }
 
 /** Why nothing can be admitted at the moment, whoever asks. */
@@ -32,13 +34,20 @@ export class LocalAnswers {
 
   /** The governor has decided. */
   deny(exchange: Exchange, denial: Denial, scope: string): void {
-    const refusal = refusalOf(denial, exchange.requestId, this.options.maxRetryAfterMs);
+    const { tally, maxRetryAfterMs } = this.options;
+    tally.refusals.add(scope, denial.decision);
+    const refusal = refusalOf(denial, exchange.requestId, maxRetryAfterMs);
     this.#refuse(exchange, refusal, { scope }, false);
   }
 
-  /** The governor can't be asked, or not yet; `details` for the log only. */
-  postpone(exchange: Exchange, reason: string, details: LogFields = {}): void {
-    const { now, maxRetryAfterMs } = this.options;
+  /** The governor can't be asked, or not yet; `scope` where it is known, `problem` for the log. */
+  postpone(
+    exchange: Exchange,
+    reason: string,
+    details: { readonly scope?: string; readonly problem?: string | null } = {},
+  ): void {
+    const { now, tally, maxRetryAfterMs } = this.options;
+    tally.postponed(details.scope);
     const refusal = stateRefusal(reason, now(), exchange.requestId, maxRetryAfterMs);
     this.#refuse(exchange, refusal, details, reason === DRAINING);
   }

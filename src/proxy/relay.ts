@@ -3,6 +3,7 @@ import type { Dialect, HeaderFields, TokenUsage } from '../dialects/dialect.js';
 import { headerFields, type HeaderRecord } from '../dialects/header-fields.js';
 import type { Admission } from '../governor/admission.js';
 import type { Governor } from '../governor/governor.js';
+import { SYSTEM_TIME } from '../platform/clock.js';
 import type { Timers } from '../platform/timers.js';
 import type { Exchange } from './exchange.js';
 import { reasonOf, responseHeaders, undoesCoding, type RawHeaders } from './headers.js';
@@ -20,8 +21,10 @@ export interface RelayOptions {
   readonly timers: Timers;
   /** Epoch ms. */
   readonly now: () => number;
-  /** Takes the headers of the answer, whatever it says. */
-  readonly onHead: (fields: HeaderFields) => void;
+  /** Takes the head of the answer, whatever it says. */
+  readonly onHead: (fields: HeaderFields, status: number) => void;
+  /** An answer goes straight on; its own head was ready this long after the upstream's. */
+  readonly onRelayed: (afterHeadMs: number) => void;
   /** Sends the request; called again at most once, if nothing of it was sent the first time. */
   readonly dispatch: (handler: Dispatcher.DispatchHandler) => void;
   /** The upstream failed before its status came, and the client has to be answered. */
@@ -82,12 +85,16 @@ export class Relay implements Dispatcher.DispatchHandler {
     if (!undoesCoding(headers['transfer-encoding'])) {
       return controller.abort(new Error('a transfer coding that was not asked for'));
     }
+    const headAt = SYSTEM_TIME.monotonic();
     this.#status = status;
     const fields = headerFields(headers);
-    this.#options.onHead(fields);
+    this.#options.onHead(fields, status);
     const raw = responseHeaders((controller.rawHeaders ?? []) as readonly (string | Buffer)[]);
     const verdict = this.#inform(status, fields);
-    if (verdict === null) return this.#begin(statusText, raw);
+    if (verdict === null) {
+      this.#begin(statusText, raw);
+      return this.#options.onRelayed(SYSTEM_TIME.monotonic() - headAt);
+    }
     void verdict.then(() => this.#releaseHeld(statusText, raw));
   }
 

@@ -1,11 +1,12 @@
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { PassThrough, type Readable } from 'node:stream';
+import { PassThrough } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { Dialect, HeaderFields } from '../dialects/dialect.js';
 import { headerFields } from '../dialects/header-fields.js';
 import type { Admission } from '../governor/admission.js';
 import type { Governor } from '../governor/governor.js';
+import { SYSTEM_TIME } from '../platform/clock.js';
 import type { Log } from '../platform/log.js';
 import { randomHex } from '../platform/random.js';
 import { withDeadline, type Timers } from '../platform/timers.js';
@@ -14,6 +15,7 @@ import { requestHeaders } from './headers.js';
 import { HeldBodies, type HeldBody } from './held-bodies.js';
 import { createListener, listenOn } from './listener.js';
 import { DRAINING, LocalAnswers, NO_ROOM, STATE_UNAVAILABLE } from './local-answers.js';
+import { ProxyTally } from './proxy-tally.js';
 import { Relay } from './relay.js';
 import { plainPath, screen } from './screen.js';
 import { openUpstreamAgent } from './upstream-agent.js';
@@ -65,6 +67,8 @@ interface OpenRoute extends Route {
  * request may spend is the governor's.
  */
 export class UpstreamProxy {
+  /** What it has done since the process started. */
+  readonly tally: ProxyTally;
   readonly #options: UpstreamProxyOptions;
   readonly #answers: LocalAnswers;
   readonly #bodies = new HeldBodies();
@@ -78,12 +82,20 @@ export class UpstreamProxy {
 
   constructor(options: UpstreamProxyOptions) {
     this.#options = options;
-    this.#answers = new LocalAnswers(options);
+    const { routes, governor } = options;
+    const upstreams = routes.map(({ name }) => name);
+    this.tally = new ProxyTally(governor.scopes, upstreams);
+    this.#answers = new LocalAnswers({ ...options, tally: this.tally });
   }
 
   /** Exchanges under way: from the request's headers until the answer is out and settled. */
   get inFlight(): number {
     return this.#underWay.size;
+  }
+
+  /** Bytes of request bodies in memory, or promised room there. */
+  get heldBytes(): number {
+    return this.#bodies.heldBytes;
   }
 
   get draining(): boolean {
@@ -160,7 +172,7 @@ export class UpstreamProxy {
     try {
       const admission = await this.#admit(route, exchange, held);
       if (admission === 'refused') return;
-      await this.#forward(route, exchange, held.bytes, admission);
+      await this.#forward(route, exchange, held, admission);
     } finally {
       held.release();
     }
@@ -203,10 +215,14 @@ export class UpstreamProxy {
     const { model, session } = route.dialect.readRequest(fields, held.bytes);
     const bodyBytes = held.bytes.length;
     const outcome = await governor.admit(scope, { requestId, model, session, bodyBytes });
+    const admits = outcome.kind === 'admitted' ? 'admitted' : 'refused';
+    this.tally.decisionMs[admits].record(SYSTEM_TIME.monotonic() - held.heldAt);
     switch (outcome.kind) {
       case 'admitted':
+        this.tally.admissions.add(scope, 'admitted');
         if (outcome.observed !== null) {
           const { decision, until } = outcome.observed;
+          this.tally.observed.add(scope, decision);
           log.info('would refuse', { scope, requestId, decision, until: log.instant(until) });
         }
         return outcome.admission;
@@ -218,6 +234,7 @@ export class UpstreamProxy {
           this.#answers.postpone(exchange, STATE_UNAVAILABLE, { scope, problem: outcome.problem });
           return 'refused';
         }
+        this.tally.observed.add(scope, 'state');
         log.warn('passed unrecorded: the state cannot be written', {
           scope,
           requestId,
@@ -231,12 +248,13 @@ export class UpstreamProxy {
   #forward(
     route: OpenRoute,
     exchange: Exchange,
-    body: Buffer | Readable | null,
+    body: HeldBody | PassThrough | null,
     admission: Admission | null,
   ): Promise<void> {
     const { governor, timers, now } = this.#options;
     const { dialect, agent, url } = route;
     const { request } = exchange;
+    const [held, stream] = body instanceof PassThrough ? [null, body] : [body, null];
     if (exchange.over) {
       if (admission !== null) governor.settle(admission, { kind: 'not-sent' });
       return Promise.resolve();
@@ -248,11 +266,13 @@ export class UpstreamProxy {
       headers: requestHeaders(request.rawHeaders, {
         pseudonym: this.#pseudonym,
         // undici states the length of what is held; of a stream it knows what the client stated.
-        contentLength: Buffer.isBuffer(body) ? undefined : request.headers['content-length'],
+        contentLength: held === null ? request.headers['content-length'] : undefined,
         httpVersion: request.httpVersion,
       }),
-      body,
+      body: held?.bytes ?? stream,
     };
+    const metered = held !== null;
+    const sentAfterMs = metered ? SYSTEM_TIME.monotonic() - held.heldAt : 0;
     return new Promise((resolve) => {
       const relay = new Relay({
         exchange,
@@ -261,9 +281,18 @@ export class UpstreamProxy {
         admission,
         timers,
         now,
-        onHead: (fields) => this.#takeHead(route, exchange, fields),
+        onHead: (fields, status) => {
+          this.tally.answered(route.name, metered, status);
+          this.#takeHead(route, exchange, fields);
+        },
+        onRelayed: (afterHeadMs) => {
+          if (metered) this.tally.firstByteMs.record(sentAfterMs + afterHeadMs);
+        },
         dispatch: (handler) => void agent.dispatch(message, handler),
-        onNoAnswer: (noAnswer) => this.#answers.fail(exchange, noAnswer, route),
+        onNoAnswer: (noAnswer) => {
+          this.tally.answered(route.name, metered, 0);
+          this.#answers.fail(exchange, noAnswer, route);
+        },
         onDone: resolve,
       });
       relay.send();

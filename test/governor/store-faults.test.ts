@@ -81,7 +81,9 @@ describe('while the state can’t be written', () => {
       await refused;
       const asked = town.ask();
       await town.pass(2 * SECOND);
-      expect(await asked, 'though the client has its 429').toMatchObject({ kind: 'state-unavailable' });
+      expect(await asked, 'though the client has its 429').toMatchObject({
+        kind: 'state-unavailable',
+      });
       store.mend();
       await town.pass(250);
       expect(await town.denied()).toMatchObject({ decision: 'cooldown' });

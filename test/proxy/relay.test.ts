@@ -79,6 +79,7 @@ async function openRelay(metered = true) {
     timers: SYSTEM_TIMERS,
     now: () => 0,
     onHead: () => {},
+    onRelayed: () => {},
     dispatch: () => (state.dispatched += 1),
     onNoAnswer: (failure) => failures.push(failure),
     onDone: () => (state.done += 1),
