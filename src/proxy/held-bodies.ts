@@ -24,7 +24,8 @@ export type HoldOutcome =
   | { readonly kind: 'incomplete' };
 
 export interface HeldBody {
-  readonly bytes: Buffer;
+  /** As the client sent them, until they give way to those that are forwarded. */
+  bytes: Buffer;
   /** Gives the room back. A second call changes nothing. */
   release(): void;
 }
@@ -105,6 +106,8 @@ export class HeldBodies {
     };
     const onEnd = () => {
       const bytes = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, received);
+      // `release` keeps this scope alive, and with it a second copy.
+      chunks.length = 0;
       finish({ kind: 'held', body: { bytes, release } });
     };
     const onBroken = () => finish({ kind: 'incomplete' });
