@@ -155,7 +155,7 @@ function refillPeriod({ limit, remaining, resetMs }: Draft): number | null {
 
 /** Limits of tokens are those of a minute with all of these providers (wire facts §3). */
 function usualPeriod(name: string): number | null {
-  return /(?:^|_)tokens(?:$|_)/.test(name) ? MINUTE_MS : null;
+  return /(?:^|_)tokens(?:_usage_based)?$/.test(name) ? MINUTE_MS : null;
 }
 
 /** A plan's windows have the names that such windows have elsewhere: `5h`, `7d`. */

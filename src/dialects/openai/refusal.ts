@@ -88,7 +88,10 @@ function judge429(
   const signals = readLimitSignals(headers, now);
   const limits = namedLimits(error, violations, signals);
   const waitMs = stated ?? untilReset(signals, limits, now) ?? waitIn(error.message);
-  if (waitMs !== null || limits.length > 0) return refusal('quota', waitMs, limits);
+  if (waitMs !== null) return refusal('quota', waitMs, limits);
+  // These limits are those of a minute or a day, and say so. One that says nothing is no evidence of
+  // what the operator's window holds, unless the probe after it is refused as well.
+  if (limits.length > 0) return refusal('unknown', null, limits);
   const hiccup =
     error.byProvider ||
     HICCUP.test(error.message) ||
