@@ -6,6 +6,7 @@ const LF = 0x0a;
 const CR = 0x0d;
 const COLON = 0x3a;
 const DATA = Buffer.from('data:');
+const CHOICES = Buffer.from('"choices"');
 
 /** The chunk that is looked for has a few hundred bytes. What is longer passes as it comes. */
 const MAX_HELD_BYTES = 16_384;
@@ -53,7 +54,9 @@ export class UsageChunkFilter implements AnswerFilter {
           this.#comment = byte === COLON && this.#atEventStart(at - eventStart);
           this.#dropped = false;
         }
-        this.#lineBytes += 1;
+        const end = lineEnd(chunk, at);
+        this.#lineBytes += end - at;
+        at = end - 1;
         continue;
       }
       const blank = this.#lineBytes === 0;
@@ -115,6 +118,7 @@ const EMPTY = Buffer.alloc(0);
 
 /** `event` is a whole one, or as much as came before the end of the stream. */
 function isUsageChunk(event: Buffer): boolean {
+  if (!hasEmptyChoices(event)) return false;
   const data = dataOf(event);
   const cursor = new JsonCursor(data);
   if (!cursor.enterObject()) return false;
@@ -129,6 +133,24 @@ function isUsageChunk(event: Buffer): boolean {
     if (key === 'usage') usage = value[0] === 0x7b;
   }
   return noChoices && usage && cursor.ended;
+}
+
+/**
+ * Whether `"choices": []` stands anywhere: true of next to no other chunk, and told natively. Inside
+ * of a string the quotes would be escaped.
+ */
+function hasEmptyChoices(event: Buffer): boolean {
+  for (let at = event.indexOf(CHOICES); at !== -1; at = event.indexOf(CHOICES, at + 1)) {
+    const rest = event.toString('latin1', at + CHOICES.length, at + CHOICES.length + 32);
+    if (/^\s*(?::\s*(?:\[\s*(?:\]|$)|$)|$)/.test(rest)) return true;
+  }
+  return false;
+}
+
+function lineEnd(bytes: Buffer, from: number): number {
+  let at = from;
+  while (at < bytes.length && bytes[at] !== LF && bytes[at] !== CR) at++;
+  return at;
 }
 
 /** The value of the event's data line; its lines joined, where there are several. */

@@ -73,7 +73,7 @@ describe('the chunks of the network', () => {
         expect(filtered(cutAt(stream, places)).equals(whole)).toBe(true);
         expect(filtered([...stream].map((byte) => Buffer.from([byte]))).equals(whole)).toBe(true);
       }),
-      { numRuns: 200 },
+      { numRuns: 60 },
     );
   });
 
