@@ -1,5 +1,6 @@
 import type { Dialect, HeaderFields, LocalAnswer, LocalProblem, Refusal } from '../dialect.js';
 import { isEncoded, readBody } from '../request-body.js';
+import { refusal } from '../refusals.js';
 import { readRetryAfter } from '../retry-after.js';
 import { parseJsonPath, type JsonPath } from './json-path.js';
 import { parseMeteredPath } from './metered-path.js';
@@ -58,7 +59,7 @@ function readRefusal(status: number, headers: HeaderFields, now: number): Refusa
   if (!REFUSING.has(status)) return null;
   const statedWaitMs = readRetryAfter(headers, now);
   const kind = status !== 429 ? 'overload' : statedWaitMs === null ? 'unknown' : 'quota';
-  return { kind, statedWaitMs, limits: [] };
+  return refusal(kind, statedWaitMs);
 }
 
 const STATUSES: Readonly<Record<LocalProblem['kind'], number>> = {

@@ -46,12 +46,23 @@ interface Draft {
  * whole again. What makes no sense is left out: Azure's Responses state -1, -1 and 0 for what they
  * do not know.
  */
-export function readLimitSignals(headers: HeaderFields, now: number): readonly LimitSignal[] {
+export function readLimits(headers: HeaderFields, now: number): readonly LimitSignal[] {
   const drafts = new Map<string, Draft>();
   for (const header of PREFIXES.flatMap((prefix) => headers.names(prefix))) {
     readHeader(drafts, header, headers.get(header) ?? '', now);
   }
   return [...drafts.values()].map((draft) => signalOf(draft, now)).filter(isStated);
+}
+
+/**
+ * The same with resets at the end of their second, as other APIs state them: a time from now differs
+ * with every answer by some ms, and each change of it would be written.
+ */
+export function readLimitSignals(headers: HeaderFields, now: number): readonly LimitSignal[] {
+  return readLimits(headers, now).map((signal) => {
+    const { resetAt } = signal;
+    return resetAt === null ? signal : { ...signal, resetAt: Math.ceil(resetAt / 1000) * 1000 };
+  });
 }
 
 type Groups = Readonly<Record<string, string | undefined>>;

@@ -1,7 +1,8 @@
 import type { HeaderFields, LimitName, LimitSignal, Refusal } from '../dialect.js';
 import { member, parseJson } from '../json.js';
-import { parseGoDuration, readRetryAfter, readRetryInfo, untilInstant } from '../retry-after.js';
-import { PERIOD_MS, readLimitSignals } from './limit-headers.js';
+import { errorText, nameOf, refusal, untilLatestReset } from '../refusals.js';
+import { parseGoDuration, readRetryAfter, readRetryInfo } from '../retry-after.js';
+import { PERIOD_MS, readLimits } from './limit-headers.js';
 
 const REFUSING = new Set([402, 429, 503, 529]);
 
@@ -31,7 +32,6 @@ const LIMIT_IN_MESSAGE =
 /** Gemini names the quota: `GenerateRequestsPerDayPerProjectPerModel-FreeTier`. */
 const QUOTA_ID = /(?<what>InputToken|Token|Request)[A-Za-z]*?Per(?<period>Minute|Day|Hour|Second)/;
 
-const MAX_MESSAGE = 2000;
 const MAX_DETAILS = 32;
 
 interface UpstreamError {
@@ -85,9 +85,10 @@ function judge429(
   if (violations.length > 0 && violations.every(({ period }) => period === 'Day')) {
     return refusal('terminal', null, violations.map(nameOfViolation));
   }
-  const signals = readLimitSignals(headers, now);
+  const signals = readLimits(headers, now);
   const limits = namedLimits(error, violations, signals);
-  const waitMs = stated ?? untilReset(signals, limits, now) ?? waitIn(error.message);
+  const waitMs =
+    stated ?? untilLatestReset(signals.filter(isAmong(limits)), now) ?? waitIn(error.message);
   if (waitMs !== null) return refusal('quota', waitMs, limits);
   // These limits are those of a minute or a day, and say so. One that says nothing is no evidence of
   // what the operator's window holds, unless the probe after it is refused as well.
@@ -97,14 +98,6 @@ function judge429(
     HICCUP.test(error.message) ||
     (headers.get('x-should-retry') === 'true' && signals.length === 0);
   return refusal(hiccup ? 'transient' : 'unknown', null);
-}
-
-function refusal(
-  kind: Refusal['kind'],
-  statedWaitMs: number | null,
-  limits: readonly LimitName[] = [],
-): Refusal {
-  return { kind, statedWaitMs, limits };
 }
 
 /** Named by the message, else by the quota violated, the error's type, or headers that say 0 left. */
@@ -122,7 +115,11 @@ function namedLimits(
   }
   return signals
     .filter(({ remaining, utilization }) => remaining === 0 || (utilization ?? 0) >= 1)
-    .map(({ name, windowMs }) => ({ name, windowMs }));
+    .map(nameOf);
+}
+
+function isAmong(limits: readonly LimitName[]): (signal: LimitSignal) => boolean {
+  return ({ name }) => limits.some((limit) => limit.name === name);
 }
 
 function limitsIn(message: string): readonly LimitName[] {
@@ -133,20 +130,6 @@ function limitsIn(message: string): readonly LimitName[] {
     limits.set(name, { name, windowMs: PERIOD_MS[period] ?? null });
   }
   return [...limits.values()];
-}
-
-/** The latest reset of the limits that refused: an earlier retry would meet another of them. */
-function untilReset(
-  signals: readonly LimitSignal[],
-  limits: readonly LimitName[],
-  now: number,
-): number | null {
-  let latest: number | null = null;
-  for (const { name, resetAt } of signals) {
-    if (resetAt === null || !limits.some((limit) => limit.name === name)) continue;
-    latest = Math.max(latest ?? resetAt, resetAt);
-  }
-  return untilInstant(latest, now);
 }
 
 function waitIn(message: string): number | null {
@@ -201,7 +184,7 @@ function readError(body: string): UpstreamError {
   };
 }
 
+/** A code may be a number. */
 function text(value: unknown): string {
-  if (typeof value === 'number') return String(value);
-  return typeof value === 'string' ? value.slice(0, MAX_MESSAGE) : '';
+  return typeof value === 'number' ? String(value) : errorText(value);
 }

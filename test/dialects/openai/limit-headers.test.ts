@@ -59,7 +59,7 @@ describe('limits as they are stated', () => {
         windowMs: MINUTE,
         limit: 100_000,
         remaining: 97_500,
-        resetAt: NOW + 1500,
+        resetAt: NOW + 2000,
       }),
     ]);
   });
@@ -70,13 +70,13 @@ describe('limits as they are stated', () => {
         windowMs: DAY,
         limit: 14_400,
         remaining: 14_370,
-        resetAt: NOW + 179_560,
+        resetAt: NOW + 180_000,
       }),
       signal('tokens', {
         windowMs: MINUTE,
         limit: 18_000,
         remaining: 17_997,
-        resetAt: NOW + 7_660,
+        resetAt: NOW + 8_000,
       }),
     ]);
   });
@@ -162,6 +162,13 @@ describe('limits as they are stated', () => {
       signal('7d', { windowMs: 7 * DAY, utilization: 0.07, resetAt: NOW + DAY }),
     ]);
   });
+});
+
+it('a reset is the same for answers of the same second, or each would be news', () => {
+  const resets = ['12ms', '976ms', '1s'].map(
+    (text) => read({ 'x-ratelimit-reset-tokens': text })[0]?.resetAt,
+  );
+  expect(resets).toEqual([NOW + 1000, NOW + 1000, NOW + 1000]);
 });
 
 describe('what makes no sense is left out', () => {
