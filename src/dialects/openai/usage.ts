@@ -128,7 +128,8 @@ class StreamReader implements UsageReader {
       }
     }
     // An error of Responses may lie in the event itself.
-    if (type === 'error' && this.#failure === null) this.#fail(parseJson(data.toString()));
+    const failed = name === 'error' || type === 'error';
+    if (failed && this.#failure === null) this.#fail(parseJson(data.toString()));
   }
 
   /** The whole answer as far as it got, in the first events and in the last. */

@@ -261,6 +261,11 @@ describe('a stream that fails after its 200', () => {
       'overloaded',
     ],
     [
+      'the same, with the kind of error for its type',
+      'event: error\ndata: {"message":"No.","type":"rate_limit_error"}\n\n',
+      'rate-limited',
+    ],
+    [
       'OpenRouter, whose code is a status',
       data({
         id: 'gen-1',
