@@ -4,7 +4,7 @@ import { BudgetController } from './budget/budget-controller.js';
 import { CalibrationStore } from './calibration/calibration-store.js';
 import type { Config, UpstreamConfig } from './config/config.js';
 import { fingerprinter, scopeResolver, tellsOrganizations } from './config/scope-resolver.js';
-import { DIALECTS } from './dialects/dialects.js';
+import { dialectOf } from './dialects/dialects.js';
 import type { EventListener } from './governor/events.js';
 import { Governor } from './governor/governor.js';
 import type { Policies } from './governor/policies.js';
@@ -140,7 +140,7 @@ function routeTo(upstream: UpstreamConfig, governor: Governor): Route {
   const print = fingerprinter(upstream);
   return {
     ...upstream,
-    dialect: DIALECTS[upstream.dialect],
+    dialect: dialectOf(upstream),
     scopeOf: scopeResolver(upstream, (key) => keys.organizationOf(key)),
     onOrganization: tellsOrganizations(upstream)
       ? (header, organization) => {

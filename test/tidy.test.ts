@@ -39,7 +39,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'state/state-repository',
   ],
   state: ['platform', 'node:path', 'node:zlib'],
-  dialects: ['node:crypto'],
+  dialects: ['node:buffer', 'node:crypto'],
   proxy: [
     'governor',
     'dialects',
@@ -85,6 +85,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'backoff/settings',
     'budget/settings',
     'dialects/dialect',
+    // Pure, and what a setting may say must be said in one place.
+    'dialects/generic/json-path',
+    'dialects/generic/metered-path',
     'state/scope-state',
     'state/state-repository',
     'yaml',

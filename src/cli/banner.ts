@@ -2,7 +2,7 @@ import type { AddressInfo } from 'node:net';
 import type { Config } from '../config/config.js';
 import { formatAddress, formatCount, formatDuration } from '../config/format.js';
 import type { LimitRules } from '../budget/settings.js';
-import { DIALECTS } from '../dialects/dialects.js';
+import { dialectOf } from '../dialects/dialects.js';
 
 /** What a person needs to know once all ports are open, and the one line that points an agent here. */
 export function bannerOf(
@@ -14,13 +14,13 @@ export function bannerOf(
   const lines = [`tidegate ${version}`];
   const pointers: string[] = [];
   config.upstreams.forEach((upstream, index) => {
-    const { url, dialect, defaultScope, listen } = upstream;
+    const { url, defaultScope, listen } = upstream;
     const { port } = addresses[index] ?? listen;
     const proxyUrl = `http://${formatAddress({ host: listen.host, port })}`;
     const target = url.pathname === '/' ? url.origin : url.href;
     lines.push(`  proxy    ${proxyUrl}  ->  ${target}`);
     lines.push(...defaultScope.limits.map((limit) => `  limit    ${describeLimit(limit)}`));
-    pointers.push(`  export ${DIALECTS[dialect].pointer(proxyUrl)}`);
+    pointers.push(`  export ${dialectOf(upstream).pointer(proxyUrl, url)}`);
   });
   lines.push(
     `  control  http://${formatAddress({ host: config.admin.listen.host, port: control.port })}  /status  /health/ready`,

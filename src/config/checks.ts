@@ -4,6 +4,7 @@
  */
 import { BOUNDS } from '../state/scope-state.js';
 import { clash, isLoopback, leadsTo } from './addresses.js';
+import { checkApi } from './checks-api.js';
 import type { ListenAddress } from './config.js';
 import { formatAddress, formatDuration } from './format.js';
 import type { Given } from './given.js';
@@ -25,6 +26,7 @@ export function checkTogether(
     for (const { limits } of upstream.scopes)
       if (limits !== null) checkLimitNames(limits, findings);
     checkMatches(upstream, findings);
+    checkApi(upstream, findings);
   }
   warnOfOddities(settings, upstreams, findings);
 }

@@ -29,6 +29,15 @@ export interface UpstreamConfig {
   /** Origin and base path, no trailing slash, no query: `https://api.anthropic.com`. */
   readonly url: URL;
   readonly dialect: DialectName;
+  /** For `openai`: whether a stream that would state no usage is asked to. */
+  readonly streamUsage: 'ask' | 'leave';
+  /** For `openai`: whether the limits count prompt tokens that came from the cache. */
+  readonly cachedInput: 'counted' | 'free';
+  /** For `generic`: patterns of paths; none: every path. */
+  readonly meteredPaths: readonly string[];
+  /** For `generic`: where an answer states its tokens; null: not read. */
+  readonly inputTokensAt: string | null;
+  readonly outputTokensAt: string | null;
   readonly listen: ListenAddress;
   /** Longest wait for the upstream's response headers, in ms. */
   readonly timeoutMs: number;

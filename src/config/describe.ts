@@ -34,11 +34,25 @@ function describeUpstream(upstream: UpstreamConfig): readonly string[] {
   return [
     row(0, 'upstream', name),
     row(1, 'proxy', `http://${formatAddress(upstream.listen)} -> ${hrefOf(upstream.url)}`),
-    row(1, 'dialect', upstream.dialect),
+    row(1, 'dialect', describeDialect(upstream)),
     row(1, 'answer within', formatDuration(upstream.timeoutMs)),
     ...scopes.flatMap((scope) => describeScope(scope, describeMatch(scope.match))),
     ...describeScope(defaultScope, `every request${others}`),
   ];
+}
+
+/** With what it was told about its API, where it has to be told. */
+function describeDialect(upstream: UpstreamConfig): string {
+  const { dialect, streamUsage, cachedInput, meteredPaths, inputTokensAt, outputTokensAt } =
+    upstream;
+  if (dialect === 'openai') {
+    const asked = streamUsage === 'ask' ? 'asks streams for their usage' : 'leaves streams alone';
+    return `openai: ${asked}, cached input is ${cachedInput}`;
+  }
+  if (dialect === 'anthropic') return dialect;
+  const paths = meteredPaths.length === 0 ? 'every path' : meteredPaths.join(', ');
+  const tokens = [inputTokensAt, outputTokensAt].filter((at) => at !== null).join(' and ');
+  return `generic: meters ${paths}${tokens === '' ? '' : `, tokens at ${tokens}`}`;
 }
 
 function describeScope(

@@ -6,7 +6,7 @@ import type { WindowKind } from '../budget/settings.js';
 import type { DialectName } from '../dialects/dialect.js';
 import type { Unit } from '../state/scope-state.js';
 import type { LossPolicy } from '../state/state-repository.js';
-import type { Config } from './config.js';
+import type { Config, UpstreamConfig } from './config.js';
 import {
   countOr,
   duration,
@@ -22,6 +22,7 @@ import {
   SECRET,
   type Parser,
 } from './parse.js';
+import { JSON_PATH, METERED_PATHS } from './parse-api.js';
 import { FILE_NAME, LISTEN_ADDRESS, STATE_STORE, UPSTREAM_URL } from './parse-places.js';
 
 export interface Setting {
@@ -53,7 +54,7 @@ const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
 const UPSTREAM_TIMEOUT = duration({ min: 100, max: DAY }, '15m');
-const DIALECT = oneOf<DialectName>(['anthropic'], ['openai', 'generic']);
+const DIALECT = oneOf<DialectName>(['anthropic', 'openai', 'generic']);
 // A second is the shortest window whose end `retry-after`, in whole seconds, can still express.
 const WINDOW = duration({ min: SECOND, max: 366 * DAY }, '5h');
 const WINDOW_KIND = oneOf<WindowKind>(['fixed'], ['sliding', 'bucket']);
@@ -85,7 +86,7 @@ export const SETTINGS = {
     parser: DIALECT,
     absent: { means: 'by the host of the upstream, else `anthropic`' },
     meaning:
-      'Which API the upstream speaks: how its limits, usage and refusals are read. `openai` and `generic` arrive in a later version.',
+      'Which API the upstream speaks: how its limits, usage and refusals are read. `openai` is also what Azure, Gemini, Groq, Mistral and OpenRouter speak; `generic` counts requests of any HTTP API.',
   },
   upstreamTimeout: {
     env: 'TIDEGATE_UPSTREAM_TIMEOUT',
@@ -279,6 +280,45 @@ export const UPSTREAM_SETTINGS = {
     meaning: 'Where agents reach this upstream. Each upstream has a listener of its own.',
   },
   timeout: { ...SETTINGS.upstreamTimeout, env: null, group: 'file' },
+  streamUsage: {
+    env: null,
+    group: 'file',
+    parser: oneOf<UpstreamConfig['streamUsage']>(['ask', 'leave']),
+    absent: { means: '`ask`; `leave` for openrouter.ai and api.mistral.ai' },
+    meaning:
+      'For `openai`. `ask`: a stream of Chat Completions whose client did not ask for its usage is sent on with `stream_options.include_usage`, and the chunk that comes of it is taken out again. `leave`: no request is touched, and a stream that states no usage is settled by its estimate and by what was relayed. For upstreams that refuse the option, or state the usage unasked.',
+  },
+  cachedInput: {
+    env: null,
+    group: 'file',
+    parser: oneOf<UpstreamConfig['cachedInput']>(['counted', 'free']),
+    absent: { means: '`counted`; `free` for api.groq.com' },
+    meaning:
+      "For `openai`. Whether the upstream's limits count the part of a prompt that comes from its cache.",
+  },
+  meteredPaths: {
+    env: null,
+    group: 'file',
+    parser: METERED_PATHS,
+    absent: { means: 'every path' },
+    meaning:
+      'For `generic`. Paths whose POST, PUT and PATCH requests spend the limits, as clients send them: without the base path of `url`, and without the query. Everything else passes and costs nothing.',
+  },
+  inputTokensAt: {
+    env: null,
+    group: 'file',
+    parser: JSON_PATH,
+    absent: { means: 'not read' },
+    meaning:
+      'For `generic`. Where an answer states the tokens of the request: in its JSON, or in the data of its server-sent events, where the newest figure counts. If the API states one total only, name it here and leave `outputTokensAt` out. An answer without it keeps its estimate.',
+  },
+  outputTokensAt: {
+    env: null,
+    group: 'file',
+    parser: JSON_PATH,
+    absent: { means: 'not read' },
+    meaning: 'For `generic`. The same for the tokens of the answer.',
+  },
   fingerprintKey: {
     env: null,
     group: 'file',
@@ -303,7 +343,7 @@ export const LIMIT_SETTINGS = {
     env: null,
     group: 'file',
     parser: oneOf<Unit>(['tokens', 'input_tokens', 'output_tokens', 'requests']),
-    absent: { text: 'tokens' },
+    absent: { means: '`tokens`; `requests` for `generic` without paths to tokens' },
     meaning: 'What it counts.',
   },
   window: { ...SETTINGS.window, env: null, group: 'file' },

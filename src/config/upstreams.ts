@@ -6,14 +6,8 @@ import type { WindowKind } from '../budget/settings.js';
 import type { DialectName } from '../dialects/dialect.js';
 import { BOUNDS, type Unit } from '../state/scope-state.js';
 import type { ListenAddress } from './config.js';
-import {
-  expected,
-  join,
-  readSection,
-  refuseUnknownKeys,
-  type Given,
-  type Section,
-} from './given.js';
+import { join, readSection, refuseUnknownKeys, type Given, type Section } from './given.js';
+import { apiOf, type KnownApi } from './known-hosts.js';
 import type { Findings, Place } from './problem.js';
 import { LIMIT_SETTINGS, SCOPE_SETTINGS, SETTINGS, UPSTREAM_SETTINGS } from './settings.js';
 import type { FileMap } from './yaml-file.js';
@@ -26,6 +20,11 @@ export interface UpstreamDraft {
   readonly name: Given<string>;
   readonly url: Given<URL>;
   readonly dialect: Given<DialectName>;
+  readonly streamUsage: Given<KnownApi['streamUsage']>;
+  readonly cachedInput: Given<KnownApi['cachedInput']>;
+  readonly meteredPaths: Given<readonly string[] | null>;
+  readonly inputTokensAt: Given<string | null>;
+  readonly outputTokensAt: Given<string | null>;
   /** Null: not given, and there are several upstreams. */
   readonly listen: Given<ListenAddress | null>;
   readonly timeout: Given<number>;
@@ -71,32 +70,45 @@ export function readUpstreams(
 ): readonly UpstreamDraft[] {
   const topKeys = [...Object.keys(SETTINGS), 'upstreams'];
   refuseUnknownKeys({ map: root, path: '', env: null }, topKeys, belongsElsewhere, findings);
-  if (root === null || !root.entries.has('upstreams')) return [plainUpstream(settings, findings)];
+  if (root === null || !root.entries.has('upstreams')) return [plainUpstream(settings)];
 
   refusePlainKeys(root, findings);
   const maps = readMaps(root, '', 'upstreams', BOUNDS.scopes, findings);
   const drafts = maps.map(({ map, path }) => readUpstream(map, path, findings));
   const [first] = drafts;
   if (drafts.length === 1 && first !== undefined) {
-    return [withDefaultName(override(first, settings, findings), findings)];
+    return [settle(override(first, settings, findings))];
   }
   if (drafts.length > 1) refuseAmbiguousVariables(settings, drafts.length, findings);
-  return drafts.map((draft) => withDefaultName(draft, findings));
+  return drafts.map((draft) => settle(draft));
 }
 
-/** What an upstream is made of before its dialect and name are settled. */
-type RawUpstream = Omit<UpstreamDraft, 'name' | 'dialect'> & {
+/** What an upstream is made of before its dialect, and what depends on that, is settled. */
+type RawUpstream = Omit<
+  UpstreamDraft,
+  'name' | 'dialect' | 'streamUsage' | 'cachedInput' | 'limits' | 'scopes'
+> & {
   readonly name: Given<string | null>;
   readonly dialect: Given<DialectName | null>;
+  readonly streamUsage: Given<KnownApi['streamUsage'] | null>;
+  readonly cachedInput: Given<KnownApi['cachedInput'] | null>;
+  readonly limits: readonly RawLimit[];
+  readonly scopes: readonly RawScope[];
 };
 
-function plainUpstream(settings: Settings, findings: Findings): UpstreamDraft {
+type RawLimit = Omit<LimitDraft, 'name' | 'unit'> & {
+  readonly name: Given<string | null>;
+  readonly unit: Given<Unit | null>;
+};
+
+type RawScope = Omit<ScopeDraft, 'limits'> & { readonly limits: readonly RawLimit[] | null };
+
+function plainUpstream(settings: Settings): UpstreamDraft {
   const place = { name: 'upstreams', at: null };
   const unset = { ok: true, value: null, place, from: 'default' } as const;
-  const unit = { ok: true, value: 'tokens', place, from: 'default' } as const;
   const limit = {
-    name: unit,
-    unit,
+    name: unset,
+    unit: unset,
     window: settings.window,
     kind: settings.windowKind,
     budget: settings.budget,
@@ -106,13 +118,18 @@ function plainUpstream(settings: Settings, findings: Findings): UpstreamDraft {
     name: unset,
     url: settings.upstream,
     dialect: settings.dialect,
+    streamUsage: unset,
+    cachedInput: unset,
+    meteredPaths: unset,
+    inputTokensAt: unset,
+    outputTokensAt: unset,
     listen: settings.listen,
     timeout: settings.upstreamTimeout,
     fingerprintKey: unset,
     limits: [limit],
     scopes: [],
   };
-  return withDefaultName(draft, findings);
+  return settle(draft);
 }
 
 function readUpstream(map: FileMap, path: string, findings: Findings): RawUpstream {
@@ -128,7 +145,7 @@ function readUpstream(map: FileMap, path: string, findings: Findings): RawUpstre
   };
 }
 
-function readScopes(upstream: FileMap, path: string, findings: Findings): readonly ScopeDraft[] {
+function readScopes(upstream: FileMap, path: string, findings: Findings): readonly RawScope[] {
   // One less than all, for the upstream's default scope.
   return readMaps(upstream, path, 'scopes', BOUNDS.scopes - 1, findings).map((scope) => {
     const source = { ...scope, env: null };
@@ -142,7 +159,7 @@ function readScopes(upstream: FileMap, path: string, findings: Findings): readon
   });
 }
 
-function readLimits(map: FileMap, path: string, findings: Findings): readonly LimitDraft[] | null {
+function readLimits(map: FileMap, path: string, findings: Findings): readonly RawLimit[] | null {
   if (!map.entries.has('limits')) return null;
   return readMaps(map, path, 'limits', BOUNDS.limits, findings).map((limit) => {
     const source = { ...limit, env: null };
@@ -151,9 +168,8 @@ function readLimits(map: FileMap, path: string, findings: Findings): readonly Li
   });
 }
 
-function readLimit(map: FileMap | null, path: string, findings: Findings): LimitDraft {
-  const section = readSection(LIMIT_SETTINGS, { map, path, env: null }, findings);
-  return { ...section, name: withDefault(section.name, section.unit) };
+function readLimit(map: FileMap | null, path: string, findings: Findings): RawLimit {
+  return readSection(LIMIT_SETTINGS, { map, path, env: null }, findings);
 }
 
 /**
@@ -257,41 +273,59 @@ function refuseAmbiguousVariables(settings: Settings, count: number, findings: F
   }
 }
 
-/** Hosts whose API is known. Any other speaks Anthropic's until told otherwise. */
-const DIALECT_OF_HOST: ReadonlyMap<string, string> = new Map([
-  ['api.anthropic.com', 'anthropic'],
-  ['api.openai.com', 'openai'],
-]);
-
-function withDefaultName(draft: RawUpstream, findings: Findings): UpstreamDraft {
-  const dialect = dialectOf(draft, findings);
-  return { ...draft, dialect, name: withDefault(draft.name, dialect) };
+/** What was not given follows from the host, the dialect from it, and all else from the dialect. */
+function settle(draft: RawUpstream): UpstreamDraft {
+  const { url } = draft;
+  const api = url.ok ? apiOf(url.value.hostname) : null;
+  const dialect = fallTo(draft.dialect, api?.dialect);
+  const settled = {
+    ...draft,
+    dialect,
+    name: withDefault(draft.name, dialect),
+    streamUsage: fallTo(draft.streamUsage, api?.streamUsage),
+    cachedInput: fallTo(draft.cachedInput, api?.cachedInput),
+  };
+  // Of an API that states no tokens, requests are all that can be counted.
+  const unit = readsTokens(settled) ? 'tokens' : 'requests';
+  const withUnits = (limit: RawLimit) => withUnit(limit, unit);
+  return {
+    ...settled,
+    limits: draft.limits.map(withUnits),
+    scopes: draft.scopes.map((scope) => ({
+      ...scope,
+      limits: scope.limits?.map(withUnits) ?? null,
+    })),
+  };
 }
 
-function dialectOf(draft: RawUpstream, findings: Findings): Given<DialectName> {
-  const { dialect, url } = draft;
-  if (!dialect.ok) return dialect;
-  const { place, from } = dialect;
-  if (dialect.value !== null) return { ok: true, value: dialect.value, place, from };
-  if (!url.ok) return { ok: false, place, from };
-  const text = DIALECT_OF_HOST.get(url.value.hostname) ?? 'anthropic';
-  const result = SETTINGS.dialect.parser.parse(text);
-  if (result.ok) return { ok: true, value: result.value, place, from };
-  findings.problem(place, {
-    message: `is not set, and what ${url.value.hostname} speaks (${text}) ${result.message}`,
-    ...expected(SETTINGS.dialect),
-  });
-  return { ok: false, place, from };
+/** Whether anything tells what a request costs in tokens; true where that is not known yet. */
+export function readsTokens({
+  dialect,
+  inputTokensAt,
+  outputTokensAt,
+}: Pick<UpstreamDraft, 'dialect' | 'inputTokensAt' | 'outputTokensAt'>): boolean {
+  if (!dialect.ok || dialect.value !== 'generic') return true;
+  return [inputTokensAt, outputTokensAt].some((at) => !at.ok || at.value !== null);
+}
+
+function withUnit(limit: RawLimit, usual: Unit): LimitDraft {
+  const unit = fallTo(limit.unit, usual);
+  return { ...limit, unit, name: withDefault(limit.name, unit) };
+}
+
+/** `fallback` in the place of what was not given; undefined if it can't be known. */
+function fallTo<Value>(given: Given<Value | null>, fallback: Value | undefined): Given<Value> {
+  if (!given.ok) return given;
+  const { place, from, value } = given;
+  if (value !== null) return { ok: true, value, place, from };
+  return fallback === undefined
+    ? { ok: false, place, from }
+    : { ok: true, value: fallback, place, from };
 }
 
 /** The fallback's value under the place of the given one, if nothing was given. */
 function withDefault(given: Given<string | null>, fallback: Given<string>): Given<string> {
-  if (!given.ok) return given;
-  const { place, from, value } = given;
-  if (value !== null) return { ok: true, value, place, from };
-  return fallback.ok
-    ? { ok: true, value: fallback.value, place, from }
-    : { ok: false, place, from };
+  return fallTo(given, fallback.ok ? fallback.value : undefined);
 }
 
 /** Where a key that is unknown here is at home: `in an entry of "limits"`. */

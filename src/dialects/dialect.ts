@@ -4,14 +4,32 @@
  */
 export interface Dialect {
   readonly name: DialectName;
-  /** By which an answer names the organization that its request's credential belongs to; lower case. */
-  readonly organizationHeader: string;
-  /** The line that points an agent at the proxy, for the start-up text: `ANTHROPIC_BASE_URL=<proxyUrl>`. */
-  pointer(proxyUrl: string): string;
+  /**
+   * By which an answer names the organization that its request's credential belongs to; lower case.
+   * Null: this API names none.
+   */
+  readonly organizationHeader: string | null;
+  /**
+   * The line that points an agent at the proxy, for the start-up text:
+   * `ANTHROPIC_BASE_URL=<proxyUrl>`. What stands behind it may depend on the upstream's URL.
+   */
+  pointer(proxyUrl: string, upstream: URL): string;
   /** Whether the request spends the limits. `path` is the part after the upstream's base path, without the query. */
   isMetered(method: string, path: string): boolean;
-  /** What can be known before the call. `body` is whole, and still encoded if the client encoded it. Never throws. */
-  readRequest(headers: HeaderFields, body: Buffer): RequestFacts;
+  /**
+   * What can be known before the call. `body` is whole, and still encoded if the client encoded it;
+   * `path` as for `isMetered`. Never throws.
+   */
+  readRequest(headers: HeaderFields, body: Buffer, path: string): RequestFacts;
+  /**
+   * The request as it must be for its answer to state the usage; null: it is forwarded as it came.
+   * Left out by a dialect whose answers always do. Never throws.
+   */
+  readonly shapeRequest?: (
+    path: string,
+    headers: HeaderFields,
+    body: Buffer,
+  ) => ShapedRequest | null;
   /** Reads the usage out of one answer as its decoded bytes pass by. */
   openUsageReader(contentType: string): UsageReader;
   /** What the upstream states about its limits, on any answer. Malformed values are left out. `now` in epoch ms. */
@@ -30,7 +48,27 @@ export interface Dialect {
   localAnswer(problem: LocalProblem): LocalAnswer;
 }
 
-export type DialectName = 'anthropic';
+export type DialectName = 'anthropic' | 'openai' | 'generic';
+
+/** A request that asks for more than its client did; what comes of it the client must not see. */
+export interface ShapedRequest {
+  readonly body: Buffer;
+  /** For a 2xx with this `content-type`; null: there is nothing in it to take out. */
+  openFilter(contentType: string): AnswerFilter | null;
+  /**
+   * Whether the upstream refuses the request for what was added to it. `body` is the decoded start
+   * of the answer's body.
+   */
+  isRejected(status: number, body: string): boolean;
+}
+
+/** Takes out of an answer what is there for our sake only; all other bytes pass, in order. */
+export interface AnswerFilter {
+  /** Takes the next bytes of an answer without coding; returns those to relay, as views where it can. */
+  push(chunk: Buffer): readonly Buffer[];
+  /** The body ended, whole or not; returns what was held back and is to be relayed. */
+  end(): readonly Buffer[];
+}
 
 /**
  * The headers of one message. Names are lower-case; several lines of one name are joined by `, `.

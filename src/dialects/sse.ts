@@ -26,6 +26,11 @@ const MAX_NAME_BYTES = 64;
  */
 export type OnEvent = (name: string, data: Buffer) => void;
 
+/** By the value of `content-type`. */
+export function isEventStream(contentType: string): boolean {
+  return /^\s*text\/event-stream\b/i.test(contentType);
+}
+
 export class SseSplitter {
   readonly #onEvent: OnEvent;
   readonly #maxBytes: number;

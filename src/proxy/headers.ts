@@ -30,6 +30,8 @@ export function requestHeaders(
     readonly pseudonym: string;
     readonly contentLength: string | undefined;
     readonly httpVersion: string;
+    /** The answer is to come without coding, whatever the client takes. */
+    readonly plainAnswer?: boolean;
   },
 ): RawHeaders {
   const named = namedByConnection(raw);
@@ -43,8 +45,10 @@ export function requestHeaders(
     if (HOP_BY_HOP.has(lower) || REPLACED_IN_REQUESTS.has(lower) || named?.has(lower)) continue;
     // An agent can't speak for the governor.
     if (lower.startsWith(OWN_PREFIX)) continue;
+    if (options.plainAnswer && lower === 'accept-encoding') continue;
     headers.push(name, value);
   }
+  if (options.plainAnswer) headers.push('accept-encoding', 'identity');
   if (options.contentLength !== undefined) headers.push('content-length', options.contentLength);
   via.push(`${options.httpVersion} ${options.pseudonym}`);
   headers.push('via', via.join(', '));
@@ -65,6 +69,13 @@ export function responseHeaders(raw: readonly (string | Buffer)[]): RawHeaders {
     headers.push(name, text[index + 1] as string);
   }
   return headers;
+}
+
+/** Without the length, for a body of which some is taken out. */
+export function withoutLength(headers: RawHeaders): RawHeaders {
+  return headers.filter(
+    (_part, index) => headers[index - (index % 2)]?.toLowerCase() !== 'content-length',
+  );
 }
 
 /** undici undoes chunked, and nothing else was asked for: what is left coded can't be passed on. */

@@ -25,7 +25,8 @@ export type HoldOutcome =
   | { readonly kind: 'incomplete' };
 
 export interface HeldBody {
-  readonly bytes: Buffer;
+  /** As the client sent them, until they give way to those that are forwarded. */
+  bytes: Buffer;
   /** When it was whole, by the monotonic clock, in ms. */
   readonly heldAt: number;
   /** Gives the room back. A second call changes nothing. */
@@ -108,8 +109,9 @@ export class HeldBodies {
     };
     const onEnd = () => {
       const bytes = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, received);
-      const heldAt = SYSTEM_TIME.monotonic();
-      finish({ kind: 'held', body: { bytes, heldAt, release } });
+      // `release` keeps this scope alive, and with it a second copy.
+      chunks.length = 0;
+      finish({ kind: 'held', body: { bytes, heldAt: SYSTEM_TIME.monotonic(), release } });
     };
     const onBroken = () => finish({ kind: 'incomplete' });
     request.on('data', onData).on('end', onEnd);

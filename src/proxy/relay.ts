@@ -1,12 +1,25 @@
 import type { Dispatcher } from 'undici';
-import type { Dialect, HeaderFields, TokenUsage } from '../dialects/dialect.js';
+import type {
+  AnswerFilter,
+  Dialect,
+  HeaderFields,
+  ShapedRequest,
+  TokenUsage,
+} from '../dialects/dialect.js';
 import { headerFields, type HeaderRecord } from '../dialects/header-fields.js';
 import type { Admission } from '../governor/admission.js';
 import type { Governor } from '../governor/governor.js';
 import { SYSTEM_TIME } from '../platform/clock.js';
 import type { Timers } from '../platform/timers.js';
 import type { Exchange } from './exchange.js';
-import { reasonOf, responseHeaders, undoesCoding, type RawHeaders } from './headers.js';
+import { decodePrefix } from './body-decoder.js';
+import {
+  reasonOf,
+  responseHeaders,
+  undoesCoding,
+  withoutLength,
+  type RawHeaders,
+} from './headers.js';
 import { HeldStart } from './held-start.js';
 import { BARE_REFUSAL, judge } from './judge.js';
 import { Meter } from './meter.js';
@@ -18,6 +31,10 @@ export interface RelayOptions {
   readonly governor: Governor;
   /** Null for a request that spends nothing, or that passes unrecorded in observe mode. */
   readonly admission: Admission | null;
+  /** What the request was made into; null where it was forwarded as it came. */
+  readonly shaped: ShapedRequest | null;
+  /** The upstream refused the request for what was added to it. */
+  readonly onShapeRejected: () => void;
   readonly timers: Timers;
   /** Epoch ms. */
   readonly now: () => number;
@@ -52,6 +69,10 @@ export class Relay implements Dispatcher.DispatchHandler {
   #repeated = false;
   #status = 0;
   #meter: Meter | null = null;
+  /** Takes out of the answer what the client did not ask for. */
+  #filter: AnswerFilter | null = null;
+  /** The start of an answer that may say that our addition was the fault. */
+  #suspect: Suspect | null = null;
   /** What has come while the answer is judged; null when bytes go straight on. */
   #held: HeldStart | null = null;
   #heldEnd: End | null = null;
@@ -89,7 +110,9 @@ export class Relay implements Dispatcher.DispatchHandler {
     this.#status = status;
     const fields = headerFields(headers);
     this.#options.onHead(fields, status);
-    const raw = responseHeaders((controller.rawHeaders ?? []) as readonly (string | Buffer)[]);
+    const plain = responseHeaders((controller.rawHeaders ?? []) as readonly (string | Buffer)[]);
+    this.#watchShape(status, fields);
+    const raw = this.#filter === null ? plain : withoutLength(plain);
     const verdict = this.#inform(status, fields);
     if (verdict === null) {
       this.#begin(statusText, raw);
@@ -114,6 +137,18 @@ export class Relay implements Dispatcher.DispatchHandler {
       return queueMicrotask(() => this.send());
     }
     this.#end({ whole: false, error });
+  }
+
+  /** What was asked for in the client's place comes back out; or was too much for the upstream. */
+  #watchShape(status: number, fields: HeaderFields): void {
+    const { shaped } = this.#options;
+    if (shaped === null) return;
+    const coding = fields.get('content-encoding');
+    if (status >= 300) this.#suspect = { status, coding, chunks: [], bytes: 0 };
+    // A coding that was asked not to be used hides what is to be taken out: then it all passes.
+    else if (/^(identity)?$/i.test(coding ?? '')) {
+      this.#filter = shaped.openFilter(fields.get('content-type') ?? '');
+    }
   }
 
   /** Tells the governor what the answer says. A promise: nothing is relayed before it resolves. */
@@ -163,8 +198,14 @@ export class Relay implements Dispatcher.DispatchHandler {
   #pass(chunk: Buffer): void {
     if (this.#over) return;
     if (this.#meter?.push(chunk) === false) this.#meterBusy = true;
-    if (!this.#options.exchange.response.write(chunk)) this.#awaitClient();
+    if (this.#suspect !== null) keep(this.#suspect, chunk);
+    if (this.#filter === null) this.#write(chunk);
+    else this.#filter.push(chunk).forEach((part) => this.#write(part));
     if (this.#meterBusy || this.#clientBusy) this.#controller?.pause();
+  }
+
+  #write(chunk: Buffer): void {
+    if (!this.#options.exchange.response.write(chunk)) this.#awaitClient();
   }
 
   #awaitClient(): void {
@@ -214,12 +255,22 @@ export class Relay implements Dispatcher.DispatchHandler {
       return;
     }
     if (this.#over) return;
-    this.#over = true;
     const { exchange, onNoAnswer } = this.#options;
+    if (!exchange.over) this.#filter?.end().forEach((part) => this.#write(part));
+    this.#over = true;
+    this.#judgeShape();
     if (end.whole) exchange.end();
     else if (this.#status !== 0) exchange.cut();
     else if (!exchange.over) onNoAnswer({ error: end.error, sent: this.#controller !== null });
     void this.#settle(end.whole);
+  }
+
+  #judgeShape(): void {
+    if (this.#suspect === null) return;
+    const { status, coding, chunks } = this.#suspect;
+    const { shaped, onShapeRejected } = this.#options;
+    const body = decodePrefix(coding, Buffer.concat(chunks));
+    if (shaped?.isRejected(status, body)) onShapeRejected();
   }
 
   async #settle(whole: boolean): Promise<void> {
@@ -232,6 +283,22 @@ export class Relay implements Dispatcher.DispatchHandler {
     }
     onDone();
   }
+}
+
+interface Suspect {
+  readonly status: number;
+  readonly coding: string | undefined;
+  readonly chunks: Buffer[];
+  bytes: number;
+}
+
+/** An error names its cause in its first words. */
+const SUSPECT_BYTES = 8_192;
+
+function keep(suspect: Suspect, chunk: Buffer): void {
+  if (suspect.bytes >= SUSPECT_BYTES) return;
+  suspect.chunks.push(chunk);
+  suspect.bytes += chunk.length;
 }
 
 const CLIENT_GONE = 'the client went away';

@@ -2,7 +2,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { PassThrough } from 'node:stream';
 import type { Dispatcher } from 'undici';
-import type { Dialect, HeaderFields } from '../dialects/dialect.js';
+import type { Dialect, HeaderFields, ShapedRequest } from '../dialects/dialect.js';
 import { headerFields } from '../dialects/header-fields.js';
 import type { Admission } from '../governor/admission.js';
 import type { Governor } from '../governor/governor.js';
@@ -60,6 +60,15 @@ const CUT_MS = 1_000;
 interface OpenRoute extends Route {
   readonly server: Server;
   readonly agent: Dispatcher;
+  /** Requests may be shaped: until the upstream refuses one for that. */
+  shapes: boolean;
+}
+
+/** How an exchange goes on to the upstream. */
+interface Forwarding {
+  readonly body: HeldBody | PassThrough | null;
+  readonly admission: Admission | null;
+  readonly shaped: ShapedRequest | null;
 }
 
 /**
@@ -142,7 +151,7 @@ export class UpstreamProxy {
       nextRequestId: () => `${this.#idPrefix}${(this.#requests += 1).toString(36)}`,
       onExchange: (exchange) => this.#serve(open, exchange),
     });
-    const open = { ...route, server, agent };
+    const open = { ...route, server, agent, shapes: true };
     this.#routes.push(open);
     return open;
   }
@@ -165,17 +174,38 @@ export class UpstreamProxy {
       exchange.invite();
       // undici destroys what it was given, and the request must live on.
       const body = hasBody(request) ? request.pipe(new PassThrough()) : null;
-      return this.#forward(route, exchange, body, null);
+      return this.#forward(route, exchange, { body, admission: null, shaped: null });
     }
     const held = await this.#hold(exchange);
     if (held === null) return;
     try {
       const admission = await this.#admit(route, exchange, held);
       if (admission === 'refused') return;
-      await this.#forward(route, exchange, held, admission);
+      // What nobody reads need not be asked for.
+      const shaped = admission === null ? null : this.#shape(route, exchange, held);
+      await this.#forward(route, exchange, { body: held, admission, shaped });
     } finally {
       held.release();
     }
+  }
+
+  /** Makes the request ask for its usage, where the dialect knows how and the upstream takes it. */
+  #shape(route: OpenRoute, { request }: Exchange, held: HeldBody): ShapedRequest | null {
+    const { dialect, shapes } = route;
+    if (!shapes || dialect.shapeRequest === undefined) return null;
+    const path = plainPath(request.url ?? '/');
+    const shaped = dialect.shapeRequest(path, headerFields(request.headers), held.bytes);
+    if (shaped !== null) held.bytes = shaped.body;
+    return shaped;
+  }
+
+  #stopShaping(route: OpenRoute, { requestId }: Exchange): void {
+    if (!route.shapes) return;
+    route.shapes = false;
+    this.#options.log.warn(
+      'the upstream refuses stream_options: it is not asked for usage any more until a restart; streamUsage: leave says so for good',
+      { upstream: route.name, requestId },
+    );
   }
 
   /** Reads the whole body, or answers for it and returns null. */
@@ -212,7 +242,8 @@ export class UpstreamProxy {
     }
     const fields = headerFields(exchange.request.headers);
     const scope = route.scopeOf((name) => fields.get(name));
-    const { model, session } = route.dialect.readRequest(fields, held.bytes);
+    const path = plainPath(exchange.request.url ?? '/');
+    const { model, session } = route.dialect.readRequest(fields, held.bytes, path);
     const bodyBytes = held.bytes.length;
     const outcome = await governor.admit(scope, { requestId, model, session, bodyBytes });
     const admits = outcome.kind === 'admitted' ? 'admitted' : 'refused';
@@ -248,8 +279,7 @@ export class UpstreamProxy {
   #forward(
     route: OpenRoute,
     exchange: Exchange,
-    body: HeldBody | PassThrough | null,
-    admission: Admission | null,
+    { body, admission, shaped }: Forwarding,
   ): Promise<void> {
     const { governor, timers, now } = this.#options;
     const { dialect, agent, url } = route;
@@ -268,6 +298,7 @@ export class UpstreamProxy {
         // undici states the length of what is held; of a stream it knows what the client stated.
         contentLength: held === null ? request.headers['content-length'] : undefined,
         httpVersion: request.httpVersion,
+        plainAnswer: shaped !== null,
       }),
       body: held?.bytes ?? stream,
     };
@@ -279,6 +310,8 @@ export class UpstreamProxy {
         dialect,
         governor,
         admission,
+        shaped,
+        onShapeRejected: () => this.#stopShaping(route, exchange),
         timers,
         now,
         onHead: (fields, status) => {
@@ -303,8 +336,9 @@ export class UpstreamProxy {
   #takeHead(route: OpenRoute, { request }: Exchange, answer: HeaderFields): void {
     const date = answer.get('date');
     if (date !== undefined) this.#options.onDate(date);
-    if (route.onOrganization === null) return;
-    const organization = answer.get(route.dialect.organizationHeader);
+    const { organizationHeader } = route.dialect;
+    if (route.onOrganization === null || organizationHeader === null) return;
+    const organization = answer.get(organizationHeader);
     const asked = headerFields(request.headers);
     if (organization !== undefined) route.onOrganization((name) => asked.get(name), organization);
   }

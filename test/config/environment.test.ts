@@ -11,6 +11,11 @@ test('with nothing set it is the default configuration', () => {
   expect(upstream).toEqual({
     name: 'anthropic',
     dialect: 'anthropic',
+    streamUsage: 'ask',
+    cachedInput: 'counted',
+    meteredPaths: [],
+    inputTokensAt: null,
+    outputTokensAt: null,
     listen: { host: '127.0.0.1', port: 8787 },
     timeoutMs: 900_000,
     fingerprintKey: null,
@@ -99,10 +104,10 @@ test('all mistakes are reported at once, each with value, what is allowed and an
     TIDEGATE_WINDOW: '5 hours',
     TIDEGATE_NUDGE: '60%',
     TIDEGATE_STATE: 'postgres://tide:s3cret@db/tide',
-    TIDEGATE_DIALECT: 'openai',
+    TIDEGATE_DIALECT: 'cohere',
   });
   expect(found).toEqual([
-    'TIDEGATE_DIALECT: "openai" arrives in a later version. Allowed: anthropic in this version; example: anthropic',
+    'TIDEGATE_DIALECT: "cohere" is not known. Allowed: one of anthropic, openai, generic; example: anthropic',
     'TIDEGATE_STATE: "postgres://***@db/tide" names a store that is not in this version yet (postgres:). Allowed: "file:" and the path of a file, relative to the working directory or absolute; example: file:./data/state.json',
     'TIDEGATE_WINDOW: "5 hours" is not a duration. Allowed: a whole number with ms, s, m, h or d, from 1s to 366d; example: 5h',
     'TIDEGATE_NUDGE: "60%" is more than 50%. Allowed: a percentage from 0.001% to 50%; example: 3%',
@@ -186,16 +191,6 @@ describe('unknown variables', () => {
     expect(warnings(env)).toEqual([]);
     expect(warnings({ TIDEGATE_PORT: '8787' })).toHaveLength(1);
   });
-});
-
-test('the dialect follows the host, and an API that is not spoken yet is refused', () => {
-  const [first] = config({ TIDEGATE_UPSTREAM: 'https://llm.example.com' }).upstreams;
-  expect(first?.dialect).toBe('anthropic');
-  expect(mistakes({ TIDEGATE_UPSTREAM: 'https://api.openai.com' })).toEqual([
-    'TIDEGATE_DIALECT: is not set, and what api.openai.com speaks (openai) arrives in a later version. Allowed: anthropic in this version; example: anthropic',
-  ]);
-  const told = { TIDEGATE_UPSTREAM: 'https://api.openai.com', TIDEGATE_DIALECT: 'anthropic' };
-  expect(mistakes(told)).toEqual([]);
 });
 
 test.each([

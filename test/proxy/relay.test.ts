@@ -78,6 +78,8 @@ async function openRelay(metered = true) {
     admission: metered ? ({} as Admission) : null,
     timers: SYSTEM_TIMERS,
     now: () => 0,
+    shaped: null,
+    onShapeRejected: () => {},
     onHead: () => {},
     onRelayed: () => {},
     dispatch: () => (state.dispatched += 1),

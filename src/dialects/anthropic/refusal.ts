@@ -1,6 +1,7 @@
 import type { HeaderFields, LimitName, LimitSignal, Refusal } from '../dialect.js';
 import { parseRfc3339 } from '../instants.js';
 import { member, parseJson } from '../json.js';
+import { errorText, nameOf, refusal, untilLatestReset } from '../refusals.js';
 import { readRetryAfter, untilInstant } from '../retry-after.js';
 import { hasLimitHeaders, OVERAGE, OVERALL, readLimitSignals } from './limit-headers.js';
 
@@ -33,7 +34,6 @@ const PERIOD_MS: Readonly<Record<string, number>> = {
   hour: 3_600_000,
   day: 86_400_000,
 };
-const MAX_MESSAGE = 2000;
 
 interface UpstreamError {
   readonly type: string;
@@ -94,14 +94,6 @@ function judge429(
   return refusal(hiccup ? 'transient' : 'unknown', null);
 }
 
-function refusal(
-  kind: Refusal['kind'],
-  statedWaitMs: number | null,
-  limits: readonly LimitName[] = [],
-): Refusal {
-  return { kind, statedWaitMs, limits };
-}
-
 /**
  * The limits that refused. Of a subscription only the windows themselves tell: its overall status
  * is `rejected` too when one model's window is used up, and the others must not be blocked for
@@ -123,18 +115,13 @@ function bindingSignals(signals: readonly LimitSignal[]): readonly LimitSignal[]
   return signals.filter((signal) => signal.remaining === 0);
 }
 
-/** The latest reset of the limits that refused: an earlier retry would meet another of them. */
 function untilReset(
   signals: readonly LimitSignal[],
   binding: readonly LimitSignal[],
   now: number,
 ): number | null {
   const overall = signals.filter((signal) => signal.status === 'rejected');
-  let latest: number | null = null;
-  for (const { resetAt } of binding.length > 0 ? binding : overall) {
-    if (resetAt !== null) latest = Math.max(latest ?? resetAt, resetAt);
-  }
-  return untilInstant(latest, now);
+  return untilLatestReset(binding.length > 0 ? binding : overall, now);
 }
 
 /** Nothing is left to pay with, and no reset will bring it back. */
@@ -145,10 +132,6 @@ function isSpent(headers: HeaderFields, signals: readonly LimitSignal[]): boolea
     SPENT_REASONS.has(reason) &&
     signals.every((signal) => signal.resetAt === null)
   );
-}
-
-function nameOf({ name, windowMs }: LimitSignal): LimitName {
-  return { name, windowMs };
 }
 
 /** "… of 20,000 input tokens per minute …": the limit's name where no header tells it. */
@@ -171,12 +154,8 @@ function untilAccess(message: string, now: number): number | null {
 function readError(body: string): UpstreamError {
   const error = member(parseJson(body), 'error');
   return {
-    type: text(member(error, 'type')),
-    message: text(member(error, 'message')),
-    code: text(member(member(error, 'details'), 'error_code')),
+    type: errorText(member(error, 'type')),
+    message: errorText(member(error, 'message')),
+    code: errorText(member(member(error, 'details'), 'error_code')),
   };
-}
-
-function text(value: unknown): string {
-  return typeof value === 'string' ? value.slice(0, MAX_MESSAGE) : '';
 }

@@ -1,14 +1,8 @@
 import type { StreamFailure, TokenUsage, UsageReader } from '../dialect.js';
-import { eachText, JsonCursor, lastMember, member, parseJson } from '../json.js';
-import { SseSplitter } from '../sse.js';
-
-/**
- * How much text one token stands for at least: Anthropic's own floor for a cut stream (wire facts
- * §2).
- */
-const CHARACTERS_PER_TOKEN = 4;
-/** What is kept of a JSON body: its beginning and its end, each so many bytes. */
-const KEPT_BYTES = 65_536;
+import { JsonBody } from '../json-body.js';
+import { JsonCursor, member, parseJson } from '../json.js';
+import { CHARACTERS_PER_TOKEN, countCharacters, tokenCount as count } from '../spoken.js';
+import { isEventStream, SseSplitter } from '../sse.js';
 
 /**
  * Where generated text stands in a `content_block_delta`. A signature is none, nor is a citation.
@@ -24,7 +18,7 @@ const MAX_ITERATIONS = 1000;
 
 /** For `text/event-stream` the stream's own reader, for all else that of a JSON body. */
 export function openUsageReader(contentType: string): UsageReader {
-  return /^\s*text\/event-stream\b/i.test(contentType) ? new StreamReader() : new BodyReader();
+  return isEventStream(contentType) ? new StreamReader() : new BodyReader();
 }
 
 /**
@@ -58,7 +52,7 @@ class StreamReader implements UsageReader {
     // Gateways that write a stream anew leave out the event's name: its type says the same.
     switch (name === '' ? typeOf(data) : name) {
       case 'content_block_delta':
-        this.#characters += countText(data);
+        this.#characters += countCharacters(data, TEXT_KEYS);
         break;
       case 'message_start':
         this.#tally.add(member(member(parseJson(data.toString()), 'message'), 'usage'));
@@ -76,70 +70,21 @@ class StreamReader implements UsageReader {
   }
 }
 
-/**
- * Usage of a body that is one JSON object. Its beginning and its end are kept, 64 KiB each, and
- * read once the body is whole: the one member of any size is `content`, and `usage` stands before
- * or behind it. To keep them is a copy of 0.1 ns a byte; an incremental scan of all bytes would
- * cost ten times that.
- */
+/** Usage of a body that is one JSON object. */
 class BodyReader implements UsageReader {
   readonly #tally = new Tally();
-  #kept = Buffer.alloc(0);
-  #length = 0;
-  /** Bytes between the beginning and the end have been let go. */
-  #gap = false;
+  readonly #body = new JsonBody();
 
   push(chunk: Buffer): TokenUsage {
-    for (let at = 0; at < chunk.length;) {
-      if (this.#length === 3 * KEPT_BYTES) this.#letGo();
-      const take = Math.min(chunk.length - at, 3 * KEPT_BYTES - this.#length);
-      this.#grow(this.#length + take);
-      chunk.copy(this.#kept, this.#length, at, at + take);
-      this.#length += take;
-      at += take;
-    }
+    this.#body.push(chunk);
     return this.#tally.usage(0, false, null);
   }
 
   end(): TokenUsage {
-    const whole = this.#read();
-    this.#kept = Buffer.alloc(0);
-    this.#length = 0;
+    const whole = this.#body.read(['usage'], (_key, value) => {
+      this.#tally.add(parseJson(value.toString()));
+    });
     return this.#tally.usage(0, whole, null);
-  }
-
-  /** Twice the end is kept before half of it goes, so that no byte is moved more than once. */
-  #letGo(): void {
-    this.#kept.copyWithin(KEPT_BYTES, 2 * KEPT_BYTES, 3 * KEPT_BYTES);
-    this.#length = 2 * KEPT_BYTES;
-    this.#gap = true;
-  }
-
-  #grow(length: number): void {
-    if (length <= this.#kept.length) return;
-    // Most answers come in one piece: room for more is made when there is more.
-    const room = this.#length === 0 ? length : Math.min(3 * KEPT_BYTES, length * 2);
-    const grown = Buffer.allocUnsafe(room);
-    this.#kept.copy(grown, 0, 0, this.#length);
-    this.#kept = grown;
-  }
-
-  /** True if the object came to its end. */
-  #read(): boolean {
-    const body = this.#kept.subarray(0, this.#length);
-    const cursor = new JsonCursor(this.#gap ? body.subarray(0, KEPT_BYTES) : body);
-    if (!cursor.enterObject()) return false;
-    for (let key = cursor.nextKey(); key !== null; key = cursor.nextKey()) {
-      const value = cursor.skipValue();
-      if (value === null) break;
-      if (key === 'usage') this.#tally.add(parseJson(value.toString()));
-    }
-    if (!this.#gap) return cursor.ended;
-    const end = body.subarray(KEPT_BYTES);
-    const usage = lastMember(end, 'usage');
-    if (usage !== null) this.#tally.add(parseJson(usage.toString()));
-    // With the usage in the beginning alone, a last brace is all there is to tell the end by.
-    return usage !== null || /\}\s*$/.test(end.toString('latin1', Math.max(0, end.length - 64)));
   }
 }
 
@@ -205,10 +150,6 @@ function cacheWrites(usage: unknown): number {
   );
 }
 
-function count(value: unknown): number | null {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : null;
-}
-
 function failureOf(event: unknown): StreamFailure {
   switch (member(member(event, 'error'), 'type')) {
     case 'overloaded_error':
@@ -229,19 +170,4 @@ function typeOf(data: Buffer): unknown {
     if (key === 'type') return parseJson(value.toString());
   }
   return null;
-}
-
-/** Characters of the text that a delta adds; an escape is one of them. */
-function countText(data: Buffer): number {
-  let characters = 0;
-  eachText(data, TEXT_KEYS, (start, end) => {
-    for (let at = start; at < end; at++) {
-      const byte = data[at] ?? 0;
-      // Bytes that continue a character in UTF-8 add none.
-      if ((byte & 0xc0) === 0x80) continue;
-      characters++;
-      if (byte === 0x5c) at += data[at + 1] === 0x75 ? 5 : 1;
-    }
-  });
-  return characters;
 }

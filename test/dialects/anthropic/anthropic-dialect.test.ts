@@ -33,7 +33,7 @@ describe('what is metered', () => {
 
 describe('the line that points an agent at the proxy', () => {
   it('is Claude Code’s variable', () => {
-    expect(ANTHROPIC.pointer('http://127.0.0.1:8787')).toBe(
+    expect(ANTHROPIC.pointer('http://127.0.0.1:8787', new URL('https://api.anthropic.com'))).toBe(
       'ANTHROPIC_BASE_URL=http://127.0.0.1:8787',
     );
   });

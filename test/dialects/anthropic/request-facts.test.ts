@@ -11,7 +11,7 @@ const MODEL = 'claude-opus-5-5';
 
 function read(body: unknown, headers: HeaderRecord = {}): RequestFacts {
   const bytes = Buffer.isBuffer(body) ? body : Buffer.from(JSON.stringify(body));
-  return ANTHROPIC.readRequest(headerFields(headers), bytes);
+  return ANTHROPIC.readRequest(headerFields(headers), bytes, '/v1/messages');
 }
 
 const user = (text: string) => ({ role: 'user', content: [{ type: 'text', text }] });
