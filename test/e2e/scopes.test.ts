@@ -1,5 +1,6 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { BOUNDS } from '../../src/state/scope-state.js';
 import { FakeUpstream, jsonMessage, messageText, refusal } from '../support/fake-upstream.js';
 import { TemporaryDirectory } from '../support/temporary-directory.js';
 import { TidegateProcess, until } from '../support/tidegate-process.js';
@@ -71,4 +72,27 @@ it('a credential’s organization is known from its first answer on, restarts in
   await start('[{name: corp, organization: org-1}]');
   await (await call({ 'x-api-key': 'sk-corp' })).text();
   expect(await admitted()).toEqual([before[0], before[1]! + 1]);
+});
+
+it('many credentials share one memory, and what is kept of them has a bound', async () => {
+  upstream.answer = (request, response) => {
+    const key = String(request.headers['x-api-key']);
+    response.setHeader('anthropic-organization-id', `org-of-${key.slice(7)}`);
+    response.end(messageText({}));
+  };
+  await start('[{name: corp, organization: org-1}]');
+  const keys = Array.from({ length: BOUNDS.keys + 50 }, (_, index) => `sk-ant-${index}`);
+  for (const key of keys) await (await call({ 'x-api-key': key })).text();
+  upstream.answer = refusal({ 'retry-after': '3000' });
+  await (await call({ 'x-api-key': 'sk-ant-first-of-all' })).text();
+  const fresh = await call({ 'x-api-key': 'sk-ant-never-seen' });
+  expect(fresh.headers.get('tidegate-decision'), 'a new key finds no empty memory').toBe(
+    'cooldown',
+  );
+  expect(await states()).toEqual({ api: 'cooldown', 'api/corp': 'open' });
+  expect((await gate.stop()).code).toBe(0);
+  const state = readFileSync(directory.at('state.json'), 'utf8');
+  const { organizations } = JSON.parse(state).scopes.api.cold;
+  expect(Object.keys(organizations)).toHaveLength(BOUNDS.keys);
+  expect(state).not.toContain('sk-ant');
 });
