@@ -8,12 +8,12 @@ import { dialectOf } from './dialects/dialects.js';
 import type { EventListener } from './governor/events.js';
 import { Governor } from './governor/governor.js';
 import type { Policies } from './governor/policies.js';
-import { SteadyClock } from './platform/clock.js';
+import { openRepository } from './open-repository.js';
+import type { SteadyClock } from './platform/clock.js';
 import type { Log } from './platform/log.js';
 import { SYSTEM_RANDOM } from './platform/random.js';
 import { SYSTEM_TIMERS, withDeadline } from './platform/timers.js';
 import { type Route, UpstreamProxy } from './proxy/upstream-proxy.js';
-import { openFileStateRepository } from './state/file/file-repository.js';
 import type { StateRepository } from './state/state-repository.js';
 
 /** Injection token of the running DataPlane. */
@@ -59,7 +59,8 @@ export class DataPlane {
   /** Opens the state; rejects if it is another instance's, newer, or to be refused as corrupt. */
   static async open(config: Config, options: DataPlaneOptions): Promise<DataPlane> {
     const { clock, log, report, viaProxy } = options;
-    const repository = await openRepository(config, clock);
+    const { state, instance, loss } = config;
+    const repository = await openRepository(state, { instance, loss, clock });
     const policies = {
       budget: new BudgetController(config.controller),
       backoff: new BackoffPolicy(config.backoff),
@@ -128,11 +129,6 @@ export class DataPlane {
     await this.repository.close();
     this.#phase = 'stopped';
   }
-}
-
-function openRepository(config: Config, clock: SteadyClock): Promise<StateRepository> {
-  const { state, loss, instance } = config;
-  return openFileStateRepository({ path: state.path, instance, clock, loss });
 }
 
 function routeTo(upstream: UpstreamConfig, governor: Governor): Route {

@@ -1,6 +1,7 @@
 import type { AddressInfo } from 'node:net';
 import type { Config } from '../config/config.js';
 import { formatAddress, formatCount, formatDuration } from '../config/format.js';
+import { storeName } from '../config/state-store.js';
 import type { LimitRules } from '../budget/settings.js';
 import { dialectOf } from '../dialects/dialects.js';
 
@@ -24,7 +25,7 @@ export function bannerOf(
   });
   lines.push(
     `  control  http://${formatAddress({ host: config.admin.listen.host, port: control.port })}  /status  /health/ready`,
-    `  state    ${config.state.kind}:${config.state.path}`,
+    `  state    ${storeName(config.state)}`,
   );
   if (config.mode === 'observe') lines.push('  mode     observe: nothing is refused');
   lines.push('Point an agent at it:', ...pointers);

@@ -77,11 +77,18 @@ export interface ListenAddress {
   readonly port: number;
 }
 
-export interface StoreConfig {
-  readonly kind: 'file';
-  /** Absolute. */
-  readonly path: string;
-}
+/** Which store, and where; print it with `storeName`, for an address may hold a password. */
+export type StoreConfig =
+  | {
+      readonly kind: 'file' | 'sqlite';
+      /** Absolute. */
+      readonly path: string;
+    }
+  | {
+      readonly kind: 'postgres';
+      /** With all that the driver needs, user and password among it. */
+      readonly url: string;
+    };
 
 /** Injection token of the Config. */
 export const CONFIG = Symbol('Config');

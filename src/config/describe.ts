@@ -1,13 +1,14 @@
 import type { LimitRules } from '../budget/settings.js';
 import type { Config, MatchedScopeConfig, ScopeMatch, UpstreamConfig } from './config.js';
 import { formatAddress, formatCount, formatDuration, formatPercent } from './format.js';
+import { storeName } from './state-store.js';
 
 /** The effective configuration for people. Holds no secret; ends with a line break. */
 export function describeConfig(config: Config): string {
   const rows = [
     ...config.upstreams.flatMap(describeUpstream),
     row(0, 'control plane', describeAdmin(config)),
-    row(0, 'state', `file:${config.state.path}`),
+    row(0, 'state', storeName(config.state)),
     row(1, 'if unreadable', config.loss.onCorrupt),
     row(1, 'if empty', config.loss.onEmpty),
     row(0, 'mode', config.mode === 'observe' ? 'observe: nothing is refused' : 'enforce'),
@@ -124,6 +125,10 @@ export function publicConfig(config: Config): Readonly<Record<string, unknown>> 
   return {
     ...config,
     admin: { ...config.admin, token: hide(config.admin.token) },
+    state:
+      config.state.kind === 'postgres'
+        ? { ...config.state, url: storeName(config.state) }
+        : config.state,
     upstreams: config.upstreams.map((upstream) => ({
       ...upstream,
       url: hrefOf(upstream.url),

@@ -20,6 +20,7 @@ import {
   type Settings,
   type UpstreamDraft,
 } from './upstreams.js';
+import { resolveStore } from './state-store.js';
 import { readYaml, type FileMap } from './yaml-file.js';
 
 /** What reading the configuration needs to know of the machine. */
@@ -125,12 +126,11 @@ function build(
   const upstreams = drafts.map(buildUpstream);
   const proxy = upstreams[0];
   invariant(proxy !== undefined, 'a configuration without problems has an upstream');
-  const store = valueOf(settings.state);
   return {
     instance: valueOf(settings.instance) ?? defaultInstance(hostname, proxy.listen),
     upstreams,
     admin: { listen: valueOf(settings.adminListen), token: valueOf(settings.adminToken) },
-    state: { ...store, path: resolve(cwd, store.path) },
+    state: resolveStore(valueOf(settings.state), cwd),
     loss: { onCorrupt: valueOf(settings.onCorruptState), onEmpty: valueOf(settings.onEmptyState) },
     mode: valueOf(settings.mode),
     backoff: {

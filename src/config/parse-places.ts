@@ -1,11 +1,10 @@
 /**
- * Parsers of settings that say where something is: a listener, an upstream, the state, the file.
+ * Parsers of settings that say where something is: a listener, an upstream, the file; the state's is in
+ * state-store.ts.
  */
 import { isIPv4, isIPv6 } from 'node:net';
-import { fileURLToPath } from 'node:url';
-import type { ListenAddress, StoreConfig } from './config.js';
-import { parsed, wrong, type Parsed, type Parser } from './parse.js';
-import { suggest } from './suggest.js';
+import type { ListenAddress } from './config.js';
+import { parsed, wrong, type Parser } from './parse.js';
 
 /**
  * `127.0.0.1:8787`, `[::1]:8787`, `localhost:8787`. The host can't be left out: other programs take
@@ -83,54 +82,6 @@ export const UPSTREAM_URL: Parser<URL> = {
 function urlMeant(text: string): string {
   const bare = /^[a-z0-9.-]+(:\d{1,5})?(\/[^\s?#@]*)?$/i.test(text);
   return bare && text.includes('.') ? `; did you mean "https://${text}"?` : '';
-}
-
-const STORES_TO_COME = ['sqlite', 'postgres', 'postgresql'];
-
-/** `file:` and a path; `path` is still as given, absolute or not. */
-export const STATE_STORE: Parser<StoreConfig> = {
-  allowed: '"file:" and the path of a file, relative to the working directory or absolute',
-  example: 'file:./data/state.json',
-  parse(text) {
-    const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(text)?.[1]?.toLowerCase();
-    if (scheme === undefined) return wrong(`does not say which store${storeMeant(text)}`);
-    if (STORES_TO_COME.includes(scheme)) {
-      return wrong(`names a store that is not in this version yet (${scheme}:)`);
-    }
-    if (scheme !== 'file') {
-      const near = suggest(scheme, ['file']);
-      return wrong(
-        near === null ? 'names an unknown store' : 'is not known; did you mean "file:"?',
-      );
-    }
-    const path = readFilePath(text);
-    return path.ok ? parsed({ kind: 'file', path: path.value }) : path;
-  },
-};
-
-function storeMeant(text: string): string {
-  return /[/.]/.test(text) ? `; did you mean ${JSON.stringify(`file:${text}`)}?` : '';
-}
-
-function readFilePath(text: string): Parsed<string> {
-  const rest = text.slice('file:'.length);
-  if (rest.includes('\0')) return wrong('has a NUL character in it');
-  // `~` is the shell's; taken literally it would quietly become a directory of that name.
-  if (/^(\/\/)?~/.test(rest)) return wrong('begins with "~", which only a shell can resolve');
-  const path = rest.startsWith('//') ? pathOfFileUrl(text) : rest;
-  if (path === null)
-    return wrong('names another host; an absolute path is file:/path/to/state.json');
-  if (path === '') return wrong('has no path');
-  return /(^|\/)\.{0,2}$/.test(path) ? wrong('names a directory') : parsed(path);
-}
-
-function pathOfFileUrl(text: string): string | null {
-  try {
-    return fileURLToPath(text);
-  } catch {
-    // A host, an encoded slash or a broken escape: none of them names a file here.
-    return null;
-  }
 }
 
 export const FILE_NAME: Parser<string> = {

@@ -23,7 +23,8 @@ import {
   type Parser,
 } from './parse.js';
 import { JSON_PATH, METERED_PATHS } from './parse-api.js';
-import { FILE_NAME, LISTEN_ADDRESS, STATE_STORE, UPSTREAM_URL } from './parse-places.js';
+import { FILE_NAME, LISTEN_ADDRESS, UPSTREAM_URL } from './parse-places.js';
+import { STATE_STORE } from './state-store.js';
 
 export interface Setting {
   /** The environment variable; null where only the file can set it. */
@@ -119,7 +120,7 @@ export const SETTINGS = {
     parser: STATE_STORE,
     absent: { text: 'file:./data/state.json' },
     meaning:
-      'Where Tidegate remembers windows, budgets and cooldowns. It must survive restarts: put it on a disk that does. `sqlite:` and `postgres:` arrive in a later version.',
+      'Where Tidegate remembers windows, budgets and cooldowns. It must survive restarts: put it on a disk that does. `file:` is readable and needs nothing; `sqlite:` is for many scopes, and for tools that read databases. `postgres:` arrives in a later version.',
   },
   onCorruptState: {
     env: 'TIDEGATE_ON_CORRUPT_STATE',

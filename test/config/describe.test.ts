@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { describeConfig, publicConfig } from '../../src/config/describe.js';
 import { EXAMPLE_FILE } from './reference.js';
+import { storeName } from '../../src/config/state-store.js';
 import { config } from './load.js';
 
 test('the default configuration, for people', () => {
@@ -67,4 +68,23 @@ test('observe and the absence of probes are said in words', () => {
   const text = describeConfig(config({ TIDEGATE_MODE: 'observe', TIDEGATE_PROBE_EVERY: '0' }));
   expect(text).toContain('observe: nothing is refused');
   expect(text).toContain('only when a cooldown ends');
+});
+
+test.each([
+  ['postgres://tide:hunter2@db:5432/tide', 'postgres://tide:***@db:5432/tide'],
+  ['postgres://db/tide?user=tide&password=hunter2', 'postgres://db/tide'],
+  ['postgresql://tide@%2Fvar%2Frun/tide', 'postgresql://tide@%2Fvar%2Frun/tide'],
+])('of the store %s a person sees %s', (url, shown) => {
+  const state = { kind: 'postgres', url } as const;
+  expect(storeName(state)).toBe(shown);
+  const loaded = { ...config({}), state };
+  for (const text of [describeConfig(loaded), JSON.stringify(publicConfig(loaded))]) {
+    expect(text).toContain(shown);
+    expect(text).not.toContain('hunter2');
+  }
+});
+
+test('of a store with a path a person sees the path', () => {
+  const loaded = config({ TIDEGATE_STATE: 'sqlite:data/state.db' });
+  expect(describeConfig(loaded)).toContain('\nstate             sqlite:/work/data/state.db\n');
 });

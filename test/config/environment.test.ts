@@ -108,7 +108,7 @@ test('all mistakes are reported at once, each with value, what is allowed and an
   });
   expect(found).toEqual([
     'TIDEGATE_DIALECT: "cohere" is not known. Allowed: one of anthropic, openai, generic; example: anthropic',
-    'TIDEGATE_STATE: "postgres://***@db/tide" names a store that is not in this version yet (postgres:). Allowed: "file:" and the path of a file, relative to the working directory or absolute; example: file:./data/state.json',
+    'TIDEGATE_STATE: "postgres://***@db/tide" names a store that is not in this version yet (postgres:). Allowed: "file:" or "sqlite:" and the path of a file, relative to the working directory or absolute; example: file:./data/state.json',
     'TIDEGATE_WINDOW: "5 hours" is not a duration. Allowed: a whole number with ms, s, m, h or d, from 1s to 366d; example: 5h',
     'TIDEGATE_NUDGE: "60%" is more than 50%. Allowed: a percentage from 0.001% to 50%; example: 3%',
   ]);

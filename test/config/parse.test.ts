@@ -20,12 +20,8 @@ import {
   SECRET,
   type Parser,
 } from '../../src/config/parse.js';
-import {
-  FILE_NAME,
-  LISTEN_ADDRESS,
-  STATE_STORE,
-  UPSTREAM_URL,
-} from '../../src/config/parse-places.js';
+import { FILE_NAME, LISTEN_ADDRESS, UPSTREAM_URL } from '../../src/config/parse-places.js';
+import { STATE_STORE } from '../../src/config/state-store.js';
 import {
   CONFIG_FILE,
   LIMIT_SETTINGS,
@@ -292,11 +288,25 @@ describe('stores', () => {
   });
 
   test.each([
-    ['sqlite:./data/state.db', 'names a store that is not in this version yet (sqlite:)'],
+    ['sqlite:./data/state.db', './data/state.db'],
+    ['SQLite:state', 'state'],
+    ['sqlite:///var/lib/a%20b.db', '/var/lib/a b.db'],
+  ])('%s', (text, path) => {
+    expect(outcome(STATE_STORE, text)).toEqual({ kind: 'sqlite', path });
+  });
+
+  test.each([
     ['postgres://localhost/db', 'names a store that is not in this version yet (postgres:)'],
     ['postgresql://localhost/db', 'names a store that is not in this version yet (postgresql:)'],
     ['./data/state.json', 'does not say which store; did you mean "file:./data/state.json"?'],
+    ['./data/state.db', 'does not say which store; did you mean "sqlite:./data/state.db"?'],
     ['state', 'does not say which store'],
+    ['sqlit:state', 'is not known; did you mean "sqlite:"?'],
+    ['sqlite:', 'has no path'],
+    ['sqlite::memory:', 'forgets everything at a restart'],
+    ['sqlite:data/', 'names a directory'],
+    ['sqlite:~/state.db', 'begins with "~", which only a shell can resolve'],
+    ['sqlite://host/state.db', 'names another host; an absolute path is sqlite:/path/to/state.db'],
     ['fle:state', 'is not known; did you mean "file:"?'],
     ['redis:x', 'names an unknown store'],
     ['file:', 'has no path'],

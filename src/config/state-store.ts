@@ -1,0 +1,99 @@
+/** Where the state is: how that is written, and how it may be shown. */
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { StoreConfig } from './config.js';
+import { parsed, wrong, type Parsed, type Parser } from './parse.js';
+import { suggest } from './suggest.js';
+
+const SCHEMES = ['file', 'sqlite', 'postgres', 'postgresql'] as const;
+type Scheme = (typeof SCHEMES)[number];
+
+/** Known, but not in this version yet. */
+const SCHEMES_TO_COME: readonly Scheme[] = ['postgres', 'postgresql'];
+
+const EXAMPLES = {
+  file: { relative: './data/state.json', absolute: '/path/to/state.json' },
+  sqlite: { relative: './data/state.db', absolute: '/path/to/state.db' },
+} as const;
+
+/** Of the stores with a path, `path` is still as given, absolute or not. */
+export const STATE_STORE: Parser<StoreConfig> = {
+  allowed:
+    '"file:" or "sqlite:" and the path of a file, relative to the working directory or absolute',
+  example: `file:${EXAMPLES.file.relative}`,
+  parse(text) {
+    const given = /^([a-z][a-z0-9+.-]*):/i.exec(text)?.[1]?.toLowerCase();
+    if (given === undefined) return wrong(`does not say which store${storeMeant(text)}`);
+    const scheme = SCHEMES.find((known) => known === given);
+    if (scheme === undefined) {
+      const near = suggest(given, SCHEMES);
+      return wrong(
+        near === null ? 'names an unknown store' : `is not known; did you mean "${near}:"?`,
+      );
+    }
+    if (SCHEMES_TO_COME.includes(scheme)) {
+      return wrong(`names a store that is not in this version yet (${scheme}:)`);
+    }
+    if (scheme === 'file' || scheme === 'sqlite') return readPath(scheme, text);
+    return readPostgresUrl(text);
+  },
+};
+
+/** The store with its path made absolute. */
+export function resolveStore(store: StoreConfig, cwd: string): StoreConfig {
+  return store.kind === 'postgres' ? store : { ...store, path: resolve(cwd, store.path) };
+}
+
+/**
+ * As TIDEGATE_STATE would say it, safe to print: of an address without password and without its
+ * query, where some drivers take the password too.
+ */
+export function storeName(store: StoreConfig): string {
+  if (store.kind !== 'postgres') return `${store.kind}:${store.path}`;
+  const url = new URL(store.url);
+  if (url.password !== '') url.password = '***';
+  url.search = '';
+  return url.href;
+}
+
+function storeMeant(text: string): string {
+  if (!/[/.]/.test(text)) return '';
+  const kind = /\.(db|sqlite3?)$/i.test(text) ? 'sqlite' : 'file';
+  return `; did you mean ${JSON.stringify(`${kind}:${text}`)}?`;
+}
+
+function readPath(kind: 'file' | 'sqlite', text: string): Parsed<StoreConfig> {
+  const rest = text.slice(`${kind}:`.length);
+  if (rest.includes('\0')) return wrong('has a NUL character in it');
+  // `~` is the shell's; taken literally it would quietly become a directory of that name.
+  if (/^(\/\/)?~/.test(rest)) return wrong('begins with "~", which only a shell can resolve');
+  if (kind === 'sqlite' && rest === ':memory:') return wrong('forgets everything at a restart');
+  const path = rest.startsWith('//') ? pathOfUrl(rest) : rest;
+  if (path === null) {
+    const { absolute } = EXAMPLES[kind];
+    return wrong(`names another host; an absolute path is ${kind}:${absolute}`);
+  }
+  if (path === '') return wrong('has no path');
+  if (/(^|\/)\.{0,2}$/.test(path)) return wrong('names a directory');
+  return parsed({ kind, path });
+}
+
+function pathOfUrl(rest: string): string | null {
+  try {
+    return fileURLToPath(`file:${rest}`);
+  } catch {
+    // A host, an encoded slash or a broken escape: none of them names a file here.
+    return null;
+  }
+}
+
+function readPostgresUrl(text: string): Parsed<StoreConfig> {
+  if (!URL.canParse(text)) return wrong('is not a URL');
+  const url = new URL(text);
+  if (!text.slice(url.protocol.length).startsWith('//')) return wrong('has no "//"');
+  if (url.hash !== '') {
+    return wrong('has a fragment; write a "#" in a password as %23');
+  }
+  if (url.pathname.length < 2) return wrong('names no database');
+  return parsed({ kind: 'postgres', url: url.href });
+}

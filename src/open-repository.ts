@@ -1,0 +1,33 @@
+import type { StoreConfig } from './config/config.js';
+import type { SteadyClock } from './platform/clock.js';
+import { TidegateError } from './platform/tidegate-error.js';
+import type { LossPolicy, StateRepository } from './state/state-repository.js';
+
+export interface RepositoryOptions {
+  /** Name under which a second instance is refused, where the store takes only one. */
+  readonly instance: string;
+  readonly loss: LossPolicy;
+  /** Is made to go on from the newest instant on record. */
+  readonly clock: SteadyClock;
+}
+
+/**
+ * Opens the store with the adapter of its kind: the one place that knows them all. Each is loaded
+ * only when it is asked for, so that a start pays for no driver but its own.
+ *
+ * @throws TidegateError as the adapter says: STATE_LOCKED, STATE_NEWER, STATE_CORRUPT.
+ */
+export async function openRepository(
+  store: StoreConfig,
+  options: RepositoryOptions,
+): Promise<StateRepository> {
+  switch (store.kind) {
+    case 'file': {
+      const { openFileStateRepository } = await import('./state/file/file-repository.js');
+      return openFileStateRepository({ ...options, path: store.path });
+    }
+    case 'sqlite':
+    case 'postgres':
+      throw new TidegateError('CONFIG_INVALID', `this version has no ${store.kind} store yet`);
+  }
+}
