@@ -52,8 +52,8 @@ async function recovered(contents: Readonly<Record<string, Buffer>>): Promise<Fo
 
 /** Sequence and loss with this journal beside a state.json at revision 100. */
 async function replayed(bytes: Buffer): Promise<[number | undefined, Found['loss']]> {
-  const { document, loss } = await recovered({ [PATHS.state]: STATE, [PATHS.journal]: bytes });
-  return [document.scopes.get('a')?.hot.sequence, loss];
+  const { stored, loss } = await recovered({ [PATHS.state]: STATE, [PATHS.journal]: bytes });
+  return [stored.scopes.get('a')?.hot.sequence, loss];
 }
 
 function flipped(bytes: Buffer, index: number, bit: number): Buffer {
@@ -99,13 +99,13 @@ describe('the journal', () => {
   it('adds its commits to state.json', async () => {
     expect(await replayed(Buffer.alloc(0))).toEqual([100, null]);
     expect(await replayed(journal(101, 103))).toEqual([103, null]);
-    const { document } = await recovered({
+    const { stored } = await recovered({
       [PATHS.state]: STATE,
       [PATHS.journal]: journal(101, 103),
     });
-    expect(document.revision).toBe(103);
+    expect(stored.revision).toBe(103);
     // Records without a cold part leave it as it was.
-    expect(document.scopes.get('a')?.cold).toEqual(fullScopeState().cold);
+    expect(stored.scopes.get('a')?.cold).toEqual(fullScopeState().cold);
   });
 
   it('may end anywhere in a line, as a crash leaves it', async () => {
@@ -182,9 +182,9 @@ describe('the journal', () => {
       [PATHS.journal]: Buffer.concat([journal(101, 102), longRecord(95), longRecord(96)]),
     });
     expect(found).toMatchObject({ loss: 'restored', recordedAt: AT });
-    expect(found.document).toMatchObject({ id: BASE.id, revision: 102 });
-    expect(found.document.scopes.get('a')?.hot.sequence).toBe(102);
-    expect(found.document.scopes.has('long')).toBe(true);
+    expect(found.stored).toMatchObject({ id: BASE.id, revision: 102 });
+    expect(found.stored.scopes.get('a')?.hot.sequence).toBe(102);
+    expect(found.stored.scopes.has('long')).toBe(true);
   });
 
   it('of another store restores nothing', async () => {
@@ -192,14 +192,14 @@ describe('the journal', () => {
       [PATHS.previous]: STATE,
       [PATHS.journal]: Buffer.concat([record(101), record(102, 'ff00')]),
     });
-    expect(found.document).toMatchObject({ id: BASE.id, revision: 101 });
+    expect(found.stored).toMatchObject({ id: BASE.id, revision: 101 });
   });
 
   it('alone restores what it has, under the id it has', async () => {
     const found = await recovered({ [PATHS.journal]: journal(101, 102) });
     expect(found).toMatchObject({ loss: 'restored', fresh: false });
-    expect(found.document).toMatchObject({ id: BASE.id, revision: 102 });
-    expect(found.document.scopes.get('a')?.hot.sequence).toBe(102);
+    expect(found.stored).toMatchObject({ id: BASE.id, revision: 102 });
+    expect(found.stored.scopes.get('a')?.hot.sequence).toBe(102);
   });
 });
 

@@ -1,18 +1,14 @@
 import { crc32 } from 'node:zlib';
 import { rfc3339 } from '../../platform/clock.js';
 import { TidegateError } from '../../platform/tidegate-error.js';
+import type { StoredState } from '../held-state.js';
 import { checkMajor, LAST_INSTANT, parseScopeState, parseStateLoss } from '../parse-state.js';
-import { type Instant, SCHEMA, type ScopeState, type StateLoss } from '../scope-state.js';
+import { type Instant, SCHEMA, type ScopeState } from '../scope-state.js';
 
 /** All that `state.json` says. */
-export interface StoreDocument {
-  readonly id: string;
+export interface StoreDocument extends StoredState {
   /** Of the write that made it; the journal goes on from there. */
   readonly revision: number;
-  readonly savedAt: Instant;
-  /** Scopes were lost, nobody knows which: one that turns up new is not new. */
-  readonly lost: StateLoss | null;
-  readonly scopes: ReadonlyMap<string, ScopeState>;
   /** Fields that this version does not know. */
   readonly others: Readonly<Record<string, unknown>>;
 }

@@ -1,9 +1,10 @@
-import { basename, dirname } from 'node:path';
 import { type FileSystem, errorCode } from '../../platform/durable-file.js';
 import { randomHex } from '../../platform/random.js';
 import { TidegateError, hasCode } from '../../platform/tidegate-error.js';
 import { parseScopeState } from '../parse-state.js';
-import { emptyScopeState, type Instant, type LossReason, type ScopeState } from '../scope-state.js';
+import type { FoundState } from '../held-state.js';
+import { emptyScopeState, type Instant, type ScopeState } from '../scope-state.js';
+import { hasSetAside } from '../set-aside.js';
 import type { LossPolicy } from '../state-repository.js';
 import { decodeDocument, isRecord, type ReadDocument, type StoreDocument } from './document.js';
 import { findRecords, type FoundRecord } from './journal.js';
@@ -19,15 +20,10 @@ export function storePaths(state: string): StorePaths {
 }
 
 /** What the files of a store tell. Reading them changes nothing. */
-export interface Found {
-  /** As whole as it can be had. */
-  readonly document: StoreDocument;
-  /** A store that was there is lost, or in part; or it is new, and the policy mistrusts that. */
-  readonly loss: LossReason | null;
+export interface Found extends FoundState {
+  readonly stored: StoreDocument;
   /** No store was there. */
   readonly fresh: boolean;
-  /** Newest instant on record; null if there is none. */
-  readonly recordedAt: Instant | null;
   /** Files that can't be believed, to be set aside before the restored state is written; */
   readonly setAside: readonly string[];
   /** the journal only after it: until then no other file has its records. */
@@ -64,7 +60,7 @@ export async function recover(
   const traces = [current, journal, previous].some(({ kind }) => kind !== 'missing');
   if (!traces && !lockWasThere && !(await hasSetAside(files, paths.state))) {
     const loss = policy.onEmpty === 'cautious' ? 'empty' : null;
-    return { ...NOTHING, document: emptyDocument(randomHex(8)), loss, fresh: true };
+    return { ...NOTHING, stored: emptyDocument(randomHex(8)), loss, fresh: true };
   }
   refuseIf(policy, paths.state, current.kind === 'bad' ? current.why : 'it is missing');
   return salvage(paths, current, previous, journal);
@@ -165,9 +161,9 @@ class Merge {
     return true;
   }
 
-  result(): { readonly document: StoreDocument; readonly recordedAt: Instant | null } {
-    const document = { ...this.#base, revision: this.#revision, scopes: this.#scopes };
-    return { document, recordedAt: this.#recordedAt > 0 ? this.#recordedAt : null };
+  result(): { readonly stored: StoreDocument; readonly recordedAt: Instant | null } {
+    const stored = { ...this.#base, revision: this.#revision, scopes: this.#scopes };
+    return { stored, recordedAt: this.#recordedAt > 0 ? this.#recordedAt : null };
   }
 }
 
@@ -192,28 +188,6 @@ async function read<Value>(
     if (code === 'ENOENT') return { kind: 'missing' };
     if (hasCode(error, 'STATE_CORRUPT')) return { kind: 'bad', why: error.message };
     if (UNREADABLE.has(code)) return { kind: 'bad', why: `it can't be opened (${code})` };
-    throw error;
-  }
-}
-
-const SET_ASIDE = '.corrupt-';
-
-/** Renames what can't be believed to `<path>.corrupt-<time>`, for people to look at. */
-export async function setAside(files: FileSystem, path: string, time: string): Promise<void> {
-  const wanted = `${path}${SET_ASIDE}${time.replaceAll(/[:.]/g, '-')}`;
-  const taken = new Set(await files.readdir(dirname(path)));
-  let name = wanted;
-  // What was set aside before is not to be replaced.
-  for (let n = 2; taken.has(basename(name)); n += 1) name = `${wanted}-${n}`;
-  await files.rename(path, name);
-}
-
-async function hasSetAside(files: FileSystem, path: string): Promise<boolean> {
-  const prefix = `${basename(path)}${SET_ASIDE}`;
-  try {
-    return (await files.readdir(dirname(path))).some((name) => name.startsWith(prefix));
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return false;
     throw error;
   }
 }

@@ -9,18 +9,14 @@ import {
 import { ExclusiveLock, lockPaths } from '../../platform/exclusive-lock.js';
 import { invariant } from '../../platform/invariant.js';
 import { TidegateError } from '../../platform/tidegate-error.js';
-import {
-  emptyScopeState,
-  type Instant,
-  type LossReason,
-  SCHEMA,
-  type ScopeState,
-  type StateLoss,
-} from '../scope-state.js';
+import { HeldState } from '../held-state.js';
+import { type Instant, SCHEMA, type ScopeState } from '../scope-state.js';
+import { setAside } from '../set-aside.js';
+import type { SoleStore } from '../sole-repository.js';
 import type { LossPolicy } from '../state-repository.js';
 import { encodeDocument } from './document.js';
 import { Journal, type RecordedScope } from './journal.js';
-import { type Found, recover, setAside, type StorePaths, storePaths } from './recovery.js';
+import { type Found, recover, type StorePaths, storePaths } from './recovery.js';
 
 export interface FileStoreOptions {
   /** Of state.json, absolute; its other files stand beside it. The directory is made if need be. */
@@ -45,7 +41,8 @@ const REWRITE_EVERY_MS = 1_000;
  *
  * One call at a time; the caller sees to that.
  */
-export class StateFiles {
+export class StateFiles implements SoleStore {
+  readonly kind = 'file';
   readonly #options: FileStoreOptions;
   readonly #files: FileSystem;
   readonly #paths: StorePaths;
@@ -55,46 +52,49 @@ export class StateFiles {
   /** The files were read under the lock and written: from then on memory is what counts. */
   #started = false;
 
-  #id = '';
-  #lost: StateLoss | null = null;
+  readonly #held: HeldState;
   #others: Readonly<Record<string, unknown>> = {};
-  #scopes = new Map<string, ScopeState>();
-  #blank = emptyScopeState();
-  /** Of the last durable write, and the highest one ever tried. */
-  #revision = 0;
-  #attempted = 0;
   #savedAt: Instant = 0;
 
   constructor(options: FileStoreOptions, files: FileSystem) {
     this.#options = options;
     this.#files = files;
     this.#paths = storePaths(options.path);
+    this.#held = new HeldState(options.clock);
+  }
+
+  get path(): string {
+    return this.#paths.state;
   }
 
   /** Empty until the store has started. */
   get id(): string {
-    return this.#started ? this.#id : '';
+    return this.#started ? this.#held.id : '';
   }
 
   get revision(): number {
-    return this.#revision;
+    return this.#held.revision;
   }
 
   get names(): string[] {
-    return [...this.#scopes.keys()].sort();
+    return this.#held.names;
   }
 
   stateOf(scope: string): ScopeState {
-    return this.#scopes.get(scope) ?? this.#blank;
+    return this.#held.stateOf(scope);
   }
 
-  /** state.json does not have all that the journal has. */
-  get behind(): boolean {
+  /** When state.json is to be brought up to the journal. */
+  get upkeepDueIn(): number | null {
+    return this.#behind ? this.#rewriteDueIn : null;
+  }
+
+  get #behind(): boolean {
     return this.#journal !== null && !this.#journal.empty;
   }
 
   /** In ms; 0 or less: now. */
-  get rewriteDueIn(): number {
+  get #rewriteDueIn(): number {
     return this.#savedAt + REWRITE_EVERY_MS - this.#options.clock.now();
   }
 
@@ -107,7 +107,7 @@ export class StateFiles {
       this.#adopt(found);
       for (const path of found.setAside) await setAside(this.#files, path, this.#nowText());
     }
-    await this.#rewrite(this.#scopes);
+    await this.#rewrite(this.#held.scopes);
     this.#started = true;
     if (found?.setJournalAside) {
       await setAside(this.#files, this.#paths.journal, this.#nowText());
@@ -123,22 +123,22 @@ export class StateFiles {
   /** Resolves when the change is durable. */
   async commit(changed: ReadonlyMap<string, ScopeState>): Promise<void> {
     invariant(this.#started && this.#journal !== null, 'a commit needs a started store');
-    if (this.#journal.full || this.rewriteDueIn <= 0) {
-      await this.#rewrite(new Map([...this.#scopes, ...changed]));
+    if (this.#journal.full || this.#rewriteDueIn <= 0) {
+      await this.#rewrite(this.#held.with(changed));
     } else {
       await this.#append(this.#journal, changed);
     }
-    for (const [scope, state] of changed) this.#scopes.set(scope, state);
+    this.#held.apply(changed);
   }
 
   /** Brings state.json up to the journal. */
-  async rewrite(): Promise<void> {
-    await this.#rewrite(this.#scopes);
+  async upkeep(): Promise<void> {
+    await this.#rewrite(this.#held.scopes);
   }
 
   /** Leaves all there is in state.json. The journal stays: with the .bak it restores a lost one. */
   async tidy(): Promise<void> {
-    if (this.behind) await this.rewrite();
+    if (this.#behind) await this.upkeep();
   }
 
   /** Ends the use of the store. */
@@ -150,24 +150,23 @@ export class StateFiles {
   async #append(journal: Journal, changed: ReadonlyMap<string, ScopeState>): Promise<void> {
     const scopes = new Map<string, RecordedScope>();
     for (const [scope, { hot, cold }] of changed) {
-      scopes.set(scope, cold === this.#scopes.get(scope)?.cold ? { hot } : { hot, cold });
+      scopes.set(scope, cold === this.#held.scopes.get(scope)?.cold ? { hot } : { hot, cold });
     }
-    this.#attempted += 1;
-    const revision = this.#attempted;
+    const revision = this.#held.attempt();
     const at = this.#options.clock.now();
-    await journal.append({ revision, major: SCHEMA.major, id: this.#id, at, scopes });
-    this.#revision = revision;
+    await journal.append({ revision, major: SCHEMA.major, id: this.#held.id, at, scopes });
+    this.#held.wrote(revision);
   }
 
   async #rewrite(scopes: ReadonlyMap<string, ScopeState>): Promise<void> {
     if (this.#lock === null || !(await this.#lock.held())) throw lockLost(this.#paths.state);
-    this.#attempted += 1;
-    const revision = this.#attempted;
+    const revision = this.#held.attempt();
     const savedAt = this.#options.clock.now();
-    const document = { revision, savedAt, scopes, id: this.#id, lost: this.#lost };
+    const { id, lost } = this.#held;
+    const document = { revision, savedAt, scopes, id, lost };
     const text = encodeDocument({ ...document, others: this.#others });
     await replaceFile(this.#files, this.#paths.state, text, this.#paths.previous);
-    this.#revision = revision;
+    this.#held.wrote(revision);
     this.#savedAt = savedAt;
     await this.#journal?.startOver();
   }
@@ -177,7 +176,7 @@ export class StateFiles {
       await this.#lock.release();
       this.#lock = null;
       // Whoever held the new one meanwhile wrote what is not in memory, and is now overwritten.
-      this.#markAll('rolled-back');
+      this.#held.markAll('rolled-back');
     }
     if (this.#lock !== null) return;
     const { path, instance } = this.#options;
@@ -201,35 +200,9 @@ export class StateFiles {
     return recover(this.#files, this.#paths, this.#options.loss, this.#lockWasThere);
   }
 
-  /** Memory becomes what was found; what was lost gets its marker, for the next write to keep. */
-  #adopt({ document, loss, recordedAt }: Found): void {
-    this.#id = document.id;
-    this.#revision = document.revision;
-    this.#attempted = Math.max(this.#attempted, document.revision);
-    this.#others = document.others;
-    this.#lost = document.lost;
-    this.#scopes = new Map(document.scopes);
-    this.#blank = emptyScopeState(this.#lost);
-    const { clock } = this.#options;
-    const ahead = recordedAt !== null && recordedAt > clock.now();
-    const behindMs = ahead ? clock.continueFrom(recordedAt).behindMs : 0;
-    if (loss !== null) this.#markAll(loss);
-    if (behindMs > 0) this.#markScopes({ reason: 'clock', at: clock.now(), recordedAt });
-  }
-
-  /** Nobody knows which scopes there were, so one that turns up new is marked too. */
-  #markAll(reason: LossReason): void {
-    this.#lost = { reason, at: this.#options.clock.now(), recordedAt: null };
-    this.#blank = emptyScopeState(this.#lost);
-    this.#markScopes(this.#lost);
-  }
-
-  #markScopes(loss: StateLoss): void {
-    for (const [scope, { hot, ...rest }] of this.#scopes) {
-      // A marker of the clock that nobody has acted on yet says more than any other.
-      const lost = hot.lost?.reason === 'clock' && loss.reason !== 'clock' ? hot.lost : loss;
-      this.#scopes.set(scope, { ...rest, hot: { ...hot, lost } });
-    }
+  #adopt(found: Found): void {
+    this.#others = found.stored.others;
+    this.#held.adopt(found);
   }
 
   #nowText(): string {

@@ -1,0 +1,219 @@
+import type { Clock } from '../platform/clock.js';
+import { errorCode } from '../platform/durable-file.js';
+import { TidegateError } from '../platform/tidegate-error.js';
+import type { Cancel, Timers } from '../platform/timers.js';
+import type { Instant, ScopeState } from './scope-state.js';
+import type {
+  Decide,
+  Snapshot,
+  StateRepository,
+  StoreHealth,
+  StoreKind,
+} from './state-repository.js';
+import { type Fold, UpdateQueue } from './update-queue.js';
+
+/** How often a store that can't be written is tried again. */
+const RETRY_EVERY_MS = 1_000;
+
+/** A write that takes longer is a problem, although nothing has failed. */
+const SLOW_MS = 5_000;
+
+/** What ends a start. When a store heals later they are problems like any other. */
+const FINAL = new Set(['STATE_LOCKED', 'STATE_NEWER', 'STATE_CORRUPT']);
+
+/**
+ * A store that one instance has to itself, with all of its state in memory: what is durable in it.
+ *
+ * `start` takes the lock, reads, restores, and writes the result; only then may `commit` be called.
+ * After a failure of any kind `start` must succeed again before the next commit.
+ * One call at a time; the caller sees to that.
+ */
+export interface SoleStore {
+  readonly kind: StoreKind;
+  /** For people. */
+  readonly path: string;
+  /** Empty until the store has started. */
+  readonly id: string;
+  /** Of the last durable write. */
+  readonly revision: number;
+  /** Of the scopes written so far, sorted. */
+  readonly names: readonly string[];
+  stateOf(scope: string): ScopeState;
+  /** @throws TidegateError STATE_LOCKED, STATE_NEWER, STATE_CORRUPT, or whatever the disk says. */
+  start(): Promise<void>;
+  /** After a failed start: what can be read without the lock is better than nothing to show. */
+  peek(): Promise<void>;
+  /** Resolves when the change is durable. */
+  commit(changed: ReadonlyMap<string, ScopeState>): Promise<void>;
+  /** When `upkeep` is due, in ms; 0 or less: now; null: there is nothing to do. */
+  readonly upkeepDueIn: number | null;
+  upkeep(): Promise<void>;
+  /** Before a clean end. What can't be written then, the next start must be able to restore. */
+  tidy(): Promise<void>;
+  /** Ends the use of the store, whatever state it is in. */
+  release(): Promise<void>;
+}
+
+/**
+ * Opens the store. If it can't be written it is opened all the same, unhealthy, and heals by itself.
+ *
+ * @throws TidegateError STATE_LOCKED naming the instance that uses it, STATE_NEWER, and
+ *   STATE_CORRUPT under the policy `refuse`; the store is then as it was.
+ */
+export async function openSoleStore(
+  store: SoleStore,
+  clock: Clock,
+  timers: Timers,
+): Promise<StateRepository> {
+  const repository = new SoleStateRepository(store, clock, timers);
+  await repository.open();
+  return repository;
+}
+
+/**
+ * healthy ── a write fails ──► unhealthy ── once a second, a start succeeds ──► healthy
+ *
+ * Unhealthy, updates that change something are refused without touching the disk.
+ */
+class SoleStateRepository implements StateRepository {
+  readonly kind: StoreKind;
+  readonly shared = false;
+  readonly #clock: Clock;
+  readonly #store: SoleStore;
+  readonly #timers: Timers;
+  readonly #queue = new UpdateQueue((fold) => this.#commit(fold));
+  #problem: string | null = null;
+  #writingSince: Instant | null = null;
+  #cancelUpkeep: Cancel | null = null;
+  #closing: Promise<void> | null = null;
+
+  constructor(store: SoleStore, clock: Clock, timers: Timers) {
+    this.kind = store.kind;
+    this.#clock = clock;
+    this.#store = store;
+    this.#timers = timers;
+  }
+
+  async open(): Promise<void> {
+    try {
+      await this.#store.start();
+    } catch (error) {
+      try {
+        throwIfFinal(error);
+        await this.#store.peek().catch(throwIfFinal);
+      } catch (final) {
+        await this.#store.release();
+        throw final;
+      }
+      this.#fail(error);
+    }
+  }
+
+  update<Outcome>(scope: string, decide: Decide<Outcome>): Promise<Outcome> {
+    return this.#queue.update(scope, decide);
+  }
+
+  async read(scope: string): Promise<Snapshot> {
+    this.#queue.assertOpen();
+    return { state: this.#store.stateOf(scope), now: this.#clock.now() };
+  }
+
+  async list(): Promise<readonly string[]> {
+    this.#queue.assertOpen();
+    return this.#store.names;
+  }
+
+  health(): StoreHealth {
+    const { id, revision } = this.#store;
+    const problem = this.#problem ?? this.#slowness();
+    return { healthy: problem === null, problem, id, revision };
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await this.#queue.close();
+    this.#cancelUpkeep?.();
+    await this.#store.tidy().catch(() => undefined);
+    await this.#store.release();
+  }
+
+  async #commit(fold: Fold): Promise<void> {
+    const now = this.#clock.now();
+    const changed = fold.decide((scope) => this.#store.stateOf(scope), now);
+    if (changed.size === 0) return;
+    if (this.#problem !== null) throw new TidegateError('STATE_UNAVAILABLE', this.#problem);
+    this.#writingSince = now;
+    try {
+      await this.#store.commit(changed);
+    } catch (error) {
+      throw this.#fail(error);
+    } finally {
+      this.#writingSince = null;
+    }
+    const dueInMs = this.#store.upkeepDueIn;
+    if (dueInMs !== null) this.#upkeepIn(dueInMs);
+  }
+
+  #slowness(): string | null {
+    if (this.#writingSince === null) return null;
+    const ms = this.#clock.now() - this.#writingSince;
+    if (ms < SLOW_MS) return null;
+    return `a write to ${this.#store.path} has not ended for ${ms} ms: look at its disk`;
+  }
+
+  #upkeepIn(delayMs: number): void {
+    if (this.#closing !== null) return;
+    this.#cancelUpkeep ??= this.#timers.after(Math.max(0, delayMs), () => {
+      this.#cancelUpkeep = null;
+      this.#queue.between(() => this.#upkeep());
+    });
+  }
+
+  async #upkeep(): Promise<void> {
+    try {
+      if (this.#problem !== null) {
+        await this.#store.start();
+        this.#problem = null;
+      } else {
+        const dueInMs = this.#store.upkeepDueIn;
+        if (dueInMs !== null && dueInMs > 0) this.#upkeepIn(dueInMs);
+        else if (dueInMs !== null) await this.#store.upkeep();
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown): TidegateError {
+    const fault = error instanceof TidegateError ? error : writeFault(this.#store.path, error);
+    this.#problem = fault.hint === undefined ? fault.message : `${fault.message}: ${fault.hint}`;
+    this.#upkeepIn(RETRY_EVERY_MS);
+    return fault;
+  }
+}
+
+function throwIfFinal(error: unknown): void {
+  if (error instanceof TidegateError && FINAL.has(error.code)) throw error;
+}
+
+const REMEDIES: Readonly<Record<string, string>> = {
+  ENOSPC: 'free space on its disk',
+  EDQUOT: 'raise the quota of its disk',
+  EROFS: 'make its disk writable',
+  EACCES: 'give the user Tidegate runs as the right to write its directory',
+  EPERM: 'give the user Tidegate runs as the right to write its directory',
+  ENOTDIR: 'a file stands where its directory should be',
+  EMFILE: 'raise the limit of open files',
+};
+
+function writeFault(path: string, error: unknown): TidegateError {
+  const reason = error instanceof Error ? error.message : String(error);
+  return new TidegateError('STATE_UNAVAILABLE', `${path} can't be written (${reason})`, {
+    hint: REMEDIES[errorCode(error)] ?? 'look at its disk',
+    cause: error,
+  });
+}
