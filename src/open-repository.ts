@@ -26,7 +26,10 @@ export async function openRepository(
       const { openFileStateRepository } = await import('./state/file/file-repository.js');
       return openFileStateRepository({ ...options, path: store.path });
     }
-    case 'sqlite':
+    case 'sqlite': {
+      const { openSqliteStateRepository } = await import('./state/sqlite/sqlite-repository.js');
+      return openSqliteStateRepository({ ...options, path: store.path });
+    }
     case 'postgres':
       throw new TidegateError('CONFIG_INVALID', `this version has no ${store.kind} store yet`);
   }

@@ -108,6 +108,12 @@ const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
   // The one command that loads the server.
   'cli/serve': ['data-plane', 'control-plane', 'event-log'],
   'cli/banner': ['budget/settings'],
+  // The driver, on the main thread for reading and on a thread of its own for writing.
+  'state/sqlite/schema': ['better-sqlite3'],
+  'state/sqlite/read-database': ['better-sqlite3'],
+  'state/sqlite/state-database': ['better-sqlite3', 'node:fs'],
+  'state/sqlite/database-thread': ['node:worker_threads'],
+  'state/sqlite/thread-connection': ['node:worker_threads'],
   // Ties the data plane's end to the application's.
   'proxy/proxy-lifecycle': MODULE_MAY_IMPORT,
 };

@@ -59,6 +59,11 @@ export class HeldState {
     return this.#revision;
   }
 
+  /** The highest that was ever tried. */
+  get attempted(): number {
+    return this.#attempted;
+  }
+
   get scopes(): ReadonlyMap<string, ScopeState> {
     return this.#scopes;
   }

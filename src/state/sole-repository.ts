@@ -191,6 +191,9 @@ class SoleStateRepository implements StateRepository {
   #fail(error: unknown): TidegateError {
     const fault = error instanceof TidegateError ? error : writeFault(this.#store.path, error);
     this.#problem = fault.hint === undefined ? fault.message : `${fault.message}: ${fault.hint}`;
+    // Other upkeep may be further away.
+    this.#cancelUpkeep?.();
+    this.#cancelUpkeep = null;
     this.#upkeepIn(RETRY_EVERY_MS);
     return fault;
   }
@@ -208,6 +211,9 @@ const REMEDIES: Readonly<Record<string, string>> = {
   EPERM: 'give the user Tidegate runs as the right to write its directory',
   ENOTDIR: 'a file stands where its directory should be',
   EMFILE: 'raise the limit of open files',
+  SQLITE_FULL: 'free space on its disk',
+  SQLITE_BUSY: 'another program writes to it: end that',
+  SQLITE_READONLY: 'make its disk writable',
 };
 
 function writeFault(path: string, error: unknown): TidegateError {

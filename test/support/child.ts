@@ -5,16 +5,17 @@ import { fileURLToPath } from 'node:url';
 
 const HOOKS = fileURLToPath(new URL('run-typescript.mjs', import.meta.url));
 
+/** Arguments of node with which it runs this repository's sources. */
+export const TYPESCRIPT = [
+  '--experimental-transform-types',
+  '--disable-warning=ExperimentalWarning',
+  '--import',
+  HOOKS,
+];
+
 /** What runs a TypeScript file of this repository in a process of its own. */
 export function typescript(script: string): string[] {
-  return [
-    process.execPath,
-    '--experimental-transform-types',
-    '--disable-warning=ExperimentalWarning',
-    '--import',
-    HOOKS,
-    fileURLToPath(new URL(script, import.meta.url)),
-  ];
+  return [process.execPath, ...TYPESCRIPT, fileURLToPath(new URL(script, import.meta.url))];
 }
 
 /** A child process, and the lines it says. */

@@ -1,9 +1,10 @@
-import { type FileSystem, errorCode } from '../../platform/durable-file.js';
+import type { FileSystem } from '../../platform/durable-file.js';
 import { randomHex } from '../../platform/random.js';
-import { TidegateError, hasCode } from '../../platform/tidegate-error.js';
+import { hasCode } from '../../platform/tidegate-error.js';
 import { parseScopeState } from '../parse-state.js';
 import type { FoundState } from '../held-state.js';
 import { emptyScopeState, type Instant, type ScopeState } from '../scope-state.js';
+import { read, type Reading, refuseIf } from '../reading.js';
 import { hasSetAside } from '../set-aside.js';
 import type { LossPolicy } from '../state-repository.js';
 import { decodeDocument, isRecord, type ReadDocument, type StoreDocument } from './document.js';
@@ -29,11 +30,6 @@ export interface Found extends FoundState {
   /** the journal only after it: until then no other file has its records. */
   readonly setJournalAside: boolean;
 }
-
-type Reading<Value> =
-  | { readonly kind: 'good'; readonly value: Value }
-  | { readonly kind: 'missing' }
-  | { readonly kind: 'bad'; readonly why: string };
 
 /**
  * Reads a store, restoring what can be restored.
@@ -171,30 +167,4 @@ const EMPTY = emptyScopeState();
 
 function emptyDocument(id: string): StoreDocument {
   return { id, revision: 0, savedAt: 0, lost: null, scopes: new Map(), others: {} };
-}
-
-/** The file is there and can't be read: it is as good as damaged. */
-const UNREADABLE = new Set(['EACCES', 'EPERM', 'EISDIR', 'EIO', 'ELOOP', 'ERR_FS_FILE_TOO_LARGE']);
-
-async function read<Value>(
-  files: FileSystem,
-  path: string,
-  decode: (bytes: Buffer) => Value,
-): Promise<Reading<Value>> {
-  try {
-    return { kind: 'good', value: decode(await files.readFile(path)) };
-  } catch (error) {
-    const code = errorCode(error);
-    if (code === 'ENOENT') return { kind: 'missing' };
-    if (hasCode(error, 'STATE_CORRUPT')) return { kind: 'bad', why: error.message };
-    if (UNREADABLE.has(code)) return { kind: 'bad', why: `it can't be opened (${code})` };
-    throw error;
-  }
-}
-
-function refuseIf(policy: LossPolicy, path: string, why: string): void {
-  if (policy.onCorrupt !== 'refuse') return;
-  throw new TidegateError('STATE_CORRUPT', `${path} can't be used: ${why}`, {
-    hint: 'put a good copy in its place, or set TIDEGATE_ON_CORRUPT_STATE=cautious to go on',
-  });
 }

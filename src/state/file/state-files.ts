@@ -1,4 +1,4 @@
-import { basename, dirname } from 'node:path';
+import { dirname } from 'node:path';
 import { rfc3339, type SteadyClock } from '../../platform/clock.js';
 import {
   type FileSystem,
@@ -6,7 +6,6 @@ import {
   replaceFile,
   syncDirectory,
 } from '../../platform/durable-file.js';
-import { ExclusiveLock, lockPaths } from '../../platform/exclusive-lock.js';
 import { invariant } from '../../platform/invariant.js';
 import { TidegateError } from '../../platform/tidegate-error.js';
 import { HeldState } from '../held-state.js';
@@ -14,6 +13,7 @@ import { type Instant, SCHEMA, type ScopeState } from '../scope-state.js';
 import { setAside } from '../set-aside.js';
 import type { SoleStore } from '../sole-repository.js';
 import type { LossPolicy } from '../state-repository.js';
+import { StoreLock } from '../store-lock.js';
 import { encodeDocument } from './document.js';
 import { Journal, type RecordedScope } from './journal.js';
 import { type Found, recover, type StorePaths, storePaths } from './recovery.js';
@@ -46,8 +46,7 @@ export class StateFiles implements SoleStore {
   readonly #options: FileStoreOptions;
   readonly #files: FileSystem;
   readonly #paths: StorePaths;
-  #lock: ExclusiveLock | null = null;
-  #lockWasThere = false;
+  readonly #lock: StoreLock;
   #journal: Journal | null = null;
   /** The files were read under the lock and written: from then on memory is what counts. */
   #started = false;
@@ -61,6 +60,8 @@ export class StateFiles implements SoleStore {
     this.#files = files;
     this.#paths = storePaths(options.path);
     this.#held = new HeldState(options.clock);
+    const { path, instance, clock } = options;
+    this.#lock = new StoreLock(files, path, instance, clock);
   }
 
   get path(): string {
@@ -101,7 +102,8 @@ export class StateFiles implements SoleStore {
   /** @throws TidegateError STATE_LOCKED, STATE_NEWER, STATE_CORRUPT, or whatever the disk says. */
   async start(): Promise<void> {
     await makeDirectory(this.#files, dirname(this.#paths.state));
-    await this.#takeLock();
+    // Whoever held it meanwhile wrote what is not in memory, and is now overwritten.
+    if (await this.#lock.take()) this.#held.markAll('rolled-back');
     const found = this.#started ? null : await this.#recover();
     if (found !== null) {
       this.#adopt(found);
@@ -117,7 +119,7 @@ export class StateFiles implements SoleStore {
 
   /** After a failed start: what can be read without the lock is better than nothing to show. */
   async peek(): Promise<void> {
-    if (this.#lock === null) this.#adopt(await this.#recover());
+    if (!this.#lock.taken) this.#adopt(await this.#recover());
   }
 
   /** Resolves when the change is durable. */
@@ -144,7 +146,7 @@ export class StateFiles implements SoleStore {
   /** Ends the use of the store. */
   async release(): Promise<void> {
     await this.#journal?.close().catch(() => undefined);
-    await this.#lock?.release();
+    await this.#lock.release();
   }
 
   async #append(journal: Journal, changed: ReadonlyMap<string, ScopeState>): Promise<void> {
@@ -159,7 +161,7 @@ export class StateFiles implements SoleStore {
   }
 
   async #rewrite(scopes: ReadonlyMap<string, ScopeState>): Promise<void> {
-    if (this.#lock === null || !(await this.#lock.held())) throw lockLost(this.#paths.state);
+    if (!(await this.#lock.held())) throw lockLost(this.#paths.state);
     const revision = this.#held.attempt();
     const savedAt = this.#options.clock.now();
     const { id, lost } = this.#held;
@@ -171,23 +173,6 @@ export class StateFiles implements SoleStore {
     await this.#journal?.startOver();
   }
 
-  async #takeLock(): Promise<void> {
-    if (this.#lock !== null && !(await this.#lock.held())) {
-      await this.#lock.release();
-      this.#lock = null;
-      // Whoever held the new one meanwhile wrote what is not in memory, and is now overwritten.
-      this.#held.markAll('rolled-back');
-    }
-    if (this.#lock !== null) return;
-    const { path, instance } = this.#options;
-    if (!this.#started) {
-      const names = await this.#files.readdir(dirname(path));
-      const { lock, owner } = lockPaths(path);
-      this.#lockWasThere = names.includes(basename(lock)) || names.includes(basename(owner));
-    }
-    this.#lock = await ExclusiveLock.acquire(this.#files, path, instance, this.#nowText());
-  }
-
   async #renewJournal(): Promise<void> {
     // It may be one whose flush has failed; what closing it says changes nothing.
     await this.#journal?.close().catch(() => undefined);
@@ -197,7 +182,7 @@ export class StateFiles implements SoleStore {
   }
 
   #recover(): Promise<Found> {
-    return recover(this.#files, this.#paths, this.#options.loss, this.#lockWasThere);
+    return recover(this.#files, this.#paths, this.#options.loss, this.#lock.wasThere);
   }
 
   #adopt(found: Found): void {

@@ -1,0 +1,42 @@
+import { type Commit, StateDatabase } from './state-database.js';
+
+/** What a state.db is asked to do. One at a time: the next comes after the answer to the last. */
+export type Request =
+  | { readonly call: 'create' | 'open'; readonly path: string; readonly commit: Commit }
+  | { readonly call: 'commit'; readonly commit: Commit }
+  | { readonly call: 'checkpoint' | 'close' };
+
+/** Where requests go. */
+export interface Connection {
+  /** Rejects with TidegateError, or with an Error that has SQLite's or the system's code. */
+  call(request: Request): Promise<void>;
+  /** Closes the database, whatever state it is in. */
+  close(): Promise<void>;
+}
+
+/** Does what is asked for, on the thread it is called on. */
+export class RequestServer {
+  #database: StateDatabase | null = null;
+
+  serve(request: Request): void {
+    switch (request.call) {
+      case 'create':
+        return StateDatabase.create(request.path, request.commit);
+      case 'open':
+        this.#database = new StateDatabase(request.path);
+        return this.#database.rewrite(request.commit);
+      case 'commit':
+        return this.#opened().commit(request.commit);
+      case 'checkpoint':
+        return this.#opened().checkpoint();
+      case 'close':
+        this.#database?.close();
+        this.#database = null;
+    }
+  }
+
+  #opened(): StateDatabase {
+    if (this.#database === null) throw new Error('the database is not open');
+    return this.#database;
+  }
+}

@@ -1,0 +1,199 @@
+import { dirname } from 'node:path';
+import { rfc3339, type SteadyClock } from '../../platform/clock.js';
+import { type FileSystem, makeDirectory, syncDirectory } from '../../platform/durable-file.js';
+import { invariant } from '../../platform/invariant.js';
+import { HeldState, type StoredState } from '../held-state.js';
+import type { Instant, ScopeState } from '../scope-state.js';
+import { setAside } from '../set-aside.js';
+import type { SoleStore } from '../sole-repository.js';
+import type { LossPolicy } from '../state-repository.js';
+import { StoreLock } from '../store-lock.js';
+import { readDatabase } from './read-database.js';
+import { type DatabasePaths, databasePaths, exists, isWhole, recover } from './recovery.js';
+import { allWrites, storeWrite, writesOf } from './rows.js';
+import type { Connection } from './requests.js';
+import type { Commit } from './state-database.js';
+
+export interface SqliteStoreOptions {
+  /** Of state.db, absolute; its other files stand beside it. The directory is made if need be. */
+  readonly path: string;
+  /** Name under which a second instance is refused. */
+  readonly instance: string;
+  readonly loss: LossPolicy;
+  /** Is made to go on from the newest instant on record. */
+  readonly clock: SteadyClock;
+}
+
+/** How far the copy in `.bak` may lie behind. */
+const BACKUP_EVERY_MS = 60_000;
+
+/**
+ * The database of one store, and what is durable in it.
+ *
+ * A start after a failure writes every row anew, with a revision above whatever the failed write may
+ * have left on the disk: SQLite then writes all pages again of which the flush may have failed.
+ */
+export class SqliteStore implements SoleStore {
+  readonly kind = 'sqlite';
+  readonly #options: SqliteStoreOptions;
+  readonly #files: FileSystem;
+  readonly #connection: Connection;
+  readonly #paths: DatabasePaths;
+  readonly #lock: StoreLock;
+  readonly #held: HeldState;
+  /** The database was read under the lock and written: from then on memory is what counts. */
+  #started = false;
+  /** Since when `.bak` is behind. */
+  #changedAt: Instant | null = null;
+
+  constructor(options: SqliteStoreOptions, files: FileSystem, connection: Connection) {
+    const { path, instance, clock } = options;
+    this.#options = options;
+    this.#files = files;
+    this.#connection = connection;
+    this.#paths = databasePaths(path);
+    this.#lock = new StoreLock(files, path, instance, clock);
+    this.#held = new HeldState(clock);
+  }
+
+  get path(): string {
+    return this.#paths.state;
+  }
+
+  get id(): string {
+    return this.#started ? this.#held.id : '';
+  }
+
+  get revision(): number {
+    return this.#held.revision;
+  }
+
+  get names(): readonly string[] {
+    return this.#held.names;
+  }
+
+  stateOf(scope: string): ScopeState {
+    return this.#held.stateOf(scope);
+  }
+
+  get upkeepDueIn(): number | null {
+    if (this.#changedAt === null) return null;
+    return this.#changedAt + BACKUP_EVERY_MS - this.#options.clock.now();
+  }
+
+  async start(): Promise<void> {
+    await makeDirectory(this.#files, dirname(this.#paths.state));
+    // Whoever held it meanwhile wrote what is not in memory, and is now overwritten.
+    if (await this.#lock.take()) this.#held.markAll('rolled-back');
+    // Nothing of what follows may work on files that this process has open.
+    await this.#connection.close();
+    if (await this.#read()) await this.#create();
+    const commit = this.#whole(this.#held.attempt(), true);
+    await this.#connection.call({ call: 'open', path: this.#paths.state, commit });
+    this.#held.wrote(commit.revision);
+    this.#started = true;
+    await this.#backUp();
+  }
+
+  async peek(): Promise<void> {
+    if (!this.#lock.taken) this.#held.adopt(await this.#recover());
+  }
+
+  async commit(changed: ReadonlyMap<string, ScopeState>): Promise<void> {
+    invariant(this.#started, 'a commit needs a started store');
+    const revision = this.#held.attempt();
+    const at = this.#options.clock.now();
+    const writes = [...changed].flatMap(([scope, state]) =>
+      writesOf(scope, state, this.#held.scopes.get(scope)),
+    );
+    await this.#connection.call({ call: 'commit', commit: { revision, at, writes } });
+    this.#held.wrote(revision);
+    this.#held.apply(changed);
+    this.#changedAt ??= at;
+  }
+
+  /** Empties the log into the database, and renews the copy beside it. */
+  async upkeep(): Promise<void> {
+    await this.#connection.call({ call: 'checkpoint' });
+    await this.#backUp();
+  }
+
+  async tidy(): Promise<void> {
+    if (!this.#started) return;
+    if (this.#changedAt !== null) await this.#backUp();
+    const { id, lost } = this.#held;
+    const revision = this.#held.attempt();
+    const at = this.#options.clock.now();
+    // The log goes with the last connection. Only after this may it be missing at the next start.
+    const writes = [storeWrite(id, lost, false)];
+    await this.#connection.call({ call: 'commit', commit: { revision, at, writes } });
+  }
+
+  async release(): Promise<void> {
+    await this.#connection.close();
+    await this.#lock.release();
+  }
+
+  /** Whether a new database is needed. */
+  async #read(): Promise<boolean> {
+    if (this.#started) {
+      if (await this.#isOurs()) return false;
+      // Replaced, rolled back or damaged under a running instance; what is in memory is newer.
+      this.#held.markAll('rolled-back');
+      return true;
+    }
+    const found = await this.#recover();
+    this.#held.adopt(found);
+    return found.rebuild;
+  }
+
+  /** The files hold what was last written, or last tried. */
+  async #isOurs(): Promise<boolean> {
+    const found = await readDatabase(this.#files, this.#paths.state);
+    if (found.kind !== 'good') return false;
+    const { id, revision, altered } = found.value;
+    const inRange = revision >= this.#held.revision && revision <= this.#held.attempted;
+    return isWhole(found.value) && !altered && id === this.#held.id && inRange;
+  }
+
+  #recover() {
+    return recover(this.#files, this.#paths, this.#options.loss, this.#lock.wasThere);
+  }
+
+  /** Puts a new database in place of whatever is there, which is set aside. */
+  async #create(): Promise<void> {
+    const { state, log, index } = this.#paths;
+    const temporary = `${state}.tmp`;
+    // The new one is whole before the old one goes: a restart finds one of them, or signs of a loss.
+    await this.#make(temporary, this.#whole(this.#held.revision, true));
+    const time = rfc3339(this.#options.clock.now());
+    for (const path of [state, log]) {
+      if (await exists(this.#files, path)) await setAside(this.#files, path, time);
+    }
+    // An old log would be applied to the new database.
+    await this.#files.rm(index, { force: true });
+    await this.#files.rename(temporary, state);
+    await syncDirectory(this.#files, dirname(state));
+  }
+
+  async #backUp(): Promise<void> {
+    const { previous } = this.#paths;
+    const temporary = `${previous}.tmp`;
+    await this.#make(temporary, this.#whole(this.#held.revision, true));
+    await this.#files.rename(temporary, previous);
+    await syncDirectory(this.#files, dirname(previous));
+    this.#changedAt = null;
+  }
+
+  async #make(path: string, commit: Commit): Promise<void> {
+    for (const name of [path, `${path}-journal`]) await this.#files.rm(name, { force: true });
+    await this.#connection.call({ call: 'create', path, commit });
+  }
+
+  #whole(revision: number, inUse: boolean): Commit {
+    const { id, lost, scopes } = this.#held;
+    const at = this.#options.clock.now();
+    const stored: StoredState = { id, lost, scopes, revision, savedAt: at };
+    return { revision, at, writes: allWrites(stored, inUse) };
+  }
+}
