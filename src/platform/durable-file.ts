@@ -96,8 +96,22 @@ export async function makeDirectory(files: FileSystem, path: string): Promise<vo
   }
 }
 
+/**
+ * Puts a file that somebody else has written, and closed, in its place. Resolves when it survives a
+ * power cut there; whatever fails, the path holds the old one or the new one, whole.
+ */
+export async function moveInPlace(files: FileSystem, written: string, path: string): Promise<void> {
+  await sync(files, written);
+  await files.rename(written, path);
+  await syncDirectory(files, dirname(path));
+}
+
 /** Makes creations, renames and removals in a directory survive a power cut. */
 export async function syncDirectory(files: FileSystem, path: string): Promise<void> {
+  await sync(files, path);
+}
+
+async function sync(files: FileSystem, path: string): Promise<void> {
   const handle = await files.open(path, 'r');
   try {
     await handle.sync();

@@ -7,7 +7,7 @@ import {
   STREAM_HEADERS,
   streamEvents,
 } from '../support/fake-upstream.js';
-import { TemporaryDirectory } from '../support/temporary-directory.js';
+import { type OwnState, STORES } from '../support/stores.js';
 import { TidegateProcess, until } from '../support/tidegate-process.js';
 
 /**
@@ -20,209 +20,211 @@ import { TidegateProcess, until } from '../support/tidegate-process.js';
 const KILL_AT = fileURLToPath(new URL('../support/kill-at.mjs', import.meta.url));
 const COST = 500;
 
-let directory: TemporaryDirectory;
-let upstream: FakeUpstream;
-let gate: TidegateProcess;
-/** What the upstream has charged: input at the start, so every answer it began counts. */
-let charged: number;
+describe.each(STORES)('on the $kind store', ({ writePoints, make }) => {
+  let state: OwnState;
+  let upstream: FakeUpstream;
+  let gate: TidegateProcess;
+  /** What the upstream has charged: input at the start, so every answer it began counts. */
+  let charged: number;
 
-beforeEach(async () => {
-  directory = new TemporaryDirectory();
-  upstream = await FakeUpstream.open(charging(jsonMessage({ input: 300, output: 200 })));
-  charged = 0;
-});
-
-afterEach(async () => {
-  await gate.kill();
-  await upstream.close();
-  directory.dispose();
-});
-
-function charging(answer: FakeUpstream['answer']): FakeUpstream['answer'] {
-  return (request, response) => {
-    charged += COST;
-    return answer(request, response);
-  };
-}
-
-async function start(env: Readonly<Record<string, string>> = {}): Promise<void> {
-  gate = await TidegateProcess.start({
-    TIDEGATE_UPSTREAM: upstream.url,
-    TIDEGATE_STATE: `file:${directory.at('state.json')}`,
-    TIDEGATE_BUDGET: '1000000',
-    NODE_OPTIONS: `--import=${KILL_AT}`,
-    ...env,
-  });
-}
-
-/** Calls until estimates are exact; then the next one is a call of known cost. */
-async function warmUp(): Promise<void> {
-  for (let call = 0; call < 3; call += 1) await (await gate.call()).text();
-  await until(async () => (await limit()).reserved === 0);
-  expect((await limit()).used).toBe(3 * COST);
-}
-
-async function limit() {
-  const { limits } = await gate.scope();
-  return limits[0]!;
-}
-
-/** A call that ends the process at `point`; the client sees its connection break. */
-async function callAndDie(point: string): Promise<void> {
-  const headers = { 'content-type': 'application/json', 'x-kill-at': point };
-  await gate.call({}, { headers }).then(
-    (response) => response.text().catch(() => {}),
-    () => {},
-  );
-  expect(await gate.exited).toMatchObject({ signal: 'SIGKILL' });
-  expect(gate.err).toContain(`killed at ${point}`);
-}
-
-describe('killed while a call is under way', () => {
-  it('before the charge is durable: nothing was forwarded, nothing is charged', async () => {
-    await start();
-    await warmUp();
-    await callAndDie('before the charge is durable');
-    expect(upstream.seen).toHaveLength(3);
-    await start();
-    expect(await limit()).toMatchObject({ used: 3 * COST, orphaned: 0, reserved: 0 });
-  });
-
-  it('after it, before forwarding: the charge stands, though the upstream never saw the call', async () => {
-    await start();
-    await warmUp();
-    await callAndDie('before the charge is forwarded');
-    expect(upstream.seen).toHaveLength(3);
-    await start();
-    expect(await limit()).toMatchObject({ used: 4 * COST, orphaned: COST, reserved: 0 });
-  });
-
-  it('after the upstream answered, before anything was relayed: the charge stands', async () => {
-    await start();
-    await warmUp();
-    await callAndDie('before anything is relayed');
-    expect(charged).toBe(4 * COST);
-    await start();
-    expect(await limit()).toMatchObject({ used: charged, orphaned: COST });
-  });
-
-  it('in mid-stream: the charge stands', async () => {
-    await start();
-    await warmUp();
-    upstream.answer = charging((_request, response) => {
-      response.writeHead(200, STREAM_HEADERS);
-      for (const event of streamEvents({ input: 300, output: 200 }).slice(0, 4)) {
-        response.write(event);
-      }
-    });
-    const response = await gate.call();
-    await response.body!.getReader().read();
-    await gate.kill();
-    await start();
-    expect(await limit()).toMatchObject({ used: charged, orphaned: COST });
-  });
-
-  it('after the stream, before its settlement is durable: the charge stands', async () => {
-    await start();
-    await warmUp();
-    await callAndDie('before the settlement is durable');
-    await start();
-    expect(charged).toBe(4 * COST);
-    expect(await limit()).toMatchObject({ used: charged, orphaned: COST });
-  });
-});
-
-describe('killed around a refusal', () => {
   beforeEach(async () => {
-    await start();
-    await warmUp();
-    upstream.answer = refusal({ 'retry-after': '3000' });
+    state = await make();
+    upstream = await FakeUpstream.open(charging(jsonMessage({ input: 300, output: 200 })));
+    charged = 0;
   });
 
-  it('before the cooldown is durable: the client has not heard of it, and one more call finds out', async () => {
-    await callAndDie('before the cooldown is durable');
-    await start();
-    expect((await gate.call()).status).toBe(429);
-    expect((await gate.call()).headers.get('tidegate-decision')).toBe('cooldown');
-    expect(upstream.seen).toHaveLength(5);
+  afterEach(async () => {
+    await gate.kill();
+    await upstream.close();
+    await state.dispose();
   });
 
-  it('after it, before the client hears of it: nothing more reaches the upstream', async () => {
-    await callAndDie('before the client hears of it');
-    await start();
-    for (let call = 0; call < 5; call += 1) {
-      expect((await gate.call()).headers.get('tidegate-decision')).toBe('cooldown');
-    }
-    expect(upstream.seen).toHaveLength(4);
-  });
-});
+  function charging(answer: FakeUpstream['answer']): FakeUpstream['answer'] {
+    return (request, response) => {
+      charged += COST;
+      return answer(request, response);
+    };
+  }
 
-describe('killed while the probe is out', () => {
-  it('keeps its place for its 10 s: however often it is restarted, no second probe follows', async () => {
-    await start({ TIDEGATE_BACKOFF: '100ms' });
-    upstream.answer = refusal();
-    await gate.call();
-    upstream.answer = () => {};
-    await until(async () => (await gate.scope()).state === 'half-open');
-    void gate.call().catch(() => {});
-    await until(() => upstream.seen.length === 2);
-    for (let restart = 0; restart < 3; restart += 1) {
-      await gate.kill();
-      await start({ TIDEGATE_BACKOFF: '100ms' });
-      const refused = await gate.call();
-      expect(refused.headers.get('tidegate-decision')).toBe('probing');
-      expect(refused.headers.get('retry-after')).toBe('1');
-    }
-    expect(upstream.seen).toHaveLength(2);
-  });
-});
+  async function start(env: Readonly<Record<string, string>> = {}): Promise<void> {
+    gate = await TidegateProcess.start({
+      TIDEGATE_UPSTREAM: upstream.url,
+      TIDEGATE_STATE: state.address,
+      TIDEGATE_BUDGET: '1000000',
+      NODE_OPTIONS: `--import=${KILL_AT}`,
+      ...env,
+    });
+  }
 
-describe('killed while the state is written', () => {
-  it.each(['before the rename', 'after the rename'])('%s: nothing is lost', async (point) => {
-    await start();
-    await warmUp();
-    // The rewrite of state.json comes within a second of a call.
-    await callAndDie(point);
-    await start();
-    const { used, window } = await limit();
-    expect(used).toBeGreaterThanOrEqual(charged);
-    expect(window.observed, 'the files were whole').toBe(true);
-    expect((await gate.scope()).state).toBe('open');
-  });
+  /** Calls until estimates are exact; then the next one is a call of known cost. */
+  async function warmUp(): Promise<void> {
+    for (let call = 0; call < 3; call += 1) await (await gate.call()).text();
+    await until(async () => (await limit()).reserved === 0);
+    expect((await limit()).used).toBe(3 * COST);
+  }
 
-  it('in a clean stop: the run counts as unclean, and nothing is lost', async () => {
-    await start({ KILL_AT: 'in a clean stop' });
-    await warmUp();
-    const response = await gate.call();
-    await response.text();
-    gate.child.kill('SIGTERM');
-    expect(await gate.exited).toMatchObject({ signal: 'SIGKILL' });
-    expect(gate.err).toContain('killed at in a clean stop');
-    await start();
-    expect((await limit()).used).toBe(charged);
-    expect(gate.log()).toContainEqual(
-      expect.objectContaining({ message: 'the run before this one did not stop cleanly' }),
+  async function limit() {
+    const { limits } = await gate.scope();
+    return limits[0]!;
+  }
+
+  /** A call that ends the process at `point`; the client sees its connection break. */
+  async function callAndDie(point: string): Promise<void> {
+    const headers = { 'content-type': 'application/json', 'x-kill-at': point };
+    await gate.call({}, { headers }).then(
+      (response) => response.text().catch(() => {}),
+      () => {},
     );
-  });
-});
+    expect(await gate.exited).toMatchObject({ signal: 'SIGKILL' });
+    expect(gate.err).toContain(`killed at ${point}`);
+  }
 
-describe('control: a state that is thrown away with the process', () => {
-  it('counts less than the upstream saw', async () => {
-    await start();
-    await warmUp();
-    await callAndDie('before anything is relayed');
-    directory.dispose();
-    await start();
-    expect((await limit()).used).toBeLessThan(charged);
+  describe('killed while a call is under way', () => {
+    it('before the charge is durable: nothing was forwarded, nothing is charged', async () => {
+      await start();
+      await warmUp();
+      await callAndDie('before the charge is durable');
+      expect(upstream.seen).toHaveLength(3);
+      await start();
+      expect(await limit()).toMatchObject({ used: 3 * COST, orphaned: 0, reserved: 0 });
+    });
+
+    it('after it, before forwarding: the charge stands, though the upstream never saw the call', async () => {
+      await start();
+      await warmUp();
+      await callAndDie('before the charge is forwarded');
+      expect(upstream.seen).toHaveLength(3);
+      await start();
+      expect(await limit()).toMatchObject({ used: 4 * COST, orphaned: COST, reserved: 0 });
+    });
+
+    it('after the upstream answered, before anything was relayed: the charge stands', async () => {
+      await start();
+      await warmUp();
+      await callAndDie('before anything is relayed');
+      expect(charged).toBe(4 * COST);
+      await start();
+      expect(await limit()).toMatchObject({ used: charged, orphaned: COST });
+    });
+
+    it('in mid-stream: the charge stands', async () => {
+      await start();
+      await warmUp();
+      upstream.answer = charging((_request, response) => {
+        response.writeHead(200, STREAM_HEADERS);
+        for (const event of streamEvents({ input: 300, output: 200 }).slice(0, 4)) {
+          response.write(event);
+        }
+      });
+      const response = await gate.call();
+      await response.body!.getReader().read();
+      await gate.kill();
+      await start();
+      expect(await limit()).toMatchObject({ used: charged, orphaned: COST });
+    });
+
+    it('after the stream, before its settlement is durable: the charge stands', async () => {
+      await start();
+      await warmUp();
+      await callAndDie('before the settlement is durable');
+      await start();
+      expect(charged).toBe(4 * COST);
+      expect(await limit()).toMatchObject({ used: charged, orphaned: COST });
+    });
   });
 
-  it('lets a call through into the cooldown', async () => {
-    await start();
-    upstream.answer = refusal({ 'retry-after': '3000' });
-    await callAndDie('before the client hears of it');
-    directory.dispose();
-    await start();
-    await gate.call();
-    expect(upstream.seen).toHaveLength(2);
+  describe('killed around a refusal', () => {
+    beforeEach(async () => {
+      await start();
+      await warmUp();
+      upstream.answer = refusal({ 'retry-after': '3000' });
+    });
+
+    it('before the cooldown is durable: the client has not heard of it, and one more call finds out', async () => {
+      await callAndDie('before the cooldown is durable');
+      await start();
+      expect((await gate.call()).status).toBe(429);
+      expect((await gate.call()).headers.get('tidegate-decision')).toBe('cooldown');
+      expect(upstream.seen).toHaveLength(5);
+    });
+
+    it('after it, before the client hears of it: nothing more reaches the upstream', async () => {
+      await callAndDie('before the client hears of it');
+      await start();
+      for (let call = 0; call < 5; call += 1) {
+        expect((await gate.call()).headers.get('tidegate-decision')).toBe('cooldown');
+      }
+      expect(upstream.seen).toHaveLength(4);
+    });
+  });
+
+  describe('killed while the probe is out', () => {
+    it('keeps its place for its 10 s: however often it is restarted, no second probe follows', async () => {
+      await start({ TIDEGATE_BACKOFF: '100ms' });
+      upstream.answer = refusal();
+      await gate.call();
+      upstream.answer = () => {};
+      await until(async () => (await gate.scope()).state === 'half-open');
+      void gate.call().catch(() => {});
+      await until(() => upstream.seen.length === 2);
+      for (let restart = 0; restart < 3; restart += 1) {
+        await gate.kill();
+        await start({ TIDEGATE_BACKOFF: '100ms' });
+        const refused = await gate.call();
+        expect(refused.headers.get('tidegate-decision')).toBe('probing');
+        expect(refused.headers.get('retry-after')).toBe('1');
+      }
+      expect(upstream.seen).toHaveLength(2);
+    });
+  });
+
+  describe('killed while the state is written', () => {
+    it.each(writePoints)('%s: nothing is lost', async (point) => {
+      await start();
+      await warmUp();
+      // The file store writes state.json within a second of a call.
+      await callAndDie(point);
+      await start();
+      const { used, window } = await limit();
+      expect(used).toBeGreaterThanOrEqual(charged);
+      expect(window.observed, 'the files were whole').toBe(true);
+      expect((await gate.scope()).state).toBe('open');
+    });
+
+    it('in a clean stop: the run counts as unclean, and nothing is lost', async () => {
+      await start({ KILL_AT: 'in a clean stop' });
+      await warmUp();
+      const response = await gate.call();
+      await response.text();
+      gate.child.kill('SIGTERM');
+      expect(await gate.exited).toMatchObject({ signal: 'SIGKILL' });
+      expect(gate.err).toContain('killed at in a clean stop');
+      await start();
+      expect((await limit()).used).toBe(charged);
+      expect(gate.log()).toContainEqual(
+        expect.objectContaining({ message: 'the run before this one did not stop cleanly' }),
+      );
+    });
+  });
+
+  describe('control: a state that is thrown away with the process', () => {
+    it('counts less than the upstream saw', async () => {
+      await start();
+      await warmUp();
+      await callAndDie('before anything is relayed');
+      await state.forget();
+      await start();
+      expect((await limit()).used).toBeLessThan(charged);
+    });
+
+    it('lets a call through into the cooldown', async () => {
+      await start();
+      upstream.answer = refusal({ 'retry-after': '3000' });
+      await callAndDie('before the client hears of it');
+      await state.forget();
+      await start();
+      await gate.call();
+      expect(upstream.seen).toHaveLength(2);
+    });
   });
 });

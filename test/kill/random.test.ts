@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { FakeUpstream, jsonMessage } from '../support/fake-upstream.js';
-import { TemporaryDirectory } from '../support/temporary-directory.js';
+import { STORES } from '../support/stores.js';
 import { TidegateProcess, until } from '../support/tidegate-process.js';
 
 /**
@@ -43,63 +43,67 @@ function seeded(seed: number): () => number {
   };
 }
 
-it('under random kills the charge keeps its bound', { timeout: 120_000 }, async () => {
-  const random = seeded(20_261_123);
-  const directory = new TemporaryDirectory();
-  /** Cost and end of every call that its client saw complete. */
-  const complete: { cost: number; at: number }[] = [];
-  const upstream = await FakeUpstream.open(async (request, response) => {
-    const cost = heavyTailed(random());
-    response.setHeader('x-cost', String(cost));
-    await sleep(10 + 60 * random());
-    return jsonMessage({ input: Math.ceil(cost / 2), output: Math.floor(cost / 2) })(
-      request,
-      response,
-    );
-  });
-  const start = () =>
-    TidegateProcess.start({
-      TIDEGATE_UPSTREAM: upstream.url,
-      TIDEGATE_STATE: `file:${directory.at('state.json')}`,
-      TIDEGATE_BUDGET: '1000000000',
+it.each(STORES)(
+  'under random kills the charge keeps its bound: $kind',
+  { timeout: 120_000 },
+  async ({ make }) => {
+    const random = seeded(20_261_123);
+    const state = await make();
+    /** Cost and end of every call that its client saw complete. */
+    const complete: { cost: number; at: number }[] = [];
+    const upstream = await FakeUpstream.open(async (request, response) => {
+      const cost = heavyTailed(random());
+      response.setHeader('x-cost', String(cost));
+      await sleep(10 + 60 * random());
+      return jsonMessage({ input: Math.ceil(cost / 2), output: Math.floor(cost / 2) })(
+        request,
+        response,
+      );
     });
-  let gate = await start();
-  const evening = { over: false };
-  const agent = async () => {
-    while (!evening.over) {
-      try {
-        const response = await gate.call();
-        await response.text();
-        const cost = Number(response.headers.get('x-cost'));
-        complete.push({ cost, at: performance.now() });
-      } catch {
-        await sleep(20);
+    const start = () =>
+      TidegateProcess.start({
+        TIDEGATE_UPSTREAM: upstream.url,
+        TIDEGATE_STATE: state.address,
+        TIDEGATE_BUDGET: '1000000000',
+      });
+    let gate = await start();
+    const evening = { over: false };
+    const agent = async () => {
+      while (!evening.over) {
+        try {
+          const response = await gate.call();
+          await response.text();
+          const cost = Number(response.headers.get('x-cost'));
+          complete.push({ cost, at: performance.now() });
+        } catch {
+          await sleep(20);
+        }
       }
+    };
+    const agents = Array.from({ length: AGENTS }, agent);
+    try {
+      for (let kill = 0; kill < KILLS; kill += 1) {
+        const seen = complete.length;
+        await until(() => complete.length > seen + 20);
+        await sleep(400 * random());
+        const killedAt = performance.now();
+        const settled = complete
+          .filter(({ at }) => at < killedAt - SETTLED_MS)
+          .reduce((sum, { cost }) => sum + cost, 0);
+        await gate.kill();
+        gate = await start();
+        // Agents are calling again: what was settled before can only be joined by more.
+        const limit = (await gate.scope()).limits[0]!;
+        const { used, reserved, orphaned } = limit;
+        expect(used - reserved - orphaned).toBeGreaterThanOrEqual(settled);
+        expect(orphaned, 'there was something in flight').toBeGreaterThan(0);
+      }
+    } finally {
+      evening.over = true;
+      await Promise.all(agents);
     }
-  };
-  const agents = Array.from({ length: AGENTS }, agent);
-  try {
-    for (let kill = 0; kill < KILLS; kill += 1) {
-      const seen = complete.length;
-      await until(() => complete.length > seen + 20);
-      await sleep(400 * random());
-      const killedAt = performance.now();
-      const settled = complete
-        .filter(({ at }) => at < killedAt - SETTLED_MS)
-        .reduce((sum, { cost }) => sum + cost, 0);
-      await gate.kill();
-      gate = await start();
-      // Agents are calling again: what was settled before can only be joined by more.
-      const limit = (await gate.scope()).limits[0]!;
-      const { used, reserved, orphaned } = limit;
-      expect(used - reserved - orphaned).toBeGreaterThanOrEqual(settled);
-      expect(orphaned, 'there was something in flight').toBeGreaterThan(0);
-    }
-  } finally {
-    evening.over = true;
-    await Promise.all(agents);
-  }
-  await gate.kill();
-  await upstream.close();
-  directory.dispose();
-});
+    await gate.kill();
+    await upstream.close();
+    await state.dispose();
+  },
+);

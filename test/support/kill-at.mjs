@@ -8,6 +8,10 @@ const require = createRequire(import.meta.url);
 const promises = require('node:fs/promises');
 const { ServerResponse } = require('node:http');
 const { writeSync } = require('node:fs');
+const { isMainThread, Worker } = require('node:worker_threads');
+
+/** The other thread has begun to write then, and has not flushed. */
+const IN_THE_COMMIT_MS = 0.1;
 
 /** The point to die at, once something has led to it. */
 let armed = null;
@@ -68,6 +72,20 @@ for (const name of ['write', 'writeFile']) {
   };
 }
 
+/** What is written on another thread is written there from this moment on. */
+const { postMessage } = Worker.prototype;
+Worker.prototype.postMessage = function (...args) {
+  if (wanted?.endsWith(' the commit')) armed = wanted;
+  beforeWrite();
+  die('before the commit');
+  this.prependOnceListener('message', () => die('after the commit'));
+  postMessage.apply(this, args);
+  if (armed !== 'in the commit') return;
+  const end = performance.now() + IN_THE_COMMIT_MS;
+  while (performance.now() < end);
+  die('in the commit');
+};
+
 const { rename } = promises;
 promises.rename = async (from, to) => {
   if (wanted === 'before the rename' && to.endsWith('state.json')) armed = wanted;
@@ -78,6 +96,8 @@ promises.rename = async (from, to) => {
 };
 syncBuiltinESMExports();
 
-process.on('SIGTERM', () => {
-  if (wanted === 'in a clean stop') armed = wanted;
-});
+if (isMainThread) {
+  process.on('SIGTERM', () => {
+    if (wanted === 'in a clean stop') armed = wanted;
+  });
+}

@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
 import { rfc3339, type SteadyClock } from '../../platform/clock.js';
-import { type FileSystem, makeDirectory, syncDirectory } from '../../platform/durable-file.js';
+import { type FileSystem, makeDirectory, moveInPlace } from '../../platform/durable-file.js';
 import { invariant } from '../../platform/invariant.js';
 import { HeldState, type StoredState } from '../held-state.js';
 import type { Instant, ScopeState } from '../scope-state.js';
@@ -26,6 +26,8 @@ export interface SqliteStoreOptions {
 
 /** How far the copy in `.bak` may lie behind. */
 const BACKUP_EVERY_MS = 60_000;
+/** After the first commit of a run: one that is killed again and again has a copy all the same. */
+const FIRST_BACKUP_MS = 1_000;
 
 /**
  * The database of one store, and what is durable in it.
@@ -92,7 +94,7 @@ export class SqliteStore implements SoleStore {
     await this.#connection.call({ call: 'open', path: this.#paths.state, commit });
     this.#held.wrote(commit.revision);
     this.#started = true;
-    await this.#backUp();
+    this.#changedAt = commit.at - BACKUP_EVERY_MS + FIRST_BACKUP_MS;
   }
 
   async peek(): Promise<void> {
@@ -172,16 +174,14 @@ export class SqliteStore implements SoleStore {
     }
     // An old log would be applied to the new database.
     await this.#files.rm(index, { force: true });
-    await this.#files.rename(temporary, state);
-    await syncDirectory(this.#files, dirname(state));
+    await moveInPlace(this.#files, temporary, state);
   }
 
   async #backUp(): Promise<void> {
     const { previous } = this.#paths;
     const temporary = `${previous}.tmp`;
     await this.#make(temporary, this.#whole(this.#held.revision, true));
-    await this.#files.rename(temporary, previous);
-    await syncDirectory(this.#files, dirname(previous));
+    await moveInPlace(this.#files, temporary, previous);
     this.#changedAt = null;
   }
 

@@ -58,7 +58,7 @@ export class StateDatabase {
   }
 
   /**
-   * Makes a new, whole database, which the caller then moves to its place.
+   * Makes a new, whole database, which the caller then flushes and moves to its place.
    *
    * @throws what SQLite and the file system say; a file may be left over.
    */
@@ -69,7 +69,9 @@ export class StateDatabase {
     try {
       database.pragma(`page_size = ${PAGE_BYTES}`);
       database.pragma(`application_id = ${APPLICATION_ID}`);
-      database.pragma('synchronous = EXTRA');
+      // Nobody misses it before it is whole.
+      database.pragma('journal_mode = OFF');
+      database.pragma('synchronous = OFF');
       migrate(database);
       const { insert } = prepare(database);
       database

@@ -26,6 +26,9 @@ export class ThreadConnection implements Connection {
 
   constructor(options: ThreadOptions = {}) {
     this.#options = options;
+    // It loads the driver while the caller takes the lock and reads.
+    this.#worker = this.#start();
+    this.#worker.unref();
   }
 
   call(request: Request): Promise<void> {
