@@ -1,11 +1,12 @@
 /**
- * A process with a file store of its own, to be killed: `store-child.ts MODE PATH INSTANCE`.
+ * A process with a store of its own, to be killed: `store-child.ts MODE PATH INSTANCE`; a path that ends
+ * in `.db` is a SQLite store's.
  * Says a line when it is open, and one for each update that was answered.
  */
 import { rmSync, writeFileSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { SteadyClock } from '../../src/platform/clock.js';
-import { openFileStateRepository } from '../../src/state/file/file-repository.js';
+import { openRepository } from '../../src/open-repository.js';
 import { MemoryStateRepository } from '../../src/state/memory/memory-repository.js';
 import type { StateRepository } from '../../src/state/state-repository.js';
 import { increment, sequenceOf } from './scope-states.js';
@@ -14,12 +15,9 @@ const [mode = '', path = '', instance = ''] = process.argv.slice(2);
 const clock = new SteadyClock();
 
 function open(): Promise<StateRepository> {
-  return openFileStateRepository({
-    path,
-    instance,
-    clock,
-    loss: { onCorrupt: 'cautious', onEmpty: 'trust' },
-  });
+  const kind = path.endsWith('.db') ? 'sqlite' : 'file';
+  const loss = { onCorrupt: 'cautious', onEmpty: 'trust' } as const;
+  return openRepository({ kind, path }, { instance, clock, loss });
 }
 
 /** At once and in order: nothing may be left in this process when it is killed. */
