@@ -151,7 +151,7 @@ function readScope(reader: Reader, name: string, major: number): ReadScope {
     if (row === undefined) throw corrupt(`scope "${name}" has lost its cold part`);
     return row.document;
   });
-  const state = parseScopeState(joinParts(hot.document, cold ?? undefined), major);
+  const state = parseScopeState(joinParts(hot.document, cold), major);
   return { revision: hot.revision, state };
 }
 

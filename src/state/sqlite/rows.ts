@@ -2,7 +2,13 @@ import { crc32 } from 'node:zlib';
 import { TidegateError } from '../../platform/tidegate-error.js';
 import type { StoredState } from '../held-state.js';
 import { checkMajor, LAST_INSTANT, parseStateLoss } from '../parse-state.js';
-import { type Instant, SCHEMA, type ScopeState, type StateLoss } from '../scope-state.js';
+import {
+  emptyScopeState,
+  type Instant,
+  SCHEMA,
+  type ScopeState,
+  type StateLoss,
+} from '../scope-state.js';
 
 export const TABLES = ['store', 'scope_hot', 'scope_cold'] as const;
 export type Table = (typeof TABLES)[number];
@@ -92,10 +98,13 @@ export function allWrites({ id, lost, scopes }: StoredState, inUse: boolean): Wr
   return [storeWrite(id, lost, inUse), ...rows];
 }
 
-/** A scope's document out of its two rows. */
-export function joinParts(hot: string, cold: string | undefined): unknown {
-  return { ...(cold === undefined ? {} : (parseJson(cold) as object)), hot: parseJson(hot) };
+/** A scope's document out of its two rows; null if the cold one is lost, which is the lesser loss. */
+export function joinParts(hot: string, cold: string | null): unknown {
+  const rest = cold === null ? { cold: EMPTY.cold } : parseJson(cold);
+  return { ...rest, hot: parseJson(hot) };
 }
+
+const EMPTY = emptyScopeState();
 
 export function rowOf({ scope, document }: Write, revision: number, at: Instant): Row {
   const row = { scope, revision, updated_at: at, document };
@@ -126,7 +135,7 @@ export function checkRow(row: Row): void {
   }
 }
 
-function parseJson(text: string): unknown {
+function parseJson(text: string): object {
   try {
     const value: unknown = JSON.parse(text);
     if (typeof value === 'object' && value !== null) return value;
