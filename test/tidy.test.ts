@@ -96,7 +96,21 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'node:path',
     'node:url',
   ],
-  cli: ['config', 'dialects', 'platform', 'node:fs', 'node:os', 'node:net', 'node:util'],
+  cli: [
+    'config',
+    'dialects',
+    'platform',
+    'inspect-store',
+    'open-repository',
+    'state/audit',
+    'state/held-state',
+    'state/scope-state',
+    'state/state-repository',
+    'node:fs',
+    'node:os',
+    'node:net',
+    'node:util',
+  ],
   platform: ['node:'],
 };
 

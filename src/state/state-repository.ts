@@ -63,5 +63,8 @@ export interface LossPolicy {
   readonly onEmpty: 'trust' | 'cautious';
 }
 
+/** For whoever only looks. */
+export const TRUSTING: LossPolicy = { onCorrupt: 'cautious', onEmpty: 'trust' };
+
 /** Injection token of the StateRepository in use. */
 export const STATE_REPOSITORY = Symbol('StateRepository');

@@ -46,6 +46,11 @@ export class Child {
     await this.#when(() => (this.lines.length >= count ? 'enough' : undefined), `${count} lines`);
   }
 
+  /** Resolves when it is gone and all that it said has been read. */
+  get ended(): Promise<unknown> {
+    return this.#closed;
+  }
+
   /** SIGKILL; resolves when all that it said has been read. */
   async kill(): Promise<void> {
     this.#process.kill('SIGKILL');

@@ -12,11 +12,19 @@ export interface DatabasePaths {
   /** SQLite's write-ahead log, and its index, which can be made anew at any time. */
   readonly log: string;
   readonly index: string;
+  /** Its rollback journal; there is one only while the mode of a new database is changed. */
+  readonly journal: string;
   readonly previous: string;
 }
 
 export function databasePaths(state: string): DatabasePaths {
-  return { state, log: `${state}-wal`, index: `${state}-shm`, previous: `${state}.bak` };
+  return {
+    state,
+    log: `${state}-wal`,
+    index: `${state}-shm`,
+    journal: `${state}-journal`,
+    previous: `${state}.bak`,
+  };
 }
 
 /** What the files of a store tell. Reading them changes nothing. */

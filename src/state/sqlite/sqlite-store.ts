@@ -164,22 +164,24 @@ export class SqliteStore implements SoleStore {
 
   /** Puts a new database in place of whatever is there, which is set aside. */
   async #create(): Promise<void> {
-    const { state, log, index } = this.#paths;
+    const { state, log, index, journal } = this.#paths;
     const temporary = `${state}.tmp`;
     // The new one is whole before the old one goes: a restart finds one of them, or signs of a loss.
-    await this.#make(temporary, this.#whole(this.#held.revision, true));
+    // It has no log yet, and says so.
+    await this.#make(temporary, this.#whole(this.#held.revision, false));
     const time = rfc3339(this.#options.clock.now());
     for (const path of [state, log]) {
       if (await exists(this.#files, path)) await setAside(this.#files, path, time);
     }
-    // An old log would be applied to the new database.
-    await this.#files.rm(index, { force: true });
+    // What is left of the old one would be applied to the new one.
+    for (const path of [index, journal]) await this.#files.rm(path, { force: true });
     await moveInPlace(this.#files, temporary, state);
   }
 
   async #backUp(): Promise<void> {
     const { previous } = this.#paths;
     const temporary = `${previous}.tmp`;
+    // Whoever puts it in the database's place has lost what came after it: the log is missed then.
     await this.#make(temporary, this.#whole(this.#held.revision, true));
     await moveInPlace(this.#files, temporary, previous);
     this.#changedAt = null;

@@ -1,0 +1,132 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { StoreConfig } from '../config/config.js';
+import { storeName } from '../config/state-store.js';
+import { openRepository } from '../open-repository.js';
+import { rfc3339, SteadyClock } from '../platform/clock.js';
+import { TidegateError } from '../platform/tidegate-error.js';
+import type { Instant, ScopeState } from '../state/scope-state.js';
+import type { LossPolicy, StateRepository } from '../state/state-repository.js';
+import { readArguments, UsageError } from './arguments.js';
+import type { Run } from './commands.js';
+import { EXIT } from './exit-codes.js';
+import { inspectExisting, readStore } from './store-argument.js';
+
+/** Named so to whoever is refused meanwhile. */
+const INSTANCE = 'tidegate state copy';
+/** An instance of a shared store that was heard of within this time is running. */
+const SILENT_MS = 180_000;
+/** No scope has this name: what is read under it is what a new scope begins with. */
+const NO_SCOPE = 'tidegate state copy: no scope is called so';
+
+type Scopes = ReadonlyMap<string, ScopeState>;
+
+/**
+ * The states go through the same port as every other write, so that any two stores will do. One clock
+ * for both: it goes on from the newest instant in FROM, and what TO records is not before that.
+ */
+export const run: Run = async (args, terminal) => {
+  const { options, words } = readArguments(args, { force: { type: 'boolean' } }, 2);
+  const [fromText, toText] = words;
+  if (toText === undefined) throw new UsageError('Say from which store, and into which one.');
+  const source = readStore(fromText, terminal);
+  const target = readStore(toText, terminal);
+  const [from, to] = [storeName(source), storeName(target)];
+  if (from === to) throw new UsageError('FROM and TO are the same store.');
+  // Opening it would make it.
+  await inspectExisting(source);
+
+  const clock = new SteadyClock();
+  const opened: StateRepository[] = [];
+  const open = async (store: StoreConfig, onEmpty: LossPolicy['onEmpty']) => {
+    const loss: LossPolicy = { onCorrupt: 'refuse', onEmpty };
+    const repository = await openRepository(store, { instance: INSTANCE, loss, clock });
+    opened.push(repository);
+    const { healthy, problem } = repository.health();
+    if (!healthy) throw new TidegateError('STATE_UNAVAILABLE', problem ?? 'the store is not well');
+    return repository;
+  };
+  try {
+    const reader = await open(source, 'trust');
+    // What FROM has lost without knowing its name must not be new in TO.
+    const { lost } = (await reader.read(NO_SCOPE)).state.hot;
+    const writer = await open(target, lost === null ? 'trust' : 'cautious');
+    const scopes = await statesOf(reader);
+    const before = await statesOf(writer);
+    if (scopes.size === 0) throw new UsageError(`${from} has no scopes: there is nothing to copy.`);
+    if (options.force !== true) {
+      refuseNewer(scopes, before, to);
+      await refuseRunning(reader, scopes, from);
+      await refuseRunning(writer, before, to);
+    }
+    await write(writer, scopes);
+    const kept = [...before.keys()].filter((name) => !scopes.has(name));
+    terminal.out(
+      `${from} -> ${to}: ${[...scopes.keys()].join(', ')}\n` +
+        (kept.length === 0 ? '' : `Kept, since only the target has them: ${kept.join(', ')}\n`) +
+        `From now on start with TIDEGATE_STATE=${to}; the source stays as it was, and will not follow.\n`,
+    );
+    return EXIT.ok;
+  } finally {
+    for (const repository of opened) await repository.close();
+  }
+};
+
+async function statesOf(repository: StateRepository): Promise<Scopes> {
+  const scopes = new Map<string, ScopeState>();
+  for (const name of await repository.list()) scopes.set(name, (await repository.read(name)).state);
+  return scopes;
+}
+
+/** Issued at once, they share one write: a crash leaves all of them or none. */
+async function write(repository: StateRepository, scopes: Scopes): Promise<void> {
+  await Promise.all(
+    [...scopes].map(([name, state]) => repository.update(name, () => ({ state, outcome: null }))),
+  );
+  for (const [name, state] of scopes) {
+    const { state: written } = await repository.read(name);
+    if (!isDeepStrictEqual(written, state)) {
+      throw new TidegateError('STATE_UNKNOWN', `scope ${name} reads back otherwise than written`);
+    }
+  }
+}
+
+/** The latest that anybody was heard of in these scopes. */
+function lastSeenAt(scopes: Scopes): Instant {
+  const instants = [...scopes.values()].flatMap(({ hot }) =>
+    Object.values(hot.instances).flatMap(({ startedAt, seenAt, stoppedAt }) => [
+      startedAt,
+      seenAt,
+      stoppedAt ?? 0,
+    ]),
+  );
+  return Math.max(0, ...instants);
+}
+
+function refuseNewer(from: Scopes, to: Scopes, name: string): void {
+  const [theirs, ours] = [lastSeenAt(to), lastSeenAt(from)];
+  if (to.size === 0 || theirs <= ours) return;
+  throw new UsageError(
+    `${name} was in use until ${rfc3339(theirs)}, the source only until ${rfc3339(ours)}. ` +
+      'Copy the other way round, or use --force to overwrite the newer state.',
+  );
+}
+
+async function refuseRunning(
+  repository: StateRepository,
+  scopes: Scopes,
+  name: string,
+): Promise<void> {
+  // The others have a lock, which would have refused us.
+  if (!repository.shared) return;
+  const { now } = await repository.read(NO_SCOPE);
+  const running = [...scopes.values()].flatMap(({ hot }) =>
+    Object.entries(hot.instances)
+      .filter(([, { stoppedAt, seenAt }]) => stoppedAt === null && now - seenAt < SILENT_MS)
+      .map(([instance]) => instance),
+  );
+  if (running.length === 0) return;
+  const message = `${name} is in use by ${[...new Set(running)].join(', ')}`;
+  throw new TidegateError('STATE_LOCKED', message, {
+    hint: 'stop these instances, or use --force: what they charge meanwhile is not copied',
+  });
+}

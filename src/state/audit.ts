@@ -1,0 +1,48 @@
+import { BOUNDS, type LimitState, type ScopeState } from './scope-state.js';
+
+/** Charges are sums of many numbers that need not be whole. */
+const TOLERANCE = 1e-6;
+
+/**
+ * What can't be true of a scope's state, whatever happened to it, in words. That each value is of its
+ * type and within its bounds is checked by `parseScopeState` already.
+ */
+export function auditScope({ hot, cold }: ScopeState): readonly string[] {
+  const findings = Object.entries(hot.limits).flatMap(([name, limit]) =>
+    auditLimit(limit).map((finding) => `limit ${name}: ${finding}`),
+  );
+  const { cooldown, probes } = hot.backoff;
+  const { calibration } = cold;
+  const accepted = calibration.samples.filter((sample) => sample.accepted).length;
+  const rules: readonly (readonly [boolean, string])[] = [
+    [Object.keys(hot.limits).length <= BOUNDS.limits, 'it has more limits than can be configured'],
+    [cooldown === null || cooldown.until >= cooldown.since, 'its cooldown ends before it begins'],
+    [
+      probes.every(({ sequence }) => sequence <= hot.sequence),
+      'a probe has a number that no admission had yet',
+    ],
+    [
+      hot.pendingSample === null || hot.pendingSample.sequence <= hot.sequence,
+      'its pending sample counts admissions that did not happen yet',
+    ],
+    [
+      accepted <= calibration.accepted &&
+        calibration.samples.length - accepted <= calibration.discarded,
+      'it keeps more samples than it has counted',
+    ],
+  ];
+  return [...findings, ...rules.flatMap(([holds, finding]) => (holds ? [] : [finding]))];
+}
+
+function auditLimit({ window, used, unsettled, orphaned }: LimitState): string[] {
+  const findings: string[] = [];
+  const inFlight = Object.values(unsettled).reduce((sum, part) => sum + part, 0);
+  if (inFlight + orphaned > used + TOLERANCE * Math.max(1, used)) {
+    findings.push(`${inFlight} in flight and ${orphaned} orphaned are more than the ${used} used`);
+  }
+  const { startedAt, endsAt } = window;
+  if (startedAt !== null && endsAt !== null && endsAt < startedAt) {
+    findings.push('its window ends before it begins');
+  }
+  return findings;
+}
