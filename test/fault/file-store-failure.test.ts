@@ -1,9 +1,10 @@
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { hasCode, type TidegateError } from '../../src/platform/tidegate-error.js';
+import { hasCode } from '../../src/platform/tidegate-error.js';
 import type { StateRepository } from '../../src/state/state-repository.js';
 import { FileStore } from '../support/file-store.js';
+import { errorOf } from '../support/look-at-store.js';
 import { ManualTime } from '../support/manual-time.js';
 import { increment, look, sequenceOf, setSequence } from '../support/scope-states.js';
 import { until } from '../support/until.js';
@@ -24,13 +25,6 @@ async function opened(): Promise<StateRepository> {
   const repository = await store.open({ files: disk.files });
   await repository.update('a', increment);
   return repository;
-}
-
-async function errorOf(call: Promise<unknown>): Promise<TidegateError> {
-  return call.then(
-    () => expect.fail('expected a rejection'),
-    (error: unknown) => error as TidegateError,
-  );
 }
 
 /** The disk is well again, and the store gets the second it needs to notice. */

@@ -10,10 +10,10 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { StateRepository } from '../../src/state/state-repository.js';
 import { encodeDocument } from '../../src/state/file/document.js';
-import { SCHEMA, type StateLoss } from '../../src/state/scope-state.js';
+import { SCHEMA } from '../../src/state/scope-state.js';
 import { FileStore } from '../support/file-store.js';
+import { lossOf, setAsideNames, withoutLock } from '../support/look-at-store.js';
 import { ManualTime } from '../support/manual-time.js';
 import { increment, sequenceOf, setSequence } from '../support/scope-states.js';
 import { until } from '../support/until.js';
@@ -33,21 +33,6 @@ beforeEach(async () => {
   await second.close();
 });
 afterEach(() => store.dispose());
-
-async function lossOf(repository: StateRepository, scope = 'a'): Promise<StateLoss | null> {
-  return (await repository.read(scope)).state.hot.lost;
-}
-
-function withoutLock(): Record<string, string> {
-  const names = store.names().filter((name) => !name.endsWith('.lock'));
-  return Object.fromEntries(
-    names.map((name) => [name, readFileSync(join(store.directory, name), 'latin1')]),
-  );
-}
-
-function setAsideNames(): string[] {
-  return store.names().filter((name) => name.includes('.corrupt-'));
-}
 
 const damage: Record<string, () => void> = {
   empty: () => truncateSync(store.path, 0),
@@ -77,9 +62,9 @@ describe('a damaged state.json', () => {
     expect(await lossOf(repository)).toEqual(lost);
     expect(await lossOf(repository, 'never seen')).toEqual(lost);
     expect(repository.health()).toMatchObject({ healthy: true });
-    expect(setAsideNames()).toEqual(['state.json.corrupt-2025-11-23T00-00-00-000Z']);
+    expect(setAsideNames(store)).toEqual(['state.json.corrupt-2025-11-23T00-00-00-000Z']);
     if (damaged) {
-      expect(readFileSync(join(store.directory, setAsideNames()[0]!))).toEqual(damaged);
+      expect(readFileSync(join(store.directory, setAsideNames(store)[0]!))).toEqual(damaged);
     }
   });
 
@@ -107,7 +92,7 @@ describe('a damaged state.json', () => {
     const lost = { reason: 'altered', at: time.wall(), recordedAt: null };
     expect(await lossOf(repository)).toEqual(lost);
     expect(await lossOf(repository, 'never seen')).toEqual(lost);
-    expect(setAsideNames()).toEqual([]);
+    expect(setAsideNames(store)).toEqual([]);
   });
 
   it('written anew by another program keeps all its fields', async () => {
@@ -155,7 +140,7 @@ describe('a damaged state.json', () => {
     const repository = await store.open();
     expect(await lossOf(repository)).toMatchObject({ reason: 'restored' });
     expect(await sequenceOf(repository, 'a'), 'what the journal had').toBe(20);
-    expect(setAsideNames()).toHaveLength(2);
+    expect(setAsideNames(store)).toHaveLength(2);
   });
 
   it('loses nothing of what the journal has', async () => {
@@ -193,7 +178,7 @@ describe('a damaged state.json', () => {
       writeFileSync(store.path, content);
       await (await store.open()).close();
     }
-    const contents = setAsideNames().map((name) =>
+    const contents = setAsideNames(store).map((name) =>
       readFileSync(join(store.directory, name), 'utf8'),
     );
     expect(contents.toSorted()).toEqual(['first', 'second']);
@@ -284,23 +269,23 @@ describe('a start that is refused leaves everything as it was', () => {
   const files = Object.keys(damage).filter((kind) => kind !== 'a directory');
   it.each(files)('state.json %s, under the policy refuse', async (kind) => {
     damage[kind]!();
-    const before = withoutLock();
+    const before = withoutLock(store);
     const refused = store.open({ loss: { onCorrupt: 'refuse' } });
     await expect(refused).rejects.toMatchObject({
       code: 'STATE_CORRUPT',
       message: expect.stringContaining(store.path),
     });
-    expect(withoutLock()).toEqual(before);
+    expect(withoutLock(store)).toEqual(before);
     // Nor does it keep the lock.
     await store.open();
   });
 
   it('state.json missing, under the policy refuse', async () => {
     rmSync(store.path);
-    const before = withoutLock();
+    const before = withoutLock(store);
     const refused = store.open({ loss: { onCorrupt: 'refuse' } });
     await expect(refused).rejects.toMatchObject({ code: 'STATE_CORRUPT' });
-    expect(withoutLock()).toEqual(before);
+    expect(withoutLock(store)).toEqual(before);
   });
 
   it('a newer schema in state.json, or in the .bak to be restored', async () => {
@@ -310,9 +295,9 @@ describe('a start that is refused leaves everything as it was', () => {
     for (const path of [store.path, `${store.path}.bak`]) {
       writeFileSync(store.path, '');
       writeFileSync(path, newer);
-      const before = withoutLock();
+      const before = withoutLock(store);
       await expect(store.open()).rejects.toMatchObject({ code: 'STATE_NEWER' });
-      expect(withoutLock()).toEqual(before);
+      expect(withoutLock(store)).toEqual(before);
     }
   });
 });

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TidegateError } from '../../src/platform/tidegate-error.js';
 import type { StateRepository } from '../../src/state/state-repository.js';
 import { Child, typescript } from '../support/child.js';
+import { errorOf } from '../support/look-at-store.js';
 import { ManualTime } from '../support/manual-time.js';
 import { increment, look, sequenceOf } from '../support/scope-states.js';
 import { SqliteStore } from '../support/sqlite-store.js';
@@ -25,13 +26,6 @@ async function opened(): Promise<StateRepository> {
   const repository = await store.open();
   await repository.update('a', increment);
   return repository;
-}
-
-async function errorOf(call: Promise<unknown>): Promise<TidegateError> {
-  return call.then(
-    () => expect.fail('expected a rejection'),
-    (error: unknown) => error as TidegateError,
-  );
 }
 
 /** All is well again, and the store gets the second it needs to notice. */

@@ -11,8 +11,7 @@ import {
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { StateLoss } from '../../src/state/scope-state.js';
-import type { StateRepository } from '../../src/state/state-repository.js';
+import { lossOf, setAsideNames, withoutLock } from '../support/look-at-store.js';
 import { ManualTime } from '../support/manual-time.js';
 import { increment, sequenceOf, setSequence } from '../support/scope-states.js';
 import { SqliteStore } from '../support/sqlite-store.js';
@@ -33,21 +32,6 @@ beforeEach(async () => {
   writeFileSync(`${store.path}.bak`, backup);
 });
 afterEach(() => store.dispose());
-
-async function lossOf(repository: StateRepository, scope = 'a'): Promise<StateLoss | null> {
-  return (await repository.read(scope)).state.hot.lost;
-}
-
-function setAsideNames(of = store): string[] {
-  return of.names().filter((name) => name.includes('.corrupt-'));
-}
-
-function withoutLock(of = store): Record<string, string> {
-  const names = of.names().filter((name) => !/\.(lock|owner)$/.test(name));
-  return Object.fromEntries(
-    names.map((name) => [name, readFileSync(join(of.directory, name), 'latin1')]),
-  );
-}
 
 /** Runs SQL on the database, as a person would with another program. */
 function sql(statement: string, path = store.path): void {
@@ -109,8 +93,9 @@ describe('a damaged state.db', () => {
     expect(await lossOf(repository)).toEqual(lost);
     expect(await lossOf(repository, 'never seen')).toEqual(lost);
     expect(repository.health()).toMatchObject({ healthy: true });
-    expect(setAsideNames()).toEqual(['state.db.corrupt-2025-11-23T00-00-00-000Z']);
-    if (damaged) expect(readFileSync(join(store.directory, setAsideNames()[0]!))).toEqual(damaged);
+    expect(setAsideNames(store)).toEqual(['state.db.corrupt-2025-11-23T00-00-00-000Z']);
+    if (damaged)
+      expect(readFileSync(join(store.directory, setAsideNames(store)[0]!))).toEqual(damaged);
     await repository.update('a', increment);
     await repository.close();
     expect(await sequenceOf(await store.open(), 'a')).toBe(11);
@@ -126,7 +111,7 @@ describe('a damaged state.db', () => {
     const repository = await store.open();
     expect(await sequenceOf(repository, 'a')).toBe(20);
     expect(await lossOf(repository)).toMatchObject({ reason: 'restored' });
-    expect(setAsideNames()).toHaveLength(1);
+    expect(setAsideNames(store)).toHaveLength(1);
   });
 
   it('in which a digit is another, by a person or a bit, is taken but not trusted', async () => {
@@ -136,7 +121,7 @@ describe('a damaged state.db', () => {
     const lost = { reason: 'altered', at: time.wall(), recordedAt: null };
     expect(await lossOf(repository)).toEqual(lost);
     expect(await lossOf(repository, 'never seen')).toEqual(lost);
-    expect(setAsideNames()).toEqual([]);
+    expect(setAsideNames(store)).toEqual([]);
   });
 
   it.each([
@@ -283,12 +268,12 @@ describe('a start that is refused leaves everything as it was', () => {
   const files = Object.keys(damage).filter((kind) => kind !== 'a directory');
   it.each(files)('state.db %s, under the policy refuse', async (kind) => {
     damage[kind]!();
-    const before = withoutLock();
+    const before = withoutLock(store);
     await expect(store.open({ loss: { onCorrupt: 'refuse' } })).rejects.toMatchObject({
       code: 'STATE_CORRUPT',
       message: expect.stringContaining(store.path),
     });
-    expect(withoutLock()).toEqual(before);
+    expect(withoutLock(store)).toEqual(before);
     // Nor does it keep the lock.
     await store.open();
   });
@@ -309,9 +294,9 @@ describe('a start that is refused leaves everything as it was', () => {
     ['document', `UPDATE store SET document = replace(document, '"major":1', '"major":2')`],
   ])('a newer schema of the %s', async (_, statement) => {
     sql(statement);
-    const before = withoutLock();
+    const before = withoutLock(store);
     await expect(store.open()).rejects.toMatchObject({ code: 'STATE_NEWER' });
-    expect(withoutLock()).toEqual(before);
+    expect(withoutLock(store)).toEqual(before);
   });
 });
 

@@ -91,7 +91,7 @@ function salvage(current: Reading<ReadDatabase>, previous: Reading<ReadDatabase>
   const readings = [previous, current].flatMap((reading) =>
     reading.kind === 'good' ? [reading.value] : [],
   );
-  const { id } = readings.find((reading) => reading.id !== '') ?? { id: '' };
+  const { id } = readings.findLast((reading) => reading.id !== '') ?? { id: '' };
   const own = readings.filter((reading) => reading.id === id || reading.id === '');
   const scopes = new Map<string, ReadScope>();
   for (const [name, scope] of own.flatMap((reading) => [...reading.scopes])) {

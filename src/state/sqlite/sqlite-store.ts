@@ -122,13 +122,14 @@ export class SqliteStore implements SoleStore {
 
   async tidy(): Promise<void> {
     if (!this.#started) return;
-    if (this.#changedAt !== null) await this.#backUp();
     const { id, lost } = this.#held;
     const revision = this.#held.attempt();
     const at = this.#options.clock.now();
     // The log goes with the last connection. Only after this may it be missing at the next start.
     const writes = [storeWrite(id, lost, false)];
     await this.#connection.call({ call: 'commit', commit: { revision, at, writes } });
+    this.#held.wrote(revision);
+    if (this.#changedAt !== null) await this.#backUp();
   }
 
   async release(): Promise<void> {
