@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { FakeUpstream, messageText, refusal } from '../support/fake-upstream.js';
 import { type OwnState, STORES, type StoreUnderTest } from '../support/stores.js';
-import { TidegateProcess } from '../support/tidegate-process.js';
+import { TidegateProcess, until } from '../support/tidegate-process.js';
 
 /**
  * The incident that Tidegate exists for, with time scaled down: the upstream's window is spent, a
@@ -49,12 +49,12 @@ async function spend(plan: Plan): Promise<Evening> {
     });
   };
   let gate = await start();
-  const evening = { over: false, asked: 0 };
+  const evening = { over: false, asked: 0, answered: 0 };
   const agent = async () => {
     while (!evening.over) {
       evening.asked += 1;
       await gate.call().then(
-        (response) => response.text(),
+        (response) => response.text().then(() => (evening.answered += 1)),
         () => {},
       );
       await sleep(IMPATIENCE_MS);
@@ -63,7 +63,10 @@ async function spend(plan: Plan): Promise<Evening> {
   const agents = Array.from({ length: AGENTS }, agent);
   let restarts = 0;
   while (restarts < plan.kills) {
+    const { answered } = evening;
     await sleep(UPTIME_MS);
+    // On a busy machine the first refusal may take longer than that.
+    await until(() => evening.answered > answered, 30_000);
     await gate.kill();
     gate = await start();
     restarts += 1;
