@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    globalSetup: ['./test/support/postgres-starter.ts'],
     setupFiles: ['./test/support/seed.ts'],
     // Two cores; process tests start servers of their own.
     maxWorkers: 2,

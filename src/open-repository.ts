@@ -1,13 +1,12 @@
 import type { StoreConfig } from './config/config.js';
 import type { SteadyClock } from './platform/clock.js';
-import { TidegateError } from './platform/tidegate-error.js';
 import type { LossPolicy, StateRepository } from './state/state-repository.js';
 
 export interface RepositoryOptions {
   /** Name under which a second instance is refused, where the store takes only one. */
   readonly instance: string;
   readonly loss: LossPolicy;
-  /** Is made to go on from the newest instant on record. */
+  /** Is made to go on from the newest instant on record, or to follow a shared store's. */
   readonly clock: SteadyClock;
 }
 
@@ -30,7 +29,10 @@ export async function openRepository(
       const { openSqliteStateRepository } = await import('./state/sqlite/sqlite-repository.js');
       return openSqliteStateRepository({ ...options, path: store.path });
     }
-    case 'postgres':
-      throw new TidegateError('CONFIG_INVALID', `this version has no ${store.kind} store yet`);
+    case 'postgres': {
+      const { openPostgresStateRepository } =
+        await import('./state/postgres/postgres-repository.js');
+      return openPostgresStateRepository({ ...options, url: store.url });
+    }
   }
 }

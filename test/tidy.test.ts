@@ -38,7 +38,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'state/scope-state',
     'state/state-repository',
   ],
-  state: ['platform', 'node:path', 'node:zlib'],
+  state: ['platform', 'node:path', 'node:zlib', 'pg', 'typeorm'],
   dialects: ['node:buffer', 'node:crypto'],
   proxy: [
     'governor',

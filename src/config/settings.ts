@@ -120,7 +120,7 @@ export const SETTINGS = {
     parser: STATE_STORE,
     absent: { text: 'file:./data/state.json' },
     meaning:
-      'Where Tidegate remembers windows, budgets and cooldowns. It must survive restarts: put it on a disk that does. `file:` is readable and needs nothing; `sqlite:` is for many scopes, and for tools that read databases. `postgres:` arrives in a later version.',
+      'Where Tidegate remembers windows, budgets and cooldowns. It must survive restarts: put it on a disk that does. `file:` is readable and needs nothing; `sqlite:` is for many scopes, and for tools that read databases. `postgres:` is for several instances that share one budget.',
   },
   onCorruptState: {
     env: 'TIDEGATE_ON_CORRUPT_STATE',

@@ -6,10 +6,6 @@ import { parsed, wrong, type Parsed, type Parser } from './parse.js';
 import { suggest } from './suggest.js';
 
 const SCHEMES = ['file', 'sqlite', 'postgres', 'postgresql'] as const;
-type Scheme = (typeof SCHEMES)[number];
-
-/** Known, but not in this version yet. */
-const SCHEMES_TO_COME: readonly Scheme[] = ['postgres', 'postgresql'];
 
 const EXAMPLES = {
   file: { relative: './data/state.json', absolute: '/path/to/state.json' },
@@ -19,7 +15,7 @@ const EXAMPLES = {
 /** Of the stores with a path, `path` is still as given, absolute or not. */
 export const STATE_STORE: Parser<StoreConfig> = {
   allowed:
-    '"file:" or "sqlite:" and the path of a file, relative to the working directory or absolute',
+    '"file:" or "sqlite:" and the path of a file, relative to the working directory or absolute; or postgres://user:password@host:port/database',
   example: `file:${EXAMPLES.file.relative}`,
   parse(text) {
     const given = /^([a-z][a-z0-9+.-]*):/i.exec(text)?.[1]?.toLowerCase();
@@ -30,9 +26,6 @@ export const STATE_STORE: Parser<StoreConfig> = {
       return wrong(
         near === null ? 'names an unknown store' : `is not known; did you mean "${near}:"?`,
       );
-    }
-    if (SCHEMES_TO_COME.includes(scheme)) {
-      return wrong(`names a store that is not in this version yet (${scheme}:)`);
     }
     if (scheme === 'file' || scheme === 'sqlite') return readPath(scheme, text);
     return readPostgresUrl(text);

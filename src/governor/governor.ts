@@ -80,11 +80,18 @@ export class Governor {
     return [...this.#scopes.keys()];
   }
 
-  /** Takes up what requests need before anything is decided. Rejects if the state can't be read. */
+  /**
+   * Takes up what requests need before anything is decided. A shared store may be away, and its
+   * instances start all the same: then `start` takes it up.
+   */
   async load(): Promise<void> {
     for (const { rules, keys } of this.#scopes.values()) {
-      const { state } = await this.#options.repository.read(rules.name);
-      keys.load(state.cold.organizations);
+      try {
+        const { state } = await this.#options.repository.read(rules.name);
+        keys.load(state.cold.organizations);
+      } catch (error) {
+        if (!isStateFailure(error)) throw error;
+      }
     }
   }
 
@@ -98,9 +105,10 @@ export class Governor {
     const { instance, policies, repository } = this.#options;
     const self = { name: instance, alone: !repository.shared };
     const starts = [...this.#scopes.values()].map((runtime) => {
-      const started = this.#updates.persist(runtime.rules, null, (draft) =>
-        startInstance(draft, policies, self),
-      );
+      const started = this.#updates.persist(runtime.rules, null, (draft) => {
+        startInstance(draft, policies, self);
+        runtime.keys.load(draft.cold.organizations);
+      });
       runtime.holdUntil(started);
       return started;
     });

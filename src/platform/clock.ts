@@ -26,7 +26,7 @@ const STEP_MS = 2_000;
 /** An upstream's `Date` header has whole seconds and travels: it confirms a step within this. */
 const WITNESS_TOLERANCE_MS = 60_000;
 /** A clock this far behind the last record is not trusted to continue it. */
-const BEHIND_MS = 3_600_000;
+export const BEHIND_MS = 3_600_000;
 
 export interface ClockStart {
   readonly now: number;
@@ -48,6 +48,7 @@ export class SteadyClock implements Clock {
   #wallAtAnchor: number;
   #monotonicAtAnchor: number;
   #uptimeAtAnchor: number;
+  #follows = false;
 
   constructor(sources: TimeSources = SYSTEM_TIME) {
     this.#sources = sources;
@@ -69,8 +70,19 @@ export class SteadyClock implements Clock {
     return { now, behindMs: behindMs > BEHIND_MS ? behindMs : 0 };
   }
 
+  /**
+   * Goes by another clock from here on, that of a shared store, so that instances agree whatever
+   * their machines say. Called with every reading of it; what a reading takes to arrive is no
+   * difference.
+   */
+  follow(instant: number): void {
+    this.#follows = true;
+    if (Math.abs(instant - this.#steady()) >= STEP_MS) this.#anchor(instant);
+  }
+
   now(): number {
     const steady = this.#steady();
+    if (this.#follows) return steady;
     const wall = this.#sources.wall();
     if (wall - steady < STEP_MS) return steady;
     const suspended =
@@ -89,7 +101,7 @@ export class SteadyClock implements Clock {
   witness(dateHeader: string): void {
     const wall = this.#sources.wall();
     const ahead = wall - this.#steady();
-    if (ahead < STEP_MS) return;
+    if (this.#follows || ahead < STEP_MS) return;
     const offMs = Math.abs(Date.parse(dateHeader) - wall);
     if (offMs <= Math.min(WITNESS_TOLERANCE_MS, ahead / 2)) this.#anchor(wall);
   }

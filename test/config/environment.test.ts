@@ -103,12 +103,12 @@ test('all mistakes are reported at once, each with value, what is allowed and an
   const found = mistakes({
     TIDEGATE_WINDOW: '5 hours',
     TIDEGATE_NUDGE: '60%',
-    TIDEGATE_STATE: 'postgres://tide:s3cret@db/tide',
+    TIDEGATE_STATE: 'postgres://tide:s3cret@db/',
     TIDEGATE_DIALECT: 'cohere',
   });
   expect(found).toEqual([
     'TIDEGATE_DIALECT: "cohere" is not known. Allowed: one of anthropic, openai, generic; example: anthropic',
-    'TIDEGATE_STATE: "postgres://***@db/tide" names a store that is not in this version yet (postgres:). Allowed: "file:" or "sqlite:" and the path of a file, relative to the working directory or absolute; example: file:./data/state.json',
+    'TIDEGATE_STATE: "postgres://***@db/" names no database. Allowed: "file:" or "sqlite:" and the path of a file, relative to the working directory or absolute; or postgres://user:password@host:port/database; example: file:./data/state.json',
     'TIDEGATE_WINDOW: "5 hours" is not a duration. Allowed: a whole number with ms, s, m, h or d, from 1s to 366d; example: 5h',
     'TIDEGATE_NUDGE: "60%" is more than 50%. Allowed: a percentage from 0.001% to 50%; example: 3%',
   ]);
@@ -130,7 +130,7 @@ describe('secrets', () => {
     ['TIDEGATE_UPSTREAM', `user:${SECRET}@api.example.com`],
     ['TIDEGATE_UPSTREAM', `https://${SECRET}@api.example.com:99999`],
     ['TIDEGATE_UPSTREAM', `https://api.example.com/?key=${SECRET}`],
-    ['TIDEGATE_STATE', `postgres://user:${SECRET}@db/x?password=${SECRET}`],
+    ['TIDEGATE_STATE', `postgres://user:${SECRET}@db/?password=${SECRET}`],
     ['TIDEGATE_LISTEN', `sk-ant-${SECRET}`],
     ['TIDEGATE_BUDGET', `Bearer ${SECRET}`],
   ])('%s=%s is refused without being printed', (name, value) => {

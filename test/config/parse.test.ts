@@ -296,8 +296,9 @@ describe('stores', () => {
   });
 
   test.each([
-    ['postgres://localhost/db', 'names a store that is not in this version yet (postgres:)'],
-    ['postgresql://localhost/db', 'names a store that is not in this version yet (postgresql:)'],
+    ['postgres://localhost', 'names no database'],
+    ['postgres:localhost/db', 'has no "//"'],
+    ['postgresql://db/tide#x', 'has a fragment; write a "#" in a password as %23'],
     ['./data/state.json', 'does not say which store; did you mean "file:./data/state.json"?'],
     ['./data/state.db', 'does not say which store; did you mean "sqlite:./data/state.db"?'],
     ['state', 'does not say which store'],

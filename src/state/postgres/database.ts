@@ -1,0 +1,186 @@
+import type { Pool, PoolClient } from 'pg';
+import { DataSource, MigrationExecutor } from 'typeorm';
+import { type Timers, withDeadline } from '../../platform/timers.js';
+import { isMissingTable, NoAnswer } from './faults.js';
+import { MIGRATION_LOCK, MIGRATIONS, MIGRATIONS_TABLE } from './migrations.js';
+
+/** Connections of one instance: a commit for each of a few scopes, and what people ask for. */
+export const POOL_SIZE = 4;
+/** To get a connection, from the pool or the server. */
+const CONNECT_MS = 1_000;
+/** Of a few small statements. */
+const ANSWER_MS = 2_500;
+/** A migration, or waiting for one that another replica runs. */
+const MIGRATE_MS = 60_000;
+
+export interface DatabaseOptions {
+  /** `postgres://…`; TLS and the rest by its parameters, as the driver reads them. */
+  readonly url: string;
+  /** Shows in `pg_stat_activity`. */
+  readonly applicationName: string;
+  readonly timers: Timers;
+}
+
+/** A connection while it is in use. */
+export interface Session {
+  readonly client: PoolClient;
+  /** Why it is of no use any more, if that is known. */
+  readonly failure: Error | null;
+}
+
+/**
+ * The pool of connections, and the tables in the database behind it.
+ *
+ * Nothing here lives in a session beyond its transaction, so that a pooler may hand every
+ * transaction to another server connection: no named statements, settings for the transaction only,
+ * and the migrations' advisory lock is the transaction's, too.
+ */
+export class Database {
+  readonly #options: DatabaseOptions;
+  #source: DataSource | null = null;
+  /** Counts failures to answer: connections made before one may be as dead as the one that failed. */
+  #generation = 0;
+  readonly #generations = new WeakMap<PoolClient, number>();
+
+  constructor(options: DatabaseOptions) {
+    this.#options = options;
+  }
+
+  /** Connects, if it has not yet. */
+  async #connect(): Promise<DataSource> {
+    if (this.#source !== null) return this.#source;
+    const { url, applicationName } = this.#options;
+    const source = new DataSource({
+      type: 'postgres',
+      url,
+      applicationName,
+      entities: [],
+      migrations: MIGRATIONS,
+      migrationsTableName: MIGRATIONS_TABLE,
+      synchronize: false,
+      logging: false,
+      installExtensions: false,
+      poolSize: POOL_SIZE,
+      connectTimeoutMS: CONNECT_MS,
+      // An idle connection that breaks is no event: the next use finds out.
+      poolErrorHandler: () => undefined,
+      // The statements of one step travel together: see transaction.ts.
+      extra: { pipeline: true, keepAlive: true, idleTimeoutMillis: 30_000 },
+    });
+    await this.answer(CONNECT_MS + ANSWER_MS, source.initialize());
+    this.#source = source;
+    return source;
+  }
+
+  /**
+   * Brings the tables up to date; replicas that start together do it one after the other, and all
+   * but the first find nothing left to do. Returns the names of the migrations that ran.
+   */
+  async migrate(): Promise<readonly string[]> {
+    const source = await this.#connect();
+    if ((await this.pendingMigrations()).length === 0) return [];
+    try {
+      return await this.answer(MIGRATE_MS, runMigrations(source));
+    } catch (error) {
+      // Its connection may be stuck in the pool.
+      await this.close();
+      throw error;
+    }
+  }
+
+  /** Names of the migrations to run; asks without the right to create anything. */
+  async pendingMigrations(): Promise<readonly string[]> {
+    await this.#connect();
+    const names = MIGRATIONS.map(({ name }) => name);
+    try {
+      const done = await this.session(async ({ client }) => {
+        const work = client.query<{ name: string }>(`select name from ${MIGRATIONS_TABLE}`);
+        return new Set((await this.answer(ANSWER_MS, work)).rows.map(({ name }) => name));
+      });
+      return names.filter((name) => !done.has(name));
+    } catch (error) {
+      if (isMissingTable(error)) return names;
+      throw error;
+    }
+  }
+
+  /** Runs `use` on a connection of its own. One that failed, or did not answer in time, is closed. */
+  async session<Value>(use: (session: Session) => Promise<Value>): Promise<Value> {
+    const client = await this.#acquire();
+    const session = { client, failure: null as Error | null };
+    // Without a listener a connection that breaks between two statements would end the process.
+    const onError = (error: Error) => (session.failure = error);
+    client.on('error', onError);
+    let broken = true;
+    try {
+      const value = await use(session);
+      broken = false;
+      return value;
+    } catch (error) {
+      if (error instanceof NoAnswer) this.#generation += 1;
+      throw error;
+    } finally {
+      client.release(broken);
+      // One that is closed may still report how.
+      if (!broken) client.off('error', onError);
+    }
+  }
+
+  /** What `work` resolves to; rejects with NoAnswer if that takes too long. */
+  async answer<Value>(ms: number, work: Promise<Value>): Promise<Value> {
+    const late = Symbol('late');
+    const value = await withDeadline(this.#options.timers, ms, work, late);
+    if (value === late) throw new NoAnswer(ms);
+    return value as Value;
+  }
+
+  /** Closes every connection; one that is stuck is left to the system. */
+  async close(): Promise<void> {
+    const source = this.#source;
+    this.#source = null;
+    if (source === null) return;
+    const destroyed = source.destroy().catch(() => undefined);
+    await withDeadline(this.#options.timers, CONNECT_MS, destroyed, undefined);
+  }
+
+  async #acquire(): Promise<PoolClient> {
+    for (;;) {
+      const client = await this.#pool().connect();
+      const generation = this.#generations.get(client) ?? this.#generation;
+      this.#generations.set(client, generation);
+      if (generation === this.#generation) return client;
+      // At most a pool full of them.
+      client.on('error', () => undefined);
+      client.release(true);
+    }
+  }
+
+  #pool(): Pool {
+    if (this.#source === null) throw new Error('there is no connection');
+    // TypeORM's driver keeps its pool in `master`; the type of a driver does not say so.
+    return (this.#source.driver as unknown as { readonly master: Pool }).master;
+  }
+}
+
+/** In one transaction, the lock's. */
+async function runMigrations(source: DataSource): Promise<readonly string[]> {
+  const runner = source.createQueryRunner();
+  try {
+    await runner.startTransaction('READ COMMITTED');
+    await runner.query(
+      `select set_config('lock_timeout', '${MIGRATE_MS}', true),
+        set_config('idle_in_transaction_session_timeout', '${MIGRATE_MS}', true)`,
+    );
+    await runner.query(`select pg_advisory_xact_lock(${MIGRATION_LOCK})`);
+    const executor = new MigrationExecutor(source, runner);
+    executor.transaction = 'all';
+    const done = await executor.executePendingMigrations();
+    await runner.commitTransaction();
+    return done.map(({ name }) => name);
+  } catch (error) {
+    await runner.rollbackTransaction().catch(() => undefined);
+    throw error;
+  } finally {
+    await runner.release();
+  }
+}

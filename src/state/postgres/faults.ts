@@ -1,0 +1,87 @@
+import { TidegateError } from '../../platform/tidegate-error.js';
+
+/** The five letters by which Postgres names an error; empty where it was not Postgres that spoke. */
+export function sqlState(error: unknown): string {
+  const code = (error as { readonly code?: unknown } | null)?.code;
+  // Each has a digit; system errors (EPIPE) have none.
+  return typeof code === 'string' && /^(?=.*\d)[0-9A-Z]{5}$/.test(code) ? code : '';
+}
+
+/** A deadline of ours passed; the connection is of no use any more. */
+export class NoAnswer extends Error {
+  constructor(ms: number) {
+    super(`no answer for ${ms} ms`);
+  }
+}
+
+/** Another attempt at once may succeed: only the moment was wrong. */
+export function isPassing(error: unknown): boolean {
+  return PASSING.has(sqlState(error));
+}
+
+const PASSING = new Set([
+  // serialization_failure, deadlock_detected
+  '40001',
+  '40P01',
+  // unique_violation: another replica was the first to write this scope.
+  '23505',
+]);
+
+/** The connection is gone; a pooled one may have been dead for long. */
+export function isConnectionLoss(error: unknown): boolean {
+  if (error instanceof TidegateError || error instanceof NoAnswer) return false;
+  const state = sqlState(error);
+  return state === '' || state.startsWith('08') || state.startsWith('57P') || state === '25P03';
+}
+
+/** undefined_table: a new database, or one that was emptied. */
+export function isMissingTable(error: unknown): boolean {
+  return sqlState(error) === '42P01';
+}
+
+/**
+ * Whether a COMMIT that failed can't have happened all the same: only an error of the transaction
+ * itself says so (integrity, rollback). The end of a session says nothing.
+ */
+export function isCertainRollback(error: unknown): boolean {
+  return /^(23|40)/.test(sqlState(error));
+}
+
+/** What an operator can do, by SQLSTATE or system error. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'start the database, or correct host and port in TIDEGATE_STATE',
+  ENOTFOUND: 'correct the host in TIDEGATE_STATE',
+  '25006': 'it is read-only: point TIDEGATE_STATE at the primary',
+  '28000': 'correct the user in TIDEGATE_STATE, or pg_hba.conf',
+  '28P01': 'correct user or password in TIDEGATE_STATE',
+  '3D000': 'create the database, or correct its name in TIDEGATE_STATE',
+  '42501': 'give its user the rights that docs/guides/postgres.md lists',
+  '53100': 'free space on its disk',
+  '53300': 'raise max_connections; an instance needs up to four',
+  '55P03': 'something holds the row of a scope: look at pg_stat_activity',
+};
+
+/** STATE_UNAVAILABLE: it has not happened. */
+export function unavailable(error: unknown): TidegateError {
+  if (error instanceof TidegateError && error.code === 'STATE_UNAVAILABLE') return error;
+  return fault('STATE_UNAVAILABLE', "the database can't be used", error);
+}
+
+/** STATE_UNKNOWN: it may have happened. */
+export function unknownOutcome(error: unknown): TidegateError {
+  return fault('STATE_UNKNOWN', 'the database did not confirm a commit', error);
+}
+
+function fault(
+  code: 'STATE_UNAVAILABLE' | 'STATE_UNKNOWN',
+  what: string,
+  cause: unknown,
+): TidegateError {
+  // A failed connection to a name with several addresses has its reasons inside.
+  const reason: unknown = cause instanceof AggregateError ? cause.errors[0] : cause;
+  const message = reason instanceof Error ? reason.message : String(reason);
+  const name = String((reason as { readonly code?: unknown } | null)?.code);
+  const own = reason instanceof TidegateError ? reason.hint : undefined;
+  const hint = own ?? REMEDIES[name] ?? 'look at the database and the way to it';
+  return new TidegateError(code, `${what} (${message})`, { hint, cause });
+}

@@ -1,0 +1,303 @@
+import type { SteadyClock } from '../../platform/clock.js';
+import { randomHex } from '../../platform/random.js';
+import { hasCode, TidegateError } from '../../platform/tidegate-error.js';
+import { type Cancel, SYSTEM_TIMERS, type Timers } from '../../platform/timers.js';
+import type { Instant } from '../scope-state.js';
+import type {
+  Decide,
+  LossPolicy,
+  Snapshot,
+  StateRepository,
+  StoreHealth,
+} from '../state-repository.js';
+import { type Fold, UpdateQueue } from '../update-queue.js';
+import { Database, type Session } from './database.js';
+import { enterStore } from './entry.js';
+import {
+  isConnectionLoss,
+  isMissingTable,
+  isPassing,
+  unavailable,
+  unknownOutcome,
+} from './faults.js';
+import {
+  type FoundScope,
+  type KnownScope,
+  readScope,
+  type StoreRow,
+  StoreReplaced,
+} from './scope-row.js';
+import {
+  type FoundRows,
+  leaveScope,
+  lockScope,
+  peekScope,
+  Unconfirmed,
+  writeScope,
+} from './transaction.js';
+
+export interface PostgresStoreOptions {
+  /** `postgres://user:password@host:port/database?…` */
+  readonly url: string;
+  /** Shows in the database's list of connections. */
+  readonly instance: string;
+  readonly loss: LossPolicy;
+  /** Is made to go by the database's. */
+  readonly clock?: Pick<SteadyClock, 'follow'>;
+  readonly timers?: Timers;
+}
+
+/** How often a database that can't be used is tried again. */
+const RETRY_EVERY_MS = 1_000;
+/** Of one commit: conflicts, and connections that had been dead for long. */
+const MOST_ATTEMPTS = 4;
+/** To look whether the database takes writes again. */
+const PROBE_MS = 2_000;
+
+/** What ends a start; later they are problems like any other. */
+const FINAL = ['STATE_NEWER', 'STATE_CORRUPT'] as const;
+
+/**
+ * Opens the store in the database at `options.url`, and its tables if need be. If the database can't
+ * be used it is opened all the same, unhealthy, and heals by itself.
+ *
+ * @throws TidegateError STATE_NEWER, and STATE_CORRUPT under the policy `refuse`.
+ */
+export async function openPostgresStateRepository(
+  options: PostgresStoreOptions,
+): Promise<StateRepository> {
+  const repository = new PostgresStateRepository(options);
+  await repository.open();
+  return repository;
+}
+
+/**
+ * State in one database for many instances: each scope is a row, and whoever decides holds its lock.
+ * Nothing is decided on what this process remembers; that only saves reading the same row again.
+ *
+ * healthy ── a commit fails ──► unhealthy ── a commit, or the look once a second, succeeds ──► healthy
+ *
+ * Unhealthy, every commit tries the database all the same: it may be back sooner than the next look.
+ */
+class PostgresStateRepository implements StateRepository {
+  readonly kind = 'postgres';
+  readonly shared = true;
+  readonly #options: PostgresStoreOptions;
+  readonly #timers: Timers;
+  readonly #database: Database;
+  /** Of this run of this process: tells its writes from everybody else's. */
+  readonly #writer = randomHex(4);
+  /** Scopes are independent, and so each has a queue; there are no more than are configured. */
+  readonly #queues = new Map<string, UpdateQueue>();
+  readonly #known = new Map<string, KnownScope>();
+  /** The latest instant told of each scope. */
+  readonly #told = new Map<string, Instant>();
+  #id = '';
+  #entering: Promise<void> | null = null;
+  #entered = false;
+  #problem: string | null = null;
+  #cancelLook: Cancel | null = null;
+  #closing: Promise<void> | null = null;
+
+  constructor(options: PostgresStoreOptions) {
+    this.#options = options;
+    this.#timers = options.timers ?? SYSTEM_TIMERS;
+    this.#database = new Database({
+      url: options.url,
+      applicationName: `tidegate ${options.instance}`.slice(0, 63),
+      timers: this.#timers,
+    });
+  }
+
+  async open(): Promise<void> {
+    try {
+      await this.#enter();
+    } catch (error) {
+      if (FINAL.some((code) => hasCode(error, code))) {
+        await this.#database.close();
+        throw error;
+      }
+      this.#fail(unavailable(error));
+    }
+  }
+
+  update<Outcome>(scope: string, decide: Decide<Outcome>): Promise<Outcome> {
+    if (this.#closing !== null) return Promise.reject(closedError());
+    let queue = this.#queues.get(scope);
+    if (queue === undefined) {
+      queue = new UpdateQueue((fold) => this.#commit(scope, fold));
+      this.#queues.set(scope, queue);
+    }
+    return queue.update(scope, decide);
+  }
+
+  async read(scope: string): Promise<Snapshot> {
+    const { state, now } = await this.#use(async (session) => {
+      const known = this.#known.get(scope);
+      const rows = await peekScope(this.#database, session, scope, known);
+      return this.#find(scope, rows, known);
+    });
+    return { state, now };
+  }
+
+  async list(): Promise<readonly string[]> {
+    return this.#use(async ({ client }) => {
+      const sql = 'select name from tidegate_scopes';
+      const work = client.query<{ name: string }>(sql);
+      const { rows } = await this.#database.answer(PROBE_MS, work);
+      return rows.map(({ name }) => name).sort();
+    });
+  }
+
+  health(): StoreHealth {
+    let revision = 0;
+    for (const { hot } of this.#known.values()) revision += hot.revision;
+    const problem = this.#problem;
+    return { healthy: problem === null, problem, id: this.#id, revision };
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all([...this.#queues.values()].map((queue) => queue.close()));
+    this.#cancelLook?.();
+    await this.#database.close();
+  }
+
+  async #commit(scope: string, fold: Fold): Promise<void> {
+    try {
+      await this.#attempt((session) => this.#decide(session, scope, fold));
+    } catch (error) {
+      throw this.#fail(toStateFailure(error));
+    }
+    this.#heal();
+  }
+
+  /** One transaction. Whatever it throws has not happened, but for STATE_UNKNOWN and Unconfirmed. */
+  async #decide(session: Session, scope: string, fold: Fold): Promise<void> {
+    const known = this.#known.get(scope);
+    const rows = await lockScope(this.#database, session, scope, known);
+    const found = this.#find(scope, rows, known);
+    const state = fold.decide(() => found.state, found.now).get(scope);
+    if (state === undefined) {
+      await leaveScope(this.#database, session);
+      return;
+    }
+    const written = await writeScope(this.#database, session, scope, found, state, this.#writer);
+    this.#known.set(scope, written);
+  }
+
+  #find(scope: string, { store, hot, cold }: FoundRows, known: KnownScope | undefined): FoundScope {
+    this.#assertSame(store);
+    const toldAt = this.#told.get(scope) ?? 0;
+    const found = readScope(store, hot, cold, known, this.#options.loss, toldAt);
+    this.#told.set(scope, found.now);
+    this.#options.clock?.follow(found.now);
+    return found;
+  }
+
+  #assertSame(store: StoreRow): void {
+    if (store.id !== this.#id) throw new StoreReplaced();
+  }
+
+  /** For reading: failures are told, and change nothing about health, which is about writing. */
+  async #use<Value>(use: (session: Session) => Promise<Value>): Promise<Value> {
+    if (this.#closing !== null) throw closedError();
+    try {
+      return await this.#attempt(use);
+    } catch (error) {
+      throw toStateFailure(error);
+    }
+  }
+
+  /** Repeats what certainly has not happened and may well happen now, a few times. */
+  async #attempt<Value>(use: (session: Session) => Promise<Value>): Promise<Value> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await this.#enter();
+        return await this.#database.session(use);
+      } catch (error) {
+        const replaced = error instanceof StoreReplaced || isMissingTable(error);
+        if (replaced) this.#entered = false;
+        const again = replaced || isPassing(error) || isConnectionLoss(error);
+        if (attempt === MOST_ATTEMPTS || !again) throw error;
+      }
+    }
+  }
+
+  /** Connects, migrates and finds the store, if that is still, or again, to be done. */
+  #enter(): Promise<void> {
+    if (this.#entered) return Promise.resolve();
+    this.#entering ??= this.#enterStore().finally(() => (this.#entering = null));
+    return this.#entering;
+  }
+
+  async #enterStore(): Promise<void> {
+    await this.#database.migrate();
+    const { loss } = this.#options;
+    const store = await this.#database.session((session) =>
+      enterStore(this.#database, session, this.#id, loss, randomHex(8), this.#writer),
+    );
+    // Of the same store, what was seen before is what tells whether it went back.
+    if (store.id !== this.#id) {
+      this.#known.clear();
+      for (const [name, scope] of store.scopes) this.#known.set(name, scope);
+    }
+    this.#id = store.id;
+    this.#entered = true;
+  }
+
+  #fail(fault: TidegateError): TidegateError {
+    this.#problem = fault.hint === undefined ? fault.message : `${fault.message}: ${fault.hint}`;
+    this.#lookSoon();
+    return fault;
+  }
+
+  #heal(): void {
+    this.#problem = null;
+    this.#cancelLook?.();
+    this.#cancelLook = null;
+  }
+
+  #lookSoon(): void {
+    if (this.#closing !== null) return;
+    this.#cancelLook ??= this.#timers.after(RETRY_EVERY_MS, () => {
+      this.#cancelLook = null;
+      void this.#look();
+    });
+  }
+
+  /** Healthy is what takes a write and lets go of every row. */
+  async #look(): Promise<void> {
+    try {
+      await this.#attempt(({ client }) =>
+        this.#database.answer(
+          PROBE_MS,
+          Promise.all([
+            client.query('begin isolation level read committed'),
+            client.query(`select set_config('lock_timeout', '${RETRY_EVERY_MS}', true)`),
+            client.query('update tidegate_store set checked_at = clock_timestamp()'),
+            client.query('select from tidegate_scopes order by name for no key update'),
+            client.query('commit'),
+          ]),
+        ),
+      );
+      if (this.#closing === null) this.#heal();
+    } catch (error) {
+      this.#fail(toStateFailure(error));
+    }
+  }
+}
+
+function toStateFailure(error: unknown): TidegateError {
+  if (error instanceof Unconfirmed) return unknownOutcome(error);
+  if (hasCode(error, 'STATE_UNKNOWN')) return error;
+  return unavailable(error);
+}
+
+function closedError(): TidegateError {
+  return new TidegateError('STATE_CLOSED', 'the store is closed');
+}

@@ -1,0 +1,192 @@
+import { BEHIND_MS } from '../../platform/clock.js';
+import { hasCode, TidegateError } from '../../platform/tidegate-error.js';
+import { parseScopeState, parseStateLoss } from '../parse-state.js';
+import {
+  emptyScopeState,
+  type Instant,
+  type LossReason,
+  type ScopeState,
+  type StateLoss,
+} from '../scope-state.js';
+import type { LossPolicy } from '../state-repository.js';
+
+/** Names one write of a row: two databases that went apart have the same revisions for a while. */
+export interface Version {
+  readonly revision: number;
+  /** The process that wrote it. */
+  readonly writtenBy: string;
+}
+
+/** A scope as this process last saw it durable. */
+export interface KnownScope {
+  readonly hot: Version;
+  readonly cold: Version;
+  readonly state: ScopeState;
+}
+
+/** Of the one row of `tidegate_store`, with the database's clock. */
+export interface StoreRow {
+  readonly id: string;
+  readonly lost: string | null;
+  /** Epoch ms with a fraction. */
+  readonly now: number;
+}
+
+/** Of `tidegate_scopes`; numbers of 64 bits come as text. */
+export interface HotRow {
+  readonly revision: string;
+  readonly written_by: string;
+  readonly recorded_at: string;
+  readonly clock_ahead_ms: string;
+  readonly schema_major: number;
+  /** Null where it is the version asked about. */
+  readonly hot: string | null;
+}
+
+/** Of `tidegate_scopes_cold`; all null where there is no row. */
+export interface ColdRow {
+  readonly cold_revision: string | null;
+  readonly cold_written_by: string | null;
+  /** Null where it is the version asked about. */
+  readonly cold: string | null;
+  /** Fields beside `hot` and `cold` that this version does not know. */
+  readonly others: string | null;
+}
+
+/** A scope as the database has it, ready for a decision. */
+export interface FoundScope {
+  readonly state: ScopeState;
+  readonly now: Instant;
+  /** How far `now` is ahead of the database's clock, which went back. */
+  readonly aheadMs: number;
+  /** There is a row to update. */
+  readonly exists: boolean;
+  readonly hot: Version;
+  readonly cold: Version;
+  /** Why a part of the row can't be believed: it is to be set aside when the scope is written. */
+  readonly damage: string | null;
+}
+
+/** Another database answers than before, or an emptied one. */
+export class StoreReplaced extends Error {}
+
+export const NEVER: Version = { revision: 0, writtenBy: '' };
+const EMPTY = emptyScopeState();
+
+/**
+ * Makes a scope's state out of its rows, and marks it where it was lost: damaged, or older than what
+ * this process has seen.
+ *
+ * @param toldAt The latest instant told of this scope; `now` never lies before it.
+ * @throws TidegateError STATE_NEWER; STATE_CORRUPT under the policy `refuse`.
+ */
+export function readScope(
+  store: StoreRow,
+  row: HotRow | undefined,
+  cold: ColdRow,
+  known: KnownScope | undefined,
+  policy: LossPolicy,
+  toldAt: Instant,
+): FoundScope {
+  const time = readClock(store.now, row, toldAt);
+  const lossAt = (reason: LossReason): StateLoss => ({ reason, at: time.now, recordedAt: null });
+  if (row === undefined) {
+    const storeLost = store.lost === null ? null : parseStateLoss(JSON.parse(store.lost));
+    const lost = known === undefined ? storeLost : lossAt('rolled-back');
+    const hot = { revision: known?.hot.revision ?? 0, writtenBy: '' };
+    const state = emptyScopeState(lost);
+    return { ...time, state, exists: false, hot, cold: NEVER, damage: null };
+  }
+  const hot = { revision: Number(row.revision), writtenBy: row.written_by };
+  const parsed = parseRows(row, cold, known);
+  if (parsed.damage !== null && policy.onCorrupt === 'refuse') throw refused(parsed.damage);
+  const found = {
+    ...time,
+    exists: true,
+    cold: { revision: Number(cold.cold_revision), writtenBy: cold.cold_written_by ?? '' },
+    damage: parsed.damage,
+  };
+  if (time.behind !== null) {
+    const lost = { reason: 'clock', at: time.now, recordedAt: time.behind } as const;
+    return { ...found, hot, state: marked(parsed.state, lost) };
+  }
+  if (known !== undefined && isOlder(hot, known.hot)) {
+    // Above all that was seen, so that nobody notices the same loss again.
+    const above = { revision: Math.max(hot.revision, known.hot.revision), writtenBy: '' };
+    return { ...found, hot: above, state: marked(parsed.state, lossAt('rolled-back')) };
+  }
+  const state = parsed.loss === null ? parsed.state : marked(parsed.state, lossAt(parsed.loss));
+  return { ...found, hot, state };
+}
+
+function isOlder(found: Version, seen: Version): boolean {
+  if (found.revision !== seen.revision) return found.revision < seen.revision;
+  return found.writtenBy !== seen.writtenBy;
+}
+
+export function marked({ hot, ...rest }: ScopeState, lost: StateLoss): ScopeState {
+  return { ...rest, hot: { ...hot, lost } };
+}
+
+/**
+ * The database's clock, never going back: where it lies behind the record, time goes on from the
+ * record by its measure, until it has caught up. `behind`: it lies too far behind for that.
+ */
+function readClock(
+  databaseNow: number,
+  row: HotRow | undefined,
+  toldAt: Instant,
+): { readonly now: Instant; readonly aheadMs: number; readonly behind: Instant | null } {
+  const clock = Math.floor(databaseNow);
+  const recordedAt = row === undefined ? 0 : Number(row.recorded_at);
+  if (recordedAt - clock > BEHIND_MS) return { now: clock, aheadMs: 0, behind: recordedAt };
+  const goesOn = clock + (clock < recordedAt ? Number(row?.clock_ahead_ms) : 0);
+  const now = Math.max(goesOn, recordedAt, toldAt - clock > BEHIND_MS ? 0 : toldAt);
+  return { now, aheadMs: now - clock, behind: null };
+}
+
+interface Parsed {
+  readonly state: ScopeState;
+  readonly loss: LossReason | null;
+  readonly damage: string | null;
+}
+
+/** Keeps the half that is good, if the other is not. */
+function parseRows(row: HotRow, cold: ColdRow, known: KnownScope | undefined): Parsed {
+  if (row.hot === null && cold.cold === null && known !== undefined) {
+    return { state: known.state, loss: null, damage: null };
+  }
+  const { hot: knownHot, cold: knownCold, ...knownOthers } = known?.state ?? EMPTY;
+  const rawHot: unknown = row.hot === null ? knownHot : JSON.parse(row.hot);
+  const fresh = cold.cold !== null;
+  const rawCold: unknown = fresh ? JSON.parse(cold.cold) : knownCold;
+  const others: object = fresh ? JSON.parse(cold.others ?? '{}') : knownOthers;
+  const parse = (hotPart: unknown, coldPart: unknown) =>
+    parseScopeState({ ...others, hot: hotPart, cold: coldPart }, row.schema_major);
+  try {
+    if (cold.cold_revision === null) throw new TidegateError('STATE_CORRUPT', 'cold: no row');
+    return { state: parse(rawHot, rawCold), loss: null, damage: null };
+  } catch (error) {
+    if (!hasCode(error, 'STATE_CORRUPT')) throw error;
+    const damage = error.message;
+    const withoutCold = attempt(() => parse(rawHot, EMPTY.cold));
+    if (withoutCold !== null) return { state: withoutCold, loss: 'restored', damage };
+    const withoutHot = attempt(() => parse(EMPTY.hot, rawCold));
+    return { state: withoutHot ?? EMPTY, loss: 'corrupt', damage };
+  }
+}
+
+function attempt(parse: () => ScopeState): ScopeState | null {
+  try {
+    return parse();
+  } catch (error) {
+    if (hasCode(error, 'STATE_CORRUPT')) return null;
+    throw error;
+  }
+}
+
+function refused(damage: string): TidegateError {
+  return new TidegateError('STATE_CORRUPT', `a scope in the database can't be used: ${damage}`, {
+    hint: 'restore its rows, or set TIDEGATE_ON_CORRUPT_STATE=cautious to go on',
+  });
+}
