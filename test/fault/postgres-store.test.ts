@@ -1,0 +1,234 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { hasCode } from '../../src/platform/tidegate-error.js';
+import type { ScopeState } from '../../src/state/scope-state.js';
+import type { StateRepository } from '../../src/state/state-repository.js';
+import { PostgresStore } from '../support/postgres-store.js';
+import { fullScopeState, increment, look, sequenceOf } from '../support/scope-states.js';
+
+/** What happens to the rows under instances that run, and between their runs. */
+let store: PostgresStore;
+beforeEach(async () => {
+  store = await PostgresStore.create();
+});
+afterEach(() => store.dispose());
+
+const HOUR = 3_600_000;
+
+function lostOf({ hot }: ScopeState): string | null {
+  return hot.lost?.reason ?? null;
+}
+
+/** As the governor does with its next decision. */
+const takeIn = (state: ScopeState) => ({
+  state: { ...state, hot: { ...state.hot, lost: null } },
+  outcome: lostOf(state),
+});
+
+async function seen(repository: StateRepository, scope = 'a'): Promise<string | null> {
+  return lostOf((await repository.read(scope)).state);
+}
+
+async function refusal(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    () => 'no refusal',
+    (error: unknown) => error,
+  );
+}
+
+describe('several instances', () => {
+  it('lose no update of one another', async () => {
+    const instances = await Promise.all(
+      Array.from({ length: 8 }, (_, n) => store.open({ instance: `replica-${n}` })),
+    );
+    const outcomes = await Promise.all(
+      instances.flatMap((instance) =>
+        Array.from({ length: 8 }, async () => {
+          const told: number[] = [];
+          for (let n = 0; n < 10; n += 1) told.push(await instance.update('a', increment));
+          return told;
+        }),
+      ),
+    );
+    // Everybody was told a number of his own.
+    const told = outcomes.flat().sort((a, b) => a - b);
+    expect(told).toEqual(Array.from({ length: 640 }, (_, index) => index));
+    expect(await sequenceOf(instances[3]!, 'a')).toBe(640);
+  });
+
+  it('that start together on an empty database make one store', async () => {
+    const instances = await Promise.all(Array.from({ length: 8 }, () => store.open()));
+    expect(new Set(instances.map((instance) => instance.health().id)).size).toBe(1);
+    expect(instances.map((instance) => instance.health().problem)).toEqual(Array(8).fill(null));
+    const rows = await store.sql('select name from tidegate_migrations');
+    expect(rows).toHaveLength(1);
+  });
+
+  it('see at once what another made durable, hot and cold', async () => {
+    const [one, other] = [await store.open(), await store.open()];
+    await other.update('a', look);
+    await one.update('a', () => ({ state: fullScopeState(), outcome: null }));
+    expect(await other.update('a', look)).toEqual(fullScopeState());
+    await one.update('a', ({ hot, cold }) => ({
+      state: { hot, cold: { ...cold, starts: {} } },
+      outcome: null,
+    }));
+    expect((await other.update('a', look)).cold.starts).toEqual({});
+    expect((await other.read('a')).state.cold.starts).toEqual({});
+  });
+});
+
+describe('a database that is not what it was', () => {
+  it('emptied under running instances: cautious everywhere, once', async () => {
+    const [one, other] = [await store.open(), await store.open()];
+    for (const scope of ['a', 'b']) await one.update(scope, increment);
+    expect(await sequenceOf(other, 'a')).toBe(1);
+    const { id } = one.health();
+    await store.empty();
+    expect(await one.update('a', takeIn)).toBe('rolled-back');
+    expect(one.health()).toMatchObject({ healthy: true });
+    expect(one.health().id).not.toBe(id);
+    // The other finds that it is known already; a scope that turns up new is still a lost one.
+    expect(await other.update('a', takeIn)).toBeNull();
+    expect(await other.update('b', takeIn)).toBe('rolled-back');
+    expect(await seen(await store.open(), 'a')).toBeNull();
+    expect(await seen(await store.open(), 'c')).toBe('rolled-back');
+  });
+
+  it('emptied, and made anew by an instance that knew nothing', async () => {
+    const running = await store.open();
+    await running.update('a', increment);
+    await store.empty();
+    const fresh = await store.open();
+    await fresh.update('a', increment);
+    expect(await running.update('a', takeIn)).toBe('rolled-back');
+    expect(await seen(fresh, 'b')).toBe('rolled-back');
+  });
+
+  it('older than before: cautious once, and above every revision seen', async () => {
+    const [one, other] = [await store.open(), await store.open()];
+    await one.update('a', increment);
+    await store.sql('create table before as select * from tidegate_scopes');
+    for (let n = 0; n < 5; n += 1) await one.update('a', increment);
+    expect(await sequenceOf(other, 'a')).toBe(6);
+    await store.sql('delete from tidegate_scopes');
+    await store.sql('insert into tidegate_scopes select * from before');
+    expect(await seen(one)).toBe('rolled-back');
+    expect(await one.update('a', takeIn)).toBe('rolled-back');
+    expect(await seen(one)).toBeNull();
+    expect(await other.update('a', takeIn)).toBeNull();
+    expect(await sequenceOf(other, 'a')).toBe(1);
+  });
+
+  it('with the same revision, written by another: cautious', async () => {
+    const one = await store.open();
+    await one.update('a', increment);
+    await store.sql("update tidegate_scopes set written_by = 'other'");
+    expect(await one.update('a', takeIn)).toBe('rolled-back');
+  });
+
+  it('with a scope missing: cautious', async () => {
+    const one = await store.open();
+    await one.update('a', increment);
+    await store.sql('delete from tidegate_scopes');
+    expect(await one.update('a', takeIn)).toBe('rolled-back');
+    expect(await seen(one)).toBeNull();
+  });
+
+  it.each([
+    ['trust', null],
+    ['cautious', 'empty'],
+  ] as const)('empty at the first start, with onEmpty %s: %s', async (onEmpty, reason) => {
+    const one = await store.open({ loss: { onEmpty } });
+    expect(await seen(one)).toBe(reason);
+    expect(await seen(await store.open())).toBe(reason);
+  });
+});
+
+describe('rows that can’t be believed', () => {
+  it.each([
+    ['hot', 'update tidegate_scopes set hot = \'{"limits": 7}\'', 'corrupt', 0, 1],
+    ['cold', "update tidegate_scopes_cold set cold = '[]'", 'restored', 9, 0],
+    ['missing cold', 'delete from tidegate_scopes_cold', 'restored', 9, 0],
+  ])(
+    'a damaged %s part is set aside, and the other is kept',
+    async (_, damage, why, seq, starts) => {
+      const before = await store.open();
+      await before.update('a', () => ({
+        state: { ...fullScopeState(), hot: { ...fullScopeState().hot, lost: null } },
+        outcome: null,
+      }));
+      await before.close();
+      await store.sql(damage);
+      const after = await store.open();
+      const { state } = await after.read('a');
+      expect(lostOf(state)).toBe(why);
+      expect(state.hot.sequence).toBe(seq);
+      expect(Object.keys(state.cold.starts)).toHaveLength(starts);
+      expect(await after.update('a', takeIn)).toBe(why);
+      const aside = await store.sql<{ why: string }>('select why from tidegate_set_aside');
+      expect(aside).toHaveLength(1);
+      expect(await seen(await store.open())).toBeNull();
+    },
+  );
+
+  it('end the start under the policy refuse, and are left as they are', async () => {
+    await (await store.open()).update('a', increment);
+    await store.sql('update tidegate_scopes set hot = \'{"limits": 7}\'');
+    const error = await refusal(store.open({ loss: { onCorrupt: 'refuse' } }));
+    expect(hasCode(error, 'STATE_CORRUPT')).toBe(true);
+    expect(await store.sql('select * from tidegate_set_aside')).toEqual([]);
+  });
+
+  it('of a newer major end the start, and under a running instance its admissions', async () => {
+    const running = await store.open();
+    await running.update('a', increment);
+    await store.sql('update tidegate_store set schema_major = 2');
+    expect(hasCode(await refusal(store.open()), 'STATE_NEWER')).toBe(true);
+    await store.sql('update tidegate_scopes set schema_major = 2, revision = revision + 1');
+    const error = await refusal(running.update('a', increment));
+    expect(hasCode(error, 'STATE_UNAVAILABLE')).toBe(true);
+    expect(running.health().problem).toContain('schema 2');
+  });
+});
+
+describe('the database’s clock', () => {
+  const now = async () => Number((await store.sql<{ now: number }>(NOW))[0]!.now);
+  const NOW = 'select (extract(epoch from clock_timestamp()) * 1000)::float8 as now';
+  const nowOf = (repository: StateRepository) =>
+    repository.update('a', (state, at) => ({
+      state: { ...state, hot: { ...state.hot, sequence: state.hot.sequence + 1 } },
+      outcome: at,
+    }));
+
+  it('is what decisions go by, and what the instance’s own clock is made to follow', async () => {
+    const one = await store.open();
+    const before = await now();
+    const at = await nowOf(one);
+    expect(at).toBeGreaterThanOrEqual(Math.floor(before));
+    expect(at).toBeLessThanOrEqual(await now());
+  });
+
+  it('half an hour behind the record: time goes on from the record', async () => {
+    const one = await store.open();
+    await nowOf(one);
+    await store.sql(`update tidegate_scopes set recorded_at = recorded_at + ${HOUR / 2}`);
+    const first = await nowOf(one);
+    await store.sql('select pg_sleep(0.05)');
+    const second = await nowOf(await store.open());
+    expect(first - (await now())).toBeGreaterThan(HOUR / 2 - 60_000);
+    expect(second - first).toBeGreaterThanOrEqual(50);
+    expect(second - first).toBeLessThan(10_000);
+  });
+
+  it('more than an hour behind the record: believed, and the scope is marked', async () => {
+    const one = await store.open();
+    await nowOf(one);
+    const recordedAt = (await now()) + 2 * HOUR;
+    await store.sql(`update tidegate_scopes set recorded_at = ${Math.floor(recordedAt)}`);
+    const { state, now: at } = await one.read('a');
+    expect(state.hot.lost).toMatchObject({ reason: 'clock', recordedAt: Math.floor(recordedAt) });
+    expect(Math.abs(at - (await now()))).toBeLessThan(60_000);
+    expect(await one.update('a', takeIn)).toBe('clock');
+    expect(await seen(one)).toBeNull();
+  });
+});
