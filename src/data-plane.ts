@@ -73,6 +73,7 @@ export class DataPlane {
       scopes: config.upstreams.flatMap(({ defaultScope, scopes }) => [defaultScope, ...scopes]),
       instance: config.instance,
       observe,
+      tickMs: config.tickMs,
       timers: SYSTEM_TIMERS,
       random: SYSTEM_RANDOM,
       report,

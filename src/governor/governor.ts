@@ -36,6 +36,8 @@ export interface GovernorOptions {
   readonly instance: string;
   /** Observe mode: what would be refused passes, charged and counted. */
   readonly observe: boolean;
+  /** Period of the scheduled job, in ms, the same for all instances; 1 min by default. */
+  readonly tickMs?: number;
   readonly timers: Timers;
   readonly random: Random;
   /** Told of every change once it is durable. Must not throw. */
@@ -46,6 +48,8 @@ export interface GovernorOptions {
 const STATE_WAIT_MS = 2_000;
 /** Pause before a write that failed is tried again. */
 const RETRY_MS = 100;
+/** An instance that missed so many is silent: a stream that lasts gives a sign of life with each. */
+const MISSED_TICKS = 3;
 /** A charge whose outcome can't be known is made once more: it may stand twice, and not twenty times. */
 const MOST_UNKNOWN = 2;
 
@@ -313,10 +317,11 @@ export class Governor {
 
   /** The scheduled job: one look at every scope. */
   async tick(): Promise<void> {
-    const { policies, instance: self } = this.#options;
+    const { policies, instance: self, tickMs = 60_000 } = this.#options;
+    const silentAfterMs = MISSED_TICKS * tickMs;
     for (const runtime of this.#scopes.values()) {
       const held = await this.#updates.update(runtime.rules, null, (draft) =>
-        tick(draft, policies, { self, idle: runtime.active === 0 }),
+        tick(draft, policies, { self, idle: runtime.active === 0, silentAfterMs }),
       );
       runtime.noteNudges(held);
     }

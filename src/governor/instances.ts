@@ -10,8 +10,6 @@ const CRASH_LOOPS = [
 ] as const;
 /** `recentStarts` in /status looks this far back, and starts older than this are forgotten. */
 const REMEMBERED_MS = 7_200_000;
-/** An instance not heard of for this long, with something in flight, is gone: three missed ticks. */
-const SILENT_MS = 180_000;
 /** An instance with nothing in flight is forgotten after a day. */
 const FORGOTTEN_MS = 86_400_000;
 
@@ -53,10 +51,15 @@ export function inFlight(hot: HotState): number {
 }
 
 /** Other instances that have something in flight and have not been heard of for too long. */
-export function silentInstances(hot: HotState, self: string, now: Instant): readonly string[] {
+export function silentInstances(
+  hot: HotState,
+  self: string,
+  now: Instant,
+  silentAfterMs: number,
+): readonly string[] {
   return Object.entries(hot.instances)
     .filter(([name, { inFlight: flying, seenAt }]) => {
-      return name !== self && flying > 0 && now - seenAt >= SILENT_MS;
+      return name !== self && flying > 0 && now - seenAt >= silentAfterMs;
     })
     .map(([name]) => name);
 }

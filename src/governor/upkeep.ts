@@ -168,13 +168,15 @@ export interface TickContext {
   readonly self: string;
   /** This instance has nothing admitted that could still settle. */
   readonly idle: boolean;
+  /** Another instance not heard of for this long, with something in flight, is gone. */
+  readonly silentAfterMs: number;
 }
 
 /** The scheduled job's look at a scope. Returns which guard held each budget back. */
 export function tick(draft: Draft, policies: Policies, context: TickContext): GuardsHeld {
   freshen(draft, policies);
   const { now } = draft;
-  for (const name of silentInstances(draft.hot, context.self, now)) {
+  for (const name of silentInstances(draft.hot, context.self, now, context.silentAfterMs)) {
     orphanInstance(draft, policies, name);
   }
   keepAlive(draft, policies, context);

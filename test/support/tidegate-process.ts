@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type { Status } from '../../src/admin/status.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
-const START_MS = 30_000;
+const START_MS = 60_000;
 
 export interface Exit {
   readonly code: number | null;

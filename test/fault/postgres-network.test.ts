@@ -1,0 +1,171 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { hasCode } from '../../src/platform/tidegate-error.js';
+import type { StateRepository } from '../../src/state/state-repository.js';
+import { PostgresStore } from '../support/postgres-store.js';
+import { increment, sequenceOf } from '../support/scope-states.js';
+import { type Link, TcpProxy } from '../support/tcp-proxy.js';
+import { until } from '../support/tidegate-process.js';
+
+/**
+ * What the network may do to a commit. `near` reaches the database by way of a proxy that does it,
+ * `other` directly.
+ */
+let store: PostgresStore;
+let proxy: TcpProxy;
+let near: StateRepository;
+let other: StateRepository;
+
+beforeEach(async () => {
+  store = await PostgresStore.create();
+  proxy = await TcpProxy.open(store.url);
+  near = await store.open({ url: proxy.through(store.url), instance: 'near' });
+  other = await store.open({ instance: 'other' });
+  await near.update('a', increment);
+});
+
+afterEach(async () => {
+  await proxy.close();
+  await store.dispose();
+});
+
+/** Does it once, to the connection on which a step of the next commit is sent. */
+function onceAt(step: 'lock' | 'commit', act: (link: Link) => void): void {
+  const sign = step === 'lock' ? 'for no key update' : 'commit\0';
+  proxy.onClientData = (link, chunk) => {
+    if (!chunk.includes(sign)) return;
+    proxy.onClientData = () => undefined;
+    act(link);
+  };
+}
+
+async function codeOf(update: Promise<unknown>): Promise<string> {
+  return update.then(
+    () => 'done',
+    (error: unknown) => (error as { readonly code: string }).code,
+  );
+}
+
+describe('a commit of which nothing is heard', () => {
+  it('cut after COMMIT was sent: unknown, and it had happened', async () => {
+    onceAt('commit', (link) => {
+      link.toClient = 'swallow';
+      setTimeout(() => link.cut(), 200);
+    });
+    expect(await codeOf(near.update('a', increment))).toBe('STATE_UNKNOWN');
+    expect(await sequenceOf(other, 'a')).toBe(2);
+    // The next one works on what is durable.
+    expect(await near.update('a', increment)).toBe(2);
+    expect(near.health()).toMatchObject({ healthy: true });
+  });
+
+  it('cut before COMMIT arrived: unknown, and it had not happened', async () => {
+    onceAt('commit', (link) => {
+      link.toServer = 'swallow';
+      setTimeout(() => link.cut(), 50);
+    });
+    expect(await codeOf(near.update('a', increment))).toBe('STATE_UNKNOWN');
+    expect(await sequenceOf(other, 'a')).toBe(1);
+    expect(await near.update('a', increment)).toBe(1);
+  });
+
+  it('blackholed at COMMIT: unknown in bounded time, and on with another connection', async () => {
+    onceAt('commit', (link) => link.blackhole());
+    const since = performance.now();
+    expect(await codeOf(near.update('a', increment))).toBe('STATE_UNKNOWN');
+    expect(performance.now() - since).toBeLessThan(6_000);
+    expect(near.health().healthy).toBe(false);
+    expect(await codeOf(near.update('a', increment))).toBe('done');
+  });
+});
+
+describe('a replica that stops with the row in its hands', () => {
+  it('delays the others by about a second, once, and its decision never happens', async () => {
+    onceAt('lock', (link) => {
+      link.toClient = 'swallow';
+    });
+    const frozen = codeOf(near.update('a', increment));
+    await until(() => [...proxy.links].some(({ toClient }) => toClient === 'swallow'));
+    const since = performance.now();
+    await other.update('a', increment);
+    const delayMs = performance.now() - since;
+    expect(delayMs).toBeLessThan(2_000);
+    const again = performance.now();
+    await other.update('a', increment);
+    expect(performance.now() - again).toBeLessThan(delayMs);
+    expect(await frozen).toBe('STATE_UNAVAILABLE');
+    expect(await sequenceOf(other, 'a')).toBe(3);
+  });
+});
+
+describe('a network that is gone', () => {
+  it('makes the store unhealthy in bounded time, and heals by itself', async () => {
+    proxy.blackhole();
+    const since = performance.now();
+    expect(await codeOf(near.update('a', increment))).toBe('STATE_UNAVAILABLE');
+    expect(await codeOf(near.read('a'))).toBe('STATE_UNAVAILABLE');
+    expect(performance.now() - since).toBeLessThan(12_000);
+    expect(near.health()).toMatchObject({ healthy: false });
+    expect(near.health().problem).toContain('database');
+    proxy.heal();
+    await until(() => near.health().healthy, 15_000);
+    expect(await near.update('a', increment)).toBe(1);
+  });
+
+  it('at the start: opened unhealthy, and heals by itself', async () => {
+    proxy.blackhole();
+    const late = await store.open({ url: proxy.through(store.url) });
+    expect(late.health()).toMatchObject({ healthy: false, id: '' });
+    expect(await codeOf(late.update('a', increment))).toBe('STATE_UNAVAILABLE');
+    proxy.heal();
+    await until(() => late.health().healthy, 15_000);
+    expect(late.health().id).toBe(other.health().id);
+    expect(await late.update('a', increment)).toBe(1);
+  });
+
+  it('connections that died while they were idle are no failure', async () => {
+    for (const link of proxy.links) link.cut();
+    expect(await near.update('a', increment)).toBe(1);
+    for (const link of proxy.links) link.cut();
+    await until(() => proxy.links.size === 0);
+    expect(await near.update('a', increment)).toBe(2);
+    expect(near.health().problem).toBeNull();
+  });
+});
+
+describe('what the server says of conflicts', () => {
+  /** The next writes of the row end with this error, so many times. */
+  async function failNext(state: string, times: number): Promise<void> {
+    await store.sql(`
+      create sequence failures;
+      create function fail() returns trigger language plpgsql as $$
+      begin
+        if nextval('failures') <= ${times} then
+          raise exception using errcode = '${state}', message = 'made up';
+        end if;
+        return new;
+      end $$;
+      create trigger fail before update on tidegate_scopes for each row execute function fail()`);
+  }
+
+  it.each(['40001', '40P01'])('%s is tried again', async (state) => {
+    await failNext(state, 2);
+    expect(await near.update('a', increment)).toBe(1);
+    expect(await sequenceOf(other, 'a')).toBe(2);
+  });
+
+  it('within a bound', async () => {
+    await failNext('40001', 1_000);
+    expect(await codeOf(near.update('a', increment))).toBe('STATE_UNAVAILABLE');
+    const [row] = await store.sql<{ last_value: string }>('select last_value from failures');
+    expect(Number(row!.last_value)).toBe(4);
+    expect(await sequenceOf(other, 'a')).toBe(1);
+  });
+
+  it('other errors are not', async () => {
+    await failNext('53100', 1);
+    const error: unknown = await near.update('a', increment).catch((reason: unknown) => reason);
+    expect(hasCode(error, 'STATE_UNAVAILABLE')).toBe(true);
+    expect(hasCode(error, 'STATE_UNAVAILABLE') && error.hint).toBe('free space on its disk');
+    expect(await near.update('a', increment)).toBe(1);
+  });
+});
