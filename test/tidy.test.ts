@@ -121,6 +121,8 @@ const MODULE_MAY_IMPORT = ['@nestjs/', 'data-plane'];
 const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
   // The one command that loads the server.
   'cli/serve': ['data-plane', 'control-plane', 'event-log'],
+  // The one command that works on a store without an instance.
+  'cli/migrate': ['state/postgres/migrate'],
   'cli/banner': ['budget/settings'],
   // The driver, on the main thread for reading and on a thread of its own for writing.
   'state/sqlite/schema': ['better-sqlite3'],

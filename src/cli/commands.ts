@@ -75,6 +75,18 @@ export const COMMANDS: readonly Command[] = [
     load: () => import('./state.js'),
   },
   {
+    name: 'migrate',
+    summary: 'Bring the tables of a postgres: store up to date',
+    synopsis: '[--dry-run]',
+    details: [
+      'Instances do the same at their start, one after the other. By hand it is for a user with the right',
+      'to create tables, where the one that Tidegate runs as has it not.',
+      '',
+      '  --dry-run   Only tell what is to be done',
+    ],
+    load: () => import('./migrate.js'),
+  },
+  {
     name: 'help',
     summary: 'Explain a command, or list the settings: tidegate help [COMMAND | settings]',
     synopsis: '[COMMAND | settings]',

@@ -19,6 +19,8 @@ export interface ReplicaOptions {
   readonly scopes?: readonly string[];
   readonly budget?: number;
   readonly env?: Readonly<Record<string, string>>;
+  /** A Postgres server, if not this run's. */
+  readonly server?: string;
   /** Where each replica keeps its state, if not all in one Postgres. */
   readonly stateOf?: (replica: number) => string;
 }
@@ -61,7 +63,8 @@ export class Replicas {
   }
 
   static async start(count: number, options: ReplicaOptions = {}): Promise<Replicas> {
-    const [store, upstream] = [await PostgresStore.create(), await FakeUpstream.open()];
+    const store = await PostgresStore.create(options.server);
+    const upstream = await FakeUpstream.open();
     const replicas = new Replicas(store, upstream, options);
     try {
       await Promise.all(Array.from({ length: count }, (_, index) => replicas.launch(index)));
