@@ -30,6 +30,7 @@ const LEVELS: Record<GovernorEvent['kind'], LogLevel> = {
   'charge-orphaned': 'warn',
   'unclean-start': 'warn',
   'crash-loop': 'error',
+  'name-shared': 'error',
   'cooldown-cleared': 'info',
   'budget-reset': 'info',
 };
@@ -51,6 +52,8 @@ const MESSAGES: Record<GovernorEvent['kind'], string> = {
   'charge-orphaned': 'a charge will never settle: it counts until its window ends',
   'unclean-start': 'the run before this one did not stop cleanly',
   'crash-loop': 'crash loop: budgets are not raised until it is over',
+  'name-shared':
+    'another instance started under the name of this one: give each its own TIDEGATE_INSTANCE',
   'cooldown-cleared': 'the operator cleared the cooldown',
   'budget-reset': 'the operator reset the learned budget',
 };

@@ -30,7 +30,15 @@ export class AdminController {
   @Get('status')
   async status(): Promise<Status> {
     const views = this.governor.scopes.map((scope) => this.governor.view(scope));
-    return statusOf(this.plane, this.#version, await Promise.all(views));
+    try {
+      return statusOf(this.plane, this.#version, await Promise.all(views));
+    } catch (error) {
+      // A shared store is away; what was known of it before may be wrong by now.
+      const message = error instanceof Error ? error.message : String(error);
+      throw new ServiceUnavailableException(`the state can't be read: ${message}`, {
+        cause: error,
+      });
+    }
   }
 
   @Post('cooldown/clear')

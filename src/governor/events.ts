@@ -47,6 +47,7 @@ export type GovernorEvent =
     }
   | { readonly kind: 'unclean-start'; readonly instance: string; readonly uncleanStarts: number }
   | { readonly kind: 'crash-loop'; readonly instance: string; readonly uncleanStarts: number }
+  | { readonly kind: 'name-shared'; readonly instance: string }
   | { readonly kind: 'cooldown-cleared' }
   | { readonly kind: 'budget-reset' };
 

@@ -24,7 +24,14 @@ import {
   type SettleRequest,
 } from './settle.js';
 import { costOf, type Settlement } from './settlement.js';
-import { clearCooldown, resetBudget, startInstance, stopInstance, tick } from './upkeep.js';
+import {
+  clearCooldown,
+  otherStart,
+  resetBudget,
+  startInstance,
+  stopInstance,
+  tick,
+} from './upkeep.js';
 import { overload, refuse, succeed, type UpstreamRefusal } from './verdict.js';
 
 export interface GovernorOptions {
@@ -112,6 +119,7 @@ export class Governor {
       const started = this.#updates.persist(runtime.rules, null, (draft) => {
         startInstance(draft, policies, self);
         runtime.keys.load(draft.cold.organizations);
+        runtime.startedAt = draft.now;
       });
       runtime.holdUntil(started);
       return started;
@@ -320,9 +328,14 @@ export class Governor {
     const { policies, instance: self, tickMs = 60_000 } = this.#options;
     const silentAfterMs = MISSED_TICKS * tickMs;
     for (const runtime of this.#scopes.values()) {
-      const held = await this.#updates.update(runtime.rules, null, (draft) =>
-        tick(draft, policies, { self, idle: runtime.active === 0, silentAfterMs }),
-      );
+      const held = await this.#updates.update(runtime.rules, null, (draft) => {
+        const { startedAt } = runtime;
+        const context = { self, idle: runtime.active === 0, silentAfterMs, startedAt };
+        const guards = tick(draft, policies, context);
+        // Told once.
+        runtime.startedAt = otherStart(draft, context) ?? startedAt;
+        return guards;
+      });
       runtime.noteNudges(held);
     }
   }

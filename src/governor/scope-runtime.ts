@@ -1,4 +1,4 @@
-import type { ModelEstimate } from '../state/scope-state.js';
+import type { Instant, ModelEstimate } from '../state/scope-state.js';
 import { BOUNDS } from '../state/scope-state.js';
 import { Counts } from '../platform/counts.js';
 import type { Cancel, Timers } from '../platform/timers.js';
@@ -40,6 +40,8 @@ export class ScopeRuntime {
   guards: GuardsHeld = {};
   /** What came of the looks at budgets since the process started, by limit. */
   readonly nudges: Counts<NudgeOutcome>;
+  /** When the latest start under this instance's name was, as far as it is known. */
+  startedAt: Instant | null = null;
   #waiting: (() => void)[] = [];
   #cancel: Cancel | null = null;
   #refusals = 0;

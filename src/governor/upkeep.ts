@@ -170,6 +170,8 @@ export interface TickContext {
   readonly idle: boolean;
   /** Another instance not heard of for this long, with something in flight, is gone. */
   readonly silentAfterMs: number;
+  /** When this instance's latest start was, as it is on record; null before it is. */
+  readonly startedAt: Instant | null;
 }
 
 /** The scheduled job's look at a scope. Returns which guard held each budget back. */
@@ -180,9 +182,24 @@ export function tick(draft: Draft, policies: Policies, context: TickContext): Gu
     orphanInstance(draft, policies, name);
   }
   keepAlive(draft, policies, context);
+  if (otherStart(draft, context) !== null) {
+    draft.report({ kind: 'name-shared', instance: context.self });
+  }
   draft.state = forgetOldInstances(draft.state, context.self, now);
   closeSampleIfComplete(draft, policies);
   return weighGuards(draft, policies);
+}
+
+/**
+ * The latest start under this instance's name, if it was another's. Both spend one budget all the
+ * same; but each start of one takes what the other has in flight for orphaned, and counts as unclean.
+ */
+export function otherStart(
+  { cold }: Draft,
+  { self, startedAt }: Pick<TickContext, 'self' | 'startedAt'>,
+): Instant | null {
+  const latestStart = cold.starts[self]?.at(-1)?.at ?? null;
+  return startedAt !== null && latestStart !== null && latestStart > startedAt ? latestStart : null;
 }
 
 /**

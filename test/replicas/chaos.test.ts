@@ -119,6 +119,7 @@ describe('the database', () => {
       const ready = await fetch(`${replicas.running[1]!.controlUrl}/health/ready`);
       expect(ready.status).toBe(200);
       expect(JSON.stringify(await ready.json())).toContain('"degraded"');
+      expect((await fetch(`${replicas.running[1]!.controlUrl}/status`)).status).toBe(503);
       await server.resume();
       const back = performance.now();
       await until(() => replicas.seen('database') > before + 3, 20_000);

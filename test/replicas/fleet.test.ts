@@ -133,6 +133,19 @@ it('one probe among all, which a dead replica takes along for its ten seconds an
   await replicas.launch(holder);
 }, 90_000);
 
+it('a name that two have is said loudly by the one that had it before, and does no harm', async () => {
+  const twin = replicas.running[6]!;
+  const { used } = (await replicas.scope(0, 'by-8')).limits[0]!;
+  await replicas.launch(6);
+  const said = () => twin.log().some(({ message }) => message.includes('TIDEGATE_INSTANCE'));
+  try {
+    await until(said, 20_000);
+  } finally {
+    await twin.kill();
+  }
+  expect((await replicas.scope(6, 'by-8')).limits[0]).toMatchObject({ used });
+}, 90_000);
+
 it('what a silent replica had in flight becomes orphaned, and stays charged', async () => {
   replicas.answers.set('silent', () => undefined);
   const lost = replicas.call(7, 'silent').catch(() => 'broken');
