@@ -86,6 +86,26 @@ Worker.prototype.postMessage = function (...args) {
   die('in the commit');
 };
 
+/** What goes to a database is written there by its server, whatever becomes of this process. */
+const { Socket } = require('node:net');
+const { write } = Socket.prototype;
+Socket.prototype.write = function (chunk, ...rest) {
+  const says = (text) => Buffer.isBuffer(chunk) && chunk.includes(text);
+  if (says('update tidegate_scopes set') || says('insert into tidegate_scopes\n')) {
+    if (wanted?.endsWith(' the commit')) armed = wanted;
+    beforeWrite();
+    die('before the commit');
+    this.writesState = true;
+  }
+  const sent = write.call(this, chunk, ...rest);
+  if (this.writesState && says('commit\0')) {
+    this.writesState = false;
+    die('in the commit');
+    this.prependOnceListener('data', () => die('after the commit'));
+  }
+  return sent;
+};
+
 const { rename } = promises;
 promises.rename = async (from, to) => {
   if (wanted === 'before the rename' && to.endsWith('state.json')) armed = wanted;

@@ -1,3 +1,4 @@
+import { PostgresStore } from './postgres-store.js';
 import { SqliteStore } from './sqlite-store.js';
 import { FileStore } from './file-store.js';
 import type { StoreOnDisk } from './store-on-disk.js';
@@ -29,6 +30,18 @@ export const STORES: readonly StoreUnderTest[] = [
     kind: 'sqlite',
     writePoints: ['before the commit', 'in the commit', 'after the commit'],
     make: async () => stateOn(new SqliteStore(), 'sqlite'),
+  },
+  {
+    kind: 'postgres',
+    writePoints: ['before the commit', 'in the commit', 'after the commit'],
+    make: async () => {
+      const store = await PostgresStore.create();
+      return {
+        address: store.url,
+        forget: () => store.empty(),
+        dispose: () => store.dispose(),
+      };
+    },
   },
 ];
 
