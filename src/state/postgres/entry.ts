@@ -95,7 +95,14 @@ async function readScopes(
   );
   const scopes = new Map<string, KnownScope>();
   for (const row of rows) {
-    const found = readScope({ id, lost: null, now }, row, row, undefined, policy, 0);
+    const found = readScope(
+      { id, lost: null, now, synchronous_commit: '' },
+      row,
+      row,
+      undefined,
+      policy,
+      0,
+    );
     if (found.damage !== null) continue;
     scopes.set(row.name, { hot: found.hot, cold: found.cold, state: found.state });
   }

@@ -30,6 +30,7 @@ export interface StoreRow {
   readonly lost: string | null;
   /** Epoch ms with a fraction. */
   readonly now: number;
+  readonly synchronous_commit: string;
 }
 
 /** Of `tidegate_scopes`; numbers of 64 bits come as text. */
@@ -59,6 +60,8 @@ export interface FoundScope {
   readonly now: Instant;
   /** How far `now` is ahead of the database's clock, which went back. */
   readonly aheadMs: number;
+  /** What the server does at COMMIT, if nothing is said. */
+  readonly synchronousCommit: string;
   /** There is a row to update. */
   readonly exists: boolean;
   readonly hot: Version;
@@ -88,7 +91,10 @@ export function readScope(
   policy: LossPolicy,
   toldAt: Instant,
 ): FoundScope {
-  const time = readClock(store.now, row, toldAt);
+  const time = {
+    ...readClock(store.now, row, toldAt),
+    synchronousCommit: store.synchronous_commit,
+  };
   const lossAt = (reason: LossReason): StateLoss => ({ reason, at: time.now, recordedAt: null });
   if (row === undefined) {
     const storeLost = store.lost === null ? null : parseStateLoss(JSON.parse(store.lost));

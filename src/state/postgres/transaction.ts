@@ -34,20 +34,21 @@ const STATEMENT_MS = 1_800;
 /** Of one round trip: longer than the server may take by the timeouts above. */
 const ANSWER_MS = 2_500;
 
+/** One string for the parser: a fifth of the whole is saved. */
+const BEGIN = `begin isolation level read committed;
+  set local lock_timeout = ${LOCK_MS};
+  set local statement_timeout = ${STATEMENT_MS};
+  set local idle_in_transaction_session_timeout = ${IDLE_MS}`;
+
 /** `off` and `local` would call durable what is not; anything stronger than `on` is kept. */
-const SETTINGS = `select
-  set_config('lock_timeout', '${LOCK_MS}', true),
-  set_config('statement_timeout', '${STATEMENT_MS}', true),
-  set_config('idle_in_transaction_session_timeout', '${IDLE_MS}', true),
-  set_config('synchronous_commit', case when current_setting('synchronous_commit')
-    in ('off', 'local') then 'on' else current_setting('synchronous_commit') end, true)`;
+const WAITS_FOR_NO_DISK = new Set(['off', 'local']);
 
 const HOT = `select revision, written_by, recorded_at, clock_ahead_ms, schema_major,
   case when revision = $2 and written_by = $3 then null else hot::text end as hot
   from tidegate_scopes where name = $1`;
 
 const STORE_AND_COLD = `select
-  store.id, store.lost::text as lost,
+  store.id, store.lost::text as lost, current_setting('synchronous_commit') as synchronous_commit,
   (extract(epoch from clock_timestamp()) * 1000)::float8 as now,
   part.revision as cold_revision, part.written_by as cold_written_by,
   case when part.revision = $2 and part.written_by = $3 then null else part.cold::text end as cold,
@@ -84,11 +85,10 @@ export async function lockScope(
   scope: string,
   known: KnownScope | undefined,
 ): Promise<FoundRows> {
-  const [, , hot, rest] = await database.answer(
+  const [, hot, rest] = await database.answer(
     ANSWER_MS,
     Promise.all([
-      client.query('begin isolation level read committed'),
-      client.query(SETTINGS),
+      client.query(BEGIN),
       client.query<HotRow>(`${HOT} for no key update`, hotParameters(scope, known)),
       client.query<StoreRow & ColdRow>(STORE_AND_COLD, coldParameters(scope, known)),
     ]),
@@ -154,6 +154,9 @@ export async function writeScope(
   const { client } = session;
   const hot = { revision: found.hot.revision + 1, writtenBy: writer };
   const statements: Promise<QueryResult>[] = [];
+  if (WAITS_FOR_NO_DISK.has(found.synchronousCommit)) {
+    statements.push(client.query('set local synchronous_commit = on'));
+  }
   if (found.damage !== null) statements.push(client.query(SET_ASIDE, [scope, found.damage]));
   statements.push(
     client.query(found.exists ? UPDATE_HOT : INSERT_HOT, [
