@@ -1,5 +1,4 @@
 import type { StoreConfig } from './config/config.js';
-import { TidegateError } from './platform/tidegate-error.js';
 import type { FoundState } from './state/held-state.js';
 
 /**
@@ -17,7 +16,9 @@ export async function inspectStore(store: StoreConfig): Promise<FoundState | nul
       const { inspectDatabase } = await import('./state/sqlite/inspect.js');
       return inspectDatabase(store.path);
     }
-    case 'postgres':
-      throw new TidegateError('CONFIG_INVALID', 'this version has no postgres store yet');
+    case 'postgres': {
+      const { inspectTables } = await import('./state/postgres/inspect.js');
+      return inspectTables(store.url);
+    }
   }
 }

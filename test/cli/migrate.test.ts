@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { FileStore } from '../support/file-store.js';
 import { PostgresStore } from '../support/postgres-store.js';
+import { fullScopeState } from '../support/scope-states.js';
 import { tidegate } from './run.js';
 
 let store: PostgresStore;
@@ -47,6 +49,31 @@ it('says what is wrong when it can’t, and never the password', async () => {
   expect(err).toContain('ECONNREFUSED');
   expect(err).toContain('What to do: start the database');
   expect(err).not.toContain('hunter2');
+});
+
+it('a state is copied from a file into the database and back, and can be looked at there', async () => {
+  const file = new FileStore();
+  try {
+    const repository = await file.open();
+    const { hot, cold } = fullScopeState();
+    const stopped = { startedAt: 1, seenAt: 2, stoppedAt: 2, inFlight: 0 };
+    const state = { hot: { ...hot, lost: null, instances: { 'host-a': stopped } }, cold };
+    await repository.update('a', () => ({ state, outcome: null }));
+    await repository.close();
+    const from = `file:${file.path}`;
+    expect((await tidegate(['state', 'show', store.url])).code).toBe(78);
+    expect(await tidegate(['state', 'copy', from, store.url])).toMatchObject({ code: 0, err: '' });
+    const shown = await tidegate(['state', 'show', store.url, '--json']);
+    expect(JSON.parse(shown.out)).toMatchObject({ loss: null, revision: 1, scopes: { a: state } });
+    expect(shown.out).not.toContain('search_path');
+    const back = new FileStore();
+    const to = `file:${back.path}`;
+    expect((await tidegate(['state', 'copy', store.url, to])).code).toBe(0);
+    expect((await (await back.open()).read('a')).state).toEqual(state);
+    await back.dispose();
+  } finally {
+    await file.dispose();
+  }
 });
 
 it('has nothing to do for a file', async () => {

@@ -68,14 +68,14 @@ async function enter(
   return { id: store.id, scopes: await readScopes(client, store, now, policy) };
 }
 
-async function readClock(client: Session['client']): Promise<number> {
+export async function readClock(client: Session['client']): Promise<number> {
   const { rows } = await client.query<{ now: number }>(
     'select (extract(epoch from clock_timestamp()) * 1000)::float8 as now',
   );
   return rows[0]?.now ?? 0;
 }
 
-async function readStore(client: Session['client']): Promise<StoreContent | undefined> {
+export async function readStore(client: Session['client']): Promise<StoreContent | undefined> {
   const sql = 'select id, schema_major, lost from tidegate_store';
   return (await client.query<StoreContent>(sql)).rows[0];
 }
@@ -87,14 +87,8 @@ async function readScopes(
   now: number,
   policy: LossPolicy,
 ): Promise<ReadonlyMap<string, KnownScope>> {
-  const { rows } = await client.query<HotRow & ColdRow & { name: string }>(
-    `select scope.name, scope.revision, scope.written_by, recorded_at, clock_ahead_ms, schema_major,
-       hot::text as hot, part.revision as cold_revision, part.written_by as cold_written_by,
-       part.cold::text as cold, part.others::text as others
-     from tidegate_scopes scope left join tidegate_scopes_cold part on part.name = scope.name`,
-  );
   const scopes = new Map<string, KnownScope>();
-  for (const row of rows) {
+  for (const row of await selectScopes(client)) {
     const found = readScope(
       { id, lost: null, now, synchronous_commit: '' },
       row,
@@ -107,6 +101,19 @@ async function readScopes(
     scopes.set(row.name, { hot: found.hot, cold: found.cold, state: found.state });
   }
   return scopes;
+}
+
+/** Both parts of every scope. */
+export async function selectScopes(
+  client: Session['client'],
+): Promise<(HotRow & ColdRow & { name: string })[]> {
+  const { rows } = await client.query<HotRow & ColdRow & { name: string }>(
+    `select scope.name, scope.revision, scope.written_by, recorded_at, clock_ahead_ms, schema_major,
+       hot::text as hot, part.revision as cold_revision, part.written_by as cold_written_by,
+       part.cold::text as cold, part.others::text as others
+     from tidegate_scopes scope left join tidegate_scopes_cold part on part.name = scope.name`,
+  );
+  return rows;
 }
 
 /** Marks every scope there is, and every one to come; whichever replica is the first. */

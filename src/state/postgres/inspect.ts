@@ -1,0 +1,58 @@
+import { TidegateError } from '../../platform/tidegate-error.js';
+import { SYSTEM_TIMERS } from '../../platform/timers.js';
+import type { FoundState } from '../held-state.js';
+import { checkMajor } from '../parse-state.js';
+import type { ScopeState } from '../scope-state.js';
+import { Database, type Session } from './database.js';
+import { readClock, readStore, selectScopes } from './entry.js';
+import { unavailable } from './faults.js';
+import { readScope } from './scope-row.js';
+
+/** For the whole of it. */
+const INSPECT_MS = 5_000;
+
+/**
+ * What the tables say, changing nothing and waiting for nobody. Null: they are not there.
+ *
+ * @throws TidegateError STATE_NEWER, STATE_UNAVAILABLE.
+ */
+export async function inspectTables(url: string): Promise<FoundState | null> {
+  const timers = SYSTEM_TIMERS;
+  const database = new Database({ url, applicationName: 'tidegate state', timers });
+  try {
+    if ((await database.pendingMigrations()).length > 0) return null;
+    return await database.session((session) => database.answer(INSPECT_MS, inspect(session)));
+  } catch (error) {
+    throw error instanceof TidegateError ? error : unavailable(error);
+  } finally {
+    await database.close();
+  }
+}
+
+async function inspect({ client }: Session): Promise<FoundState | null> {
+  await client.query('begin isolation level repeatable read, read only');
+  const now = await readClock(client);
+  const store = await readStore(client);
+  const rows = await selectScopes(client);
+  await client.query('commit');
+  if (store === undefined) return null;
+  checkMajor(store.schema_major);
+  const scopes = new Map<string, ScopeState>();
+  let [revision, recordedAt, damaged] = [0, 0, false];
+  for (const row of rows) {
+    const asStored = { id: store.id, lost: null, now, synchronous_commit: '' };
+    const found = readScope(asStored, row, row, undefined, SHOW_ALL, 0);
+    scopes.set(row.name, found.state);
+    revision += found.hot.revision;
+    recordedAt = Math.max(recordedAt, Number(row.recorded_at));
+    damaged ||= found.damage !== null;
+  }
+  const { id, lost } = store;
+  return {
+    stored: { id, revision, savedAt: recordedAt, lost, scopes },
+    loss: damaged ? 'restored' : null,
+    recordedAt: recordedAt === 0 ? null : recordedAt,
+  };
+}
+
+const SHOW_ALL = { onCorrupt: 'cautious', onEmpty: 'trust' } as const;
