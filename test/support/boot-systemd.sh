@@ -6,7 +6,7 @@
 set -euo pipefail
 
 echo $$ > "$1/cgroup.procs"
-exec unshare --fork --kill-child --mount --propagation private \
+exec setpriv --pdeathsig KILL unshare --fork --kill-child --mount --propagation private \
   --pid --net --ipc --uts --cgroup bash -euo pipefail -s "${@:2}" <<'INSIDE'
 repository=$1 console=$2 units=$3 root=$4
 mount -t tmpfs -o mode=755 root "$root"
