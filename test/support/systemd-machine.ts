@@ -3,6 +3,7 @@ import {
   closeSync,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -30,15 +31,8 @@ export function reasonWithoutMachine(): string | null {
   if (process.getuid?.() !== 0) return 'booting a systemd of our own needs root';
   if (!existsSync('/lib/systemd/systemd')) return 'systemd is not installed';
   if (cgroupRoot() === null) return 'no cgroup2 file system is mounted';
-  const trial = spawnSync('unshare', [
-    '--fork',
-    ...NAMESPACES,
-    'mount',
-    '-t',
-    'tmpfs',
-    'x',
-    '/mnt',
-  ]);
+  const mounts = ['tmpfs', 'proc', 'cgroup2'].map((type) => `mount -t ${type} none /mnt`);
+  const trial = spawnSync('unshare', ['--fork', ...NAMESPACES, 'sh', '-c', mounts.join(' && ')]);
   if (trial.status !== 0) return 'this machine does not let us make namespaces and mounts';
   return null;
 }
@@ -54,15 +48,14 @@ export interface Ran {
  */
 export class SystemdMachine {
   readonly #directory = new TemporaryDirectory();
-  readonly #cgroup: string;
-  #process!: ChildProcess;
+  /** The processes of the machine, so that its systemd is the lord of a tree of its own. */
+  readonly #cgroup = mkdtempSync(join(cgroupRoot() ?? '/nowhere', 'tidegate-test-'));
+  #process: ChildProcess | null = null;
   /** PID 1 of the machine, as we see it. */
   #leader = 0;
   #since = '@0';
 
-  private constructor() {
-    this.#cgroup = join(cgroupRoot() ?? '', `tidegate-test-${process.pid}`);
-  }
+  private constructor() {}
 
   /** `units`: files for /etc/systemd/system, by path below it. */
   static async boot(units: Readonly<Record<string, string>>): Promise<SystemdMachine> {
@@ -85,18 +78,18 @@ export class SystemdMachine {
       mkdirSync(dirname(this.#directory.at('units', path)), { recursive: true });
       writeFileSync(this.#directory.at('units', path), text);
     }
-    mkdirSync(this.#cgroup);
     const output = openSync(console, 'a');
     const folders = [this.#directory.at('units'), this.#directory.at('root')];
-    this.#process = spawn('bash', [BOOT_SCRIPT, this.#cgroup, REPOSITORY, console, ...folders], {
+    const child = spawn('bash', [BOOT_SCRIPT, this.#cgroup, REPOSITORY, console, ...folders], {
       stdio: ['ignore', output, output],
     });
+    this.#process = child;
     closeSync(output);
     const explain = () => `systemd did not come up:\n${readFileSync(console, 'utf8')}`;
-    await until(() => this.#findLeader() || this.#process.exitCode !== null, BOOT_MS, explain);
+    await until(() => this.#findLeader(child) || child.exitCode !== null, BOOT_MS, explain);
     await until(
       async () => {
-        if (this.#process.exitCode !== null) throw new Error(explain());
+        if (child.exitCode !== null) throw new Error(explain());
         return (await this.run('systemctl', 'is-system-running')).out === 'running';
       },
       BOOT_MS,
@@ -151,10 +144,10 @@ export class SystemdMachine {
 
   /** SIGKILL to all of it. */
   async end(): Promise<void> {
-    const { exitCode, signalCode } = this.#process;
-    if (exitCode === null && signalCode === null) {
-      const ended = new Promise((resolve) => this.#process.once('exit', resolve));
-      this.#process.kill('SIGKILL');
+    const child = this.#process;
+    if (child !== null && child.exitCode === null && child.signalCode === null) {
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      child.kill('SIGKILL');
       await ended;
     }
     await until(() => removeCgroups(this.#cgroup));
@@ -162,8 +155,7 @@ export class SystemdMachine {
   }
 
   /** The only child of `unshare`, once that has forked. */
-  #findLeader(): boolean {
-    const { pid } = this.#process;
+  #findLeader({ pid }: ChildProcess): boolean {
     const file = `/proc/${pid}/task/${pid}/children`;
     if (!existsSync(file)) return false;
     this.#leader = Number(readFileSync(file, 'utf8').trim().split(' ')[0]);

@@ -12,6 +12,8 @@ export const UNIT = 'tidegate.service';
 export const SHIPPED = new URL('../../ops/systemd/', import.meta.url);
 /** Between two looks: each starts a program, on a machine that is busy enough. */
 const PAUSE_MS = 40;
+/** On an idle machine nothing takes a tenth of it. */
+export const PATIENCE_MS = 60_000;
 const INSIDE = `${INSTALLED}/test/support/inside`;
 export const MISBEHAVE = `Environment=NODE_OPTIONS=--import=${INSIDE}/misbehave.mjs`;
 /** The unit is as it is shipped; only its waits are made bearable for a test. */
@@ -82,7 +84,7 @@ export class Installed {
   }
 
   /** Waits until systemd says so. */
-  async reaches(name: string, value: string, deadlineMs = 30_000): Promise<void> {
+  async reaches(name: string, value: string, deadlineMs = PATIENCE_MS): Promise<void> {
     let last = '';
     await until(
       async () => {
@@ -124,7 +126,7 @@ export class Installed {
     await until(async () => {
       answer = await this.request('http://127.0.0.1:8788/status');
       return answer.status === 200;
-    });
+    }, PATIENCE_MS);
     return JSON.parse(answer.body) as Status;
   }
 
@@ -134,7 +136,7 @@ export class Installed {
 
   /** The charge, once nothing is in flight any more. */
   async settledUse(): Promise<number> {
-    await until(async () => (await this.limit()).reserved === 0);
+    await until(async () => (await this.limit()).reserved === 0, PATIENCE_MS);
     return (await this.limit()).used;
   }
 }

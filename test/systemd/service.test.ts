@@ -1,12 +1,11 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { until } from '../support/tidegate-process.js';
 import { GUIDE_DROP_INS } from './guide.js';
-import { Installed, MISBEHAVE, SKIPPED } from './installed.js';
+import { Installed, MISBEHAVE, PATIENCE_MS, SKIPPED } from './installed.js';
 
 const VOLATILE_STATE =
   '[Service]\nRuntimeDirectory=volatile\nEnvironment=TIDEGATE_STATE=file:/run/volatile/state.json\n';
-/** They take a tenth of it, unless the machine is very busy. */
-const TIMES = { timeout: 60_000 };
+const TIMES = { timeout: 3 * PATIENCE_MS };
 const TOKEN = 'a-token-of-sixteen-or-more';
 /** systemd then takes no notice of what the service says. */
 const UNHEARD = 'Type=exec\nNotifyAccess=none\nWatchdogSec=0\n';
@@ -122,7 +121,10 @@ describe.skipIf(SKIPPED !== null)('tidegate.service under a real systemd', TIMES
     await installed.dropIn(GUIDE_DROP_INS.get('config-file.conf')!);
     await installed.start();
     const control = 'http://127.0.0.1:8788';
-    await until(async () => (await installed.request(`${control}/health/ready`)).status === 200);
+    await until(
+      async () => (await installed.request(`${control}/health/ready`)).status === 200,
+      PATIENCE_MS,
+    );
     expect(await installed.request(`${control}/status`)).toMatchObject({ status: 401 });
     const headers = { authorization: `Bearer ${TOKEN}` };
     expect(await installed.request(`${control}/status`, { headers })).toMatchObject({
@@ -139,7 +141,7 @@ describe.skipIf(SKIPPED !== null)('tidegate.service under a real systemd', TIMES
     await until(async () => {
       const latest = await installed.property('WatchdogTimestampMonotonic');
       return Number(latest) > Number(pinged) + 500_000;
-    });
+    }, PATIENCE_MS);
     expect(await installed.property('NRestarts')).toBe('0');
     await installed.signal('USR2');
     await installed.reaches('NRestarts', '1');
@@ -156,9 +158,9 @@ describe.skipIf(SKIPPED !== null)('tidegate.service under a real systemd', TIMES
     const impatient = '[Service]\nTimeoutStopSec=1\nEnvironment=TIDEGATE_DRAIN=20s\n';
     await installed.dropIn(`${impatient}${dropIn}`);
     await installed.start();
-    await until(async () => (await installed.call()).status === 200);
+    await until(async () => (await installed.call()).status === 200, PATIENCE_MS);
     const streaming = installed.call({ 'x-test-hold-ms': '2000' });
-    await until(async () => (await installed.limit()).reserved > 0);
+    await until(async () => (await installed.limit()).reserved > 0, PATIENCE_MS);
     await installed.stop();
     expect(await streaming).toMatchObject({ status: 200, whole });
     expect(await installed.property('Result')).toBe(result);
