@@ -155,14 +155,21 @@ describe.skipIf(SKIPPED !== null)('tidegate.service under a real systemd', TIMES
     ['as long as TIDEGATE_DRAIN says', '', true, 'success'],
     ['control: no longer than its stop timeout, unasked', UNHEARD, false, 'timeout'],
   ])('lets streams finish in a stop, %s', async (_, dropIn, whole, result) => {
-    const impatient = '[Service]\nTimeoutStopSec=1\nEnvironment=TIDEGATE_DRAIN=20s\n';
+    const impatient = '[Service]\nTimeoutStopSec=1\nEnvironment=TIDEGATE_DRAIN=1m\n';
     await installed.dropIn(`${impatient}${dropIn}`);
     await installed.start();
     await until(async () => (await installed.call()).status === 200, PATIENCE_MS);
-    const streaming = installed.call({ 'x-test-hold-ms': '2000' });
+    const streaming = installed.call({ 'x-test-hold': 'yes' });
     await until(async () => (await installed.limit()).reserved > 0, PATIENCE_MS);
-    await installed.stop();
+    const stopped = installed.stop();
+    if (whole) {
+      await installed.reaches('SubState', 'stop-sigterm');
+      // Past the stop timeout; in the control systemd has ended the stream by then.
+      await new Promise((resolve) => setTimeout(resolve, 1_500));
+      await installed.request('http://127.0.0.1:9000/release');
+    }
     expect(await streaming).toMatchObject({ status: 200, whole });
+    await stopped;
     expect(await installed.property('Result')).toBe(result);
   });
 });
