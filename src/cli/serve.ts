@@ -30,8 +30,9 @@ export async function serve(config: Config, terminal: Terminal): Promise<void> {
   });
   const stopAsked = new Promise<string>((resolve) => onStopSignal(resolve));
   const release = holdProcess();
-  const reports = await openReports(plane, terminal, log);
+  let reports: ServiceReports | null = null;
   try {
+    reports = await openReports(plane, terminal, log);
     const addresses = await plane.listen();
     reports?.ready();
     reportStoreProblem(plane, log.error);
