@@ -3,9 +3,11 @@ import type { Config } from '../config/config.js';
 import { DataPlane } from '../data-plane.js';
 import { logEvents } from '../event-log.js';
 import { SteadyClock } from '../platform/clock.js';
-import { openLog } from '../platform/log.js';
+import { type Log, openLog } from '../platform/log.js';
 import { holdProcess, onStopSignal } from '../platform/signals.js';
+import { SYSTEM_TIMERS } from '../platform/timers.js';
 import { readVersion } from '../platform/version.js';
+import type { ServiceReports } from '../service-reports.js';
 import { bannerOf } from './banner.js';
 import type { Terminal } from './terminal.js';
 
@@ -28,21 +30,39 @@ export async function serve(config: Config, terminal: Terminal): Promise<void> {
   });
   const stopAsked = new Promise<string>((resolve) => onStopSignal(resolve));
   const release = holdProcess();
+  let reports: ServiceReports | null = null;
   try {
+    reports = await openReports(plane, terminal, log);
     const addresses = await plane.listen();
+    reports?.ready();
     reportStoreProblem(plane, log.error);
     const { openControlPlane } = await import('../control-plane.js');
     const app = await openControlPlane(plane, log);
     const control = app.getHttpServer().address() as AddressInfo;
     terminal.out(bannerOf(config, readVersion(), addresses, control));
     const signal = await stopAsked;
+    reports?.stopping();
     log.info('stopping', { signal, inFlight: plane.proxy.inFlight });
     await app.close();
     log.info('stopped');
   } finally {
     await plane.stop();
+    reports?.close();
     release();
   }
+}
+
+/** Loaded only where a service manager listens. */
+async function openReports(
+  plane: DataPlane,
+  { env }: Terminal,
+  log: Log,
+): Promise<ServiceReports | null> {
+  if ((env['NOTIFY_SOCKET'] ?? '') === '') return null;
+  const { serviceManagerOf } = await import('../platform/service-manager.js');
+  const { ServiceReports } = await import('../service-reports.js');
+  const manager = serviceManagerOf(env, log);
+  return manager === null ? null : new ServiceReports(manager, plane, SYSTEM_TIMERS);
 }
 
 /** A store that can't be written refuses every request: that must not wait for somebody to ask. */

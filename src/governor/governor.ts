@@ -1,17 +1,17 @@
 import { bounded, type Cost } from '../budget/cost.js';
-import { estimateCost, nextTrail, observe } from '../calibration/estimate.js';
+import { estimateCost } from '../calibration/estimate.js';
 import type { Counts } from '../platform/counts.js';
 import type { Random } from '../platform/random.js';
 import { sleep, withDeadline, type Timers } from '../platform/timers.js';
-import type { ModelEstimate } from '../state/scope-state.js';
 import type { StateRepository } from '../state/state-repository.js';
 import { admit, type AdmitOutcome } from './admit.js';
 import type { Admission, AdmissionOutcome, AdmissionRequest } from './admission.js';
 import type { LimitStatement } from './attribution.js';
-import type { Draft, ScopeRules } from './draft.js';
+import type { ScopeRules } from './draft.js';
 import { DurableUpdates, isStateFailure, isUnknown, UpdateTally } from './durable-updates.js';
 import type { EventListener, NudgeOutcome } from './events.js';
 import type { KeyDirectory } from './key-directory.js';
+import { learnedBefore, learnFrom, sessionKey } from './learning.js';
 import type { Policies } from './policies.js';
 import { ScopeRuntime } from './scope-runtime.js';
 import { viewScope, type ScopeView } from './scope-view.js';
@@ -298,7 +298,7 @@ export class Governor {
     const { policies, instance } = this.#options;
     const { rules } = runtime;
     const actual = costOf(settlement, admission.estimate);
-    const estimate = this.#learn(runtime, admission, settlement);
+    const estimate = learnFrom(runtime, admission, settlement);
     const upward = exceedsCharge(admission.grant.charge, rules.limits, actual);
     this.#change(admission, upward, async () => {
       const { grant, request } = admission;
@@ -369,22 +369,6 @@ export class Governor {
     return this.#runtime(scope).nudges;
   }
 
-  #learn(
-    runtime: ScopeRuntime,
-    { basis, grant, learned, request }: Admission,
-    settlement: Settlement,
-  ): SettleRequest['estimate'] {
-    if (settlement.kind !== 'success' || !settlement.complete) return null;
-    const { inputTokens, cachedTokens, outputTokens } = settlement;
-    if (inputTokens === null || outputTokens === null) return null;
-    const usage = { inputTokens, cachedTokens, outputTokens };
-    const { model } = request;
-    const session = sessionKey(request);
-    if (session !== '') runtime.sessions.set(session, nextTrail(basis, usage, grant.admittedAt));
-    const newest = observe(runtime.learnedOf(model) ?? learned, basis, usage, grant.admittedAt);
-    return runtime.learn(model, newest, grant.admittedAt) ? { model, learned: newest } : null;
-  }
-
   /** One more change on behalf of a request, after those before it; if it is still wanted by then. */
   #change(
     admission: Admission,
@@ -429,14 +413,4 @@ function inTurn(admission: Admission, change: () => Promise<void>): Promise<void
   });
   admission.tail = durable;
   return durable;
-}
-
-/** Side calls to a smaller model share the client's session id, but not its conversation. */
-function sessionKey({ session, model }: AdmissionRequest): string {
-  return session === '' ? '' : `${session} ${model}`;
-}
-
-/** A client chooses the model's name, and `constructor` is one that every object has. */
-function learnedBefore({ cold }: Draft, model: string): ModelEstimate | undefined {
-  return Object.hasOwn(cold.estimates, model) ? cold.estimates[model] : undefined;
 }

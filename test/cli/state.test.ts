@@ -231,7 +231,7 @@ describe('the command line', () => {
     [['shwo'], 'did you mean "show"?'],
     [['copy', 'file:./a'], 'Say from which store'],
     [['copy', 'file:./a', 'file:./a'], 'the same store'],
-    [['show', 'postgres://tide:hunter2@db/tide'], 'not in this version yet'],
+    [['show', 'postgres://tide:hunter2@db/'], 'names no database'],
   ])('%j', async (args, text) => {
     const { code, err } = await tidegate(['state', ...args]);
     expect(code).toBe(64);

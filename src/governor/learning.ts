@@ -1,0 +1,37 @@
+import { nextTrail, observe } from '../calibration/estimate.js';
+import type { ModelEstimate } from '../state/scope-state.js';
+import type { Admission, AdmissionRequest } from './admission.js';
+import type { Draft } from './draft.js';
+import type { ScopeRuntime } from './scope-runtime.js';
+import type { SettleRequest } from './settle.js';
+import type { Settlement } from './settlement.js';
+
+/**
+ * What a settled request teaches for the estimates of those to come. Returns what is to be kept in the
+ * state, when it is time to.
+ */
+export function learnFrom(
+  runtime: ScopeRuntime,
+  { basis, grant, learned, request }: Admission,
+  settlement: Settlement,
+): SettleRequest['estimate'] {
+  if (settlement.kind !== 'success' || !settlement.complete) return null;
+  const { inputTokens, cachedTokens, outputTokens } = settlement;
+  if (inputTokens === null || outputTokens === null) return null;
+  const usage = { inputTokens, cachedTokens, outputTokens };
+  const { model } = request;
+  const session = sessionKey(request);
+  if (session !== '') runtime.sessions.set(session, nextTrail(basis, usage, grant.admittedAt));
+  const newest = observe(runtime.learnedOf(model) ?? learned, basis, usage, grant.admittedAt);
+  return runtime.learn(model, newest, grant.admittedAt) ? { model, learned: newest } : null;
+}
+
+/** Side calls to a smaller model share the client's session id, but not its conversation. */
+export function sessionKey({ session, model }: AdmissionRequest): string {
+  return session === '' ? '' : `${session} ${model}`;
+}
+
+/** A client chooses the model's name, and `constructor` is one that every object has. */
+export function learnedBefore({ cold }: Draft, model: string): ModelEstimate | undefined {
+  return Object.hasOwn(cold.estimates, model) ? cold.estimates[model] : undefined;
+}

@@ -1,0 +1,106 @@
+import type { DataPlane } from './data-plane.js';
+import type { ScopeView } from './governor/scope-view.js';
+import { rfc3339 } from './platform/clock.js';
+import type { ServiceManager } from './platform/service-manager.js';
+import type { Cancel, Timers } from './platform/timers.js';
+
+/** Longest time between two looks at what the status line says. */
+const LOOK_MS = 10_000;
+/** Pings in one watchdog period: two may get lost. */
+const PINGS_A_PERIOD = 3;
+/** What a stop takes after the drain: cut-off exchanges settle, corrections are written. */
+export const AFTER_DRAIN_MS = 15_000;
+/** Scopes that the status line names; the others are counted. */
+const NAMED_SCOPES = 3;
+
+/** What a status line is made of; the data plane has it. */
+export type Reported = Pick<DataPlane, 'config' | 'repository' | 'proxy'> & {
+  readonly governor: Pick<DataPlane['governor'], 'scopes' | 'view'>;
+};
+
+/**
+ * Keeps the service manager informed: ready, alive, how things stand, stopping. The beat comes from a
+ * timer of the main loop, on purpose: a loop that is blocked can't ping, and gets killed for it.
+ */
+export class ServiceReports {
+  #status = '';
+  #looking = false;
+  #cancelBeat: Cancel = () => {};
+  #stopping = false;
+
+  constructor(
+    private readonly manager: ServiceManager,
+    private readonly plane: Reported,
+    private readonly timers: Timers,
+  ) {}
+
+  /** The data ports are open: agents are served from here on, whatever Nest still loads. */
+  ready(): void {
+    this.manager.tell({ READY: '1', STATUS: 'ready' });
+    this.#beat();
+  }
+
+  /** The drain may take longer than the unit's stop timeout: asks for the time that was configured. */
+  stopping(): void {
+    this.#stopping = true;
+    const { drainMs } = this.plane.config;
+    const { inFlight } = this.plane.proxy;
+    this.manager.tell({
+      STOPPING: '1',
+      EXTEND_TIMEOUT_USEC: String((drainMs + AFTER_DRAIN_MS) * 1_000),
+      STATUS: `stopping: ${inFlight} in flight may go on for ${Math.ceil(drainMs / 1_000)} s`,
+    });
+  }
+
+  close(): void {
+    this.#cancelBeat();
+  }
+
+  #beat(): void {
+    const { watchdogMs } = this.manager;
+    if (watchdogMs !== null) this.manager.tell({ WATCHDOG: '1' });
+    void this.#look();
+    const everyMs = Math.min(LOOK_MS, (watchdogMs ?? Infinity) / PINGS_A_PERIOD);
+    this.#cancelBeat = this.timers.after(everyMs, () => this.#beat());
+  }
+
+  /** One look at a time: a store that does not answer must not gather them. */
+  async #look(): Promise<void> {
+    if (this.#looking || this.#stopping) return;
+    this.#looking = true;
+    const status = await statusLineOf(this.plane);
+    this.#looking = false;
+    if (status === this.#status || this.#stopping) return;
+    this.#status = status;
+    this.manager.tell({ STATUS: status });
+  }
+}
+
+/** One line for whoever reads `systemctl status` at night: who is blocked, why, until when. */
+export async function statusLineOf({ config, repository, governor }: Reported): Promise<string> {
+  if (!repository.health().healthy) return 'the state cannot be written: nothing is forwarded';
+  let views: ScopeView[];
+  try {
+    views = await Promise.all(governor.scopes.map((scope) => governor.view(scope)));
+  } catch {
+    return 'the state cannot be read: nothing is forwarded';
+  }
+  const notOpen = views.filter(({ state }) => state !== 'open');
+  const named = [...notOpen, ...views.filter(({ state }) => state === 'open')]
+    .slice(0, NAMED_SCOPES)
+    .map(describeScope);
+  const parts = [...named];
+  if (views.length > named.length) {
+    const notOpenEither = Math.max(0, notOpen.length - named.length);
+    parts.push(`${views.length - named.length} more, ${notOpenEither} of them not open`);
+  }
+  if (views.some(({ starts }) => starts.crashLoop)) parts.unshift('crash loop');
+  if (config.mode === 'observe') parts.push('observe: nothing is refused');
+  return parts.join('; ');
+}
+
+function describeScope({ scope, state, blockedUntil, cooldown }: ScopeView): string {
+  const because = cooldown === null || state === 'open' ? '' : ` (${cooldown.kind})`;
+  const until = blockedUntil === null ? '' : ` until ${rfc3339(blockedUntil)}`;
+  return `${scope}: ${state}${because}${until}`;
+}

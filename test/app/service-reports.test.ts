@@ -1,0 +1,136 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { ScopeView } from '../../src/governor/scope-view.js';
+import type { ServiceManager } from '../../src/platform/service-manager.js';
+import { type Reported, ServiceReports, statusLineOf } from '../../src/service-reports.js';
+import { ManualTime } from '../support/manual-time.js';
+
+const NOON = Date.UTC(2025, 10, 23, 12);
+
+let views: Record<string, Partial<ScopeView> | Error>;
+let healthy: boolean;
+let plane: Reported;
+
+beforeEach(() => {
+  views = { anthropic: {} };
+  healthy = true;
+  plane = {
+    config: { mode: 'enforce', drainMs: 600_000 },
+    repository: { health: () => ({ healthy }) },
+    proxy: { inFlight: 3 },
+    governor: {
+      get scopes() {
+        return Object.keys(views);
+      },
+      view: async (scope: string) => {
+        const view = views[scope];
+        if (view instanceof Error) throw view;
+        const open = { state: 'open', blockedUntil: null, cooldown: null };
+        return { scope, ...open, starts: { crashLoop: false }, ...view };
+      },
+    },
+  } as unknown as Reported;
+});
+
+const COOLDOWN: Partial<ScopeView> = {
+  state: 'cooldown',
+  blockedUntil: NOON,
+  cooldown: { kind: 'quota', since: 0, until: NOON, episode: 1, consecutive: 1 },
+};
+
+describe('the status line', () => {
+  it('says who is blocked, why and until when', async () => {
+    expect(await statusLineOf(plane)).toBe('anthropic: open');
+    views = { anthropic: COOLDOWN };
+    expect(await statusLineOf(plane)).toBe(
+      'anthropic: cooldown (quota) until 2025-11-23T12:00:00.000Z',
+    );
+  });
+
+  it('begins with who is blocked, and counts what it does not name', async () => {
+    views = { a: {}, b: {}, c: COOLDOWN, d: {}, e: { state: 'cautious' } };
+    expect(await statusLineOf(plane)).toBe(
+      'c: cooldown (quota) until 2025-11-23T12:00:00.000Z; e: cautious; a: open; 2 more, 0 of them not open',
+    );
+    views = { a: COOLDOWN, b: COOLDOWN, c: COOLDOWN, d: COOLDOWN };
+    expect(await statusLineOf(plane)).toMatch(/1 more, 1 of them not open$/);
+  });
+
+  it('says what is worse than a cooldown', async () => {
+    views = { anthropic: { starts: { recent: 5, unclean: 5, crashLoop: true } } };
+    expect(await statusLineOf(plane)).toBe('crash loop; anthropic: open');
+    views = { anthropic: new Error('away') };
+    expect(await statusLineOf(plane)).toBe('the state cannot be read: nothing is forwarded');
+    healthy = false;
+    expect(await statusLineOf(plane)).toBe('the state cannot be written: nothing is forwarded');
+  });
+
+  it('says that observe mode refuses nothing', async () => {
+    Object.assign(plane.config, { mode: 'observe' });
+    expect(await statusLineOf(plane)).toBe('anthropic: open; observe: nothing is refused');
+  });
+});
+
+describe('reports', () => {
+  let time: ManualTime;
+  let told: Record<string, string>[];
+  let reports: ServiceReports;
+
+  function reportTo(watchdogMs: number | null): void {
+    time = new ManualTime();
+    told = [];
+    const manager = { watchdogMs, tell: (notice: Record<string, string>) => told.push(notice) };
+    reports = new ServiceReports(manager as unknown as ServiceManager, plane, time);
+  }
+
+  const settled = () => new Promise(setImmediate);
+  const pings = () => told.filter((notice) => 'WATCHDOG' in notice).length;
+
+  it('ping three times in a watchdog period, and not without a watchdog', async () => {
+    reportTo(30_000);
+    reports.ready();
+    for (let second = 0; second < 30; second += 1) time.advance(1_000);
+    expect(pings()).toBe(4);
+    reportTo(null);
+    reports.ready();
+    time.advance(60_000);
+    await settled();
+    expect(pings()).toBe(0);
+    expect(told).toContainEqual({ STATUS: 'anthropic: open' });
+  });
+
+  it('tell the status when it changes, and ping even while nobody can say what it is', async () => {
+    reportTo(30_000);
+    reports.ready();
+    await settled();
+    time.advance(10_000);
+    await settled();
+    const statuses = () => told.flatMap(({ STATUS }) => STATUS ?? []);
+    expect(statuses()).toEqual(['ready', 'anthropic: open']);
+    views = { anthropic: COOLDOWN };
+    time.advance(10_000);
+    await settled();
+    expect(statuses()).toHaveLength(3);
+    plane.governor.view = () => new Promise(() => {});
+    const before = pings();
+    time.advance(60_000);
+    await settled();
+    expect(pings()).toBe(before + 6);
+  });
+
+  it('ask for the whole drain when they tell of the stop, and go on pinging until the end', async () => {
+    reportTo(30_000);
+    reports.ready();
+    await settled();
+    reports.stopping();
+    expect(told.at(-1)).toEqual({
+      STOPPING: '1',
+      EXTEND_TIMEOUT_USEC: '615000000',
+      STATUS: 'stopping: 3 in flight may go on for 600 s',
+    });
+    time.advance(10_000);
+    await settled();
+    expect(told.at(-1)).toEqual({ WATCHDOG: '1' });
+    reports.close();
+    expect(time.pending).toBe(0);
+  });
+});
