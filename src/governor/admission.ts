@@ -37,3 +37,21 @@ export type AdmissionOutcome =
    * `problem`: what the store says of itself, for the operator.
    */
   | { readonly kind: 'state-unavailable'; readonly problem: string | null };
+
+/**
+ * Makes a change once those before it are durable: at once, if there are none, so that a correction
+ * stands before the admission that takes it along.
+ */
+export function inTurn(admission: Admission, change: () => Promise<void>): Promise<void> {
+  const before = admission.tail;
+  const durable = (before === null ? change() : before.then(change)).then(() => {
+    if (admission.tail === durable) admission.tail = null;
+  });
+  admission.tail = durable;
+  return durable;
+}
+
+/** Side calls to a smaller model share the client's session id, but not its conversation. */
+export function sessionKey({ session, model }: AdmissionRequest): string {
+  return session === '' ? '' : `${session} ${model}`;
+}

@@ -2,7 +2,7 @@ import type { Gate, Ticket } from '../backoff/backoff-policy.js';
 import type { Charge } from '../budget/budget-controller.js';
 import { amountIn, type Cost } from '../budget/cost.js';
 import { limitOf } from '../budget/limits.js';
-import type { Instant } from '../state/scope-state.js';
+import type { Instant, ModelEstimate } from '../state/scope-state.js';
 import type { Draft } from './draft.js';
 import { countInFlight, inFlight } from './instances.js';
 import type { Policies } from './policies.js';
@@ -147,4 +147,9 @@ function grant(
 export function countRefusals(draft: Draft, count: number): void {
   const { counters } = draft.hot;
   draft.setHot({ counters: { ...counters, refused: counters.refused + count } });
+}
+
+/** A client chooses the model's name, and `constructor` is one that every object has. */
+export function learnedBefore({ cold }: Draft, model: string): ModelEstimate | undefined {
+  return Object.hasOwn(cold.estimates, model) ? cold.estimates[model] : undefined;
 }

@@ -4,14 +4,20 @@ import type { Counts } from '../platform/counts.js';
 import type { Random } from '../platform/random.js';
 import { sleep, withDeadline, type Timers } from '../platform/timers.js';
 import type { StateRepository } from '../state/state-repository.js';
-import { admit, type AdmitOutcome } from './admit.js';
-import type { Admission, AdmissionOutcome, AdmissionRequest } from './admission.js';
+import { admit, type AdmitOutcome, learnedBefore } from './admit.js';
+import {
+  type Admission,
+  type AdmissionOutcome,
+  type AdmissionRequest,
+  inTurn,
+  sessionKey,
+} from './admission.js';
 import type { LimitStatement } from './attribution.js';
 import type { ScopeRules } from './draft.js';
 import { DurableUpdates, isStateFailure, isUnknown, UpdateTally } from './durable-updates.js';
 import type { EventListener, NudgeOutcome } from './events.js';
 import type { KeyDirectory } from './key-directory.js';
-import { learnedBefore, learnFrom, sessionKey } from './learning.js';
+import { learnFrom } from './learning.js';
 import type { Policies } from './policies.js';
 import { ScopeRuntime } from './scope-runtime.js';
 import { viewScope, type ScopeView } from './scope-view.js';
@@ -55,8 +61,6 @@ export interface GovernorOptions {
 const STATE_WAIT_MS = 2_000;
 /** Pause before a write that failed is tried again. */
 const RETRY_MS = 100;
-/** An instance that missed so many is silent: a stream that lasts gives a sign of life with each. */
-const MISSED_TICKS = 3;
 /** A charge whose outcome can't be known is made once more: it may stand twice, and not twenty times. */
 const MOST_UNKNOWN = 2;
 
@@ -326,15 +330,12 @@ export class Governor {
   /** The scheduled job: one look at every scope. */
   async tick(): Promise<void> {
     const { policies, instance: self, tickMs = 60_000 } = this.#options;
-    const silentAfterMs = MISSED_TICKS * tickMs;
     for (const runtime of this.#scopes.values()) {
       const held = await this.#updates.update(runtime.rules, null, (draft) => {
-        const { startedAt } = runtime;
-        const context = { self, idle: runtime.active === 0, silentAfterMs, startedAt };
-        const guards = tick(draft, policies, context);
-        // Told once.
-        runtime.startedAt = otherStart(draft, context) ?? startedAt;
-        return guards;
+        const context = runtime.tickContext(self, tickMs);
+        // Told once: the context has what was known before.
+        runtime.startedAt = otherStart(draft, context) ?? context.startedAt;
+        return tick(draft, policies, context);
       });
       runtime.noteNudges(held);
     }
@@ -400,17 +401,4 @@ export class Governor {
     if (runtime === undefined) throw new RangeError(`no scope named ${JSON.stringify(scope)}`);
     return runtime;
   }
-}
-
-/**
- * Makes a change once those before it are durable: at once, if there are none, so that a correction
- * stands before the admission that takes it along.
- */
-function inTurn(admission: Admission, change: () => Promise<void>): Promise<void> {
-  const before = admission.tail;
-  const durable = (before === null ? change() : before.then(change)).then(() => {
-    if (admission.tail === durable) admission.tail = null;
-  });
-  admission.tail = durable;
-  return durable;
 }

@@ -1,7 +1,5 @@
 import { nextTrail, observe } from '../calibration/estimate.js';
-import type { ModelEstimate } from '../state/scope-state.js';
-import type { Admission, AdmissionRequest } from './admission.js';
-import type { Draft } from './draft.js';
+import { type Admission, sessionKey } from './admission.js';
 import type { ScopeRuntime } from './scope-runtime.js';
 import type { SettleRequest } from './settle.js';
 import type { Settlement } from './settlement.js';
@@ -24,14 +22,4 @@ export function learnFrom(
   if (session !== '') runtime.sessions.set(session, nextTrail(basis, usage, grant.admittedAt));
   const newest = observe(runtime.learnedOf(model) ?? learned, basis, usage, grant.admittedAt);
   return runtime.learn(model, newest, grant.admittedAt) ? { model, learned: newest } : null;
-}
-
-/** Side calls to a smaller model share the client's session id, but not its conversation. */
-export function sessionKey({ session, model }: AdmissionRequest): string {
-  return session === '' ? '' : `${session} ${model}`;
-}
-
-/** A client chooses the model's name, and `constructor` is one that every object has. */
-export function learnedBefore({ cold }: Draft, model: string): ModelEstimate | undefined {
-  return Object.hasOwn(cold.estimates, model) ? cold.estimates[model] : undefined;
 }

@@ -9,9 +9,12 @@ import type { DurableUpdates } from './durable-updates.js';
 import type { GuardsHeld, NudgeOutcome } from './events.js';
 import { KeyDirectory } from './key-directory.js';
 import { SessionMemory } from './session-memory.js';
+import type { TickContext } from './upkeep.js';
 
 /** Corrections that lower a charge wait this long for company; an admission takes them along sooner. */
 const COALESCE_MS = 250;
+/** An instance that missed so many is silent: a stream that lasts gives a sign of life with each. */
+const MISSED_TICKS = 3;
 /** What was learned about a model is kept at least this often while it changes. */
 const KEEP_LEARNED_MS = 30_000;
 
@@ -63,6 +66,12 @@ export class ScopeRuntime {
   noteNudges(guards: GuardsHeld): void {
     this.guards = guards;
     for (const [limit, outcome] of Object.entries(guards)) this.nudges.add(limit, outcome);
+  }
+
+  /** For the scheduled job's look. */
+  tickContext(self: string, tickMs: number): TickContext {
+    const silentAfterMs = MISSED_TICKS * tickMs;
+    return { self, idle: this.active === 0, silentAfterMs, startedAt: this.startedAt };
   }
 
   /** Issues `change` with the next admission, at most 250 ms from now. */
