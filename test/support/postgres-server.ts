@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { chmodSync, chownSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { freePort } from './free-port.js';
 import { binariesFor, run, type RunAs, runAs } from './postgres-binaries.js';
 import { TemporaryDirectory } from './temporary-directory.js';
 
@@ -117,11 +117,3 @@ const DEFAULTS = {
   shared_buffers: '32MB',
   log_min_messages: 'log',
 };
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
-}

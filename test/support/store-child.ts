@@ -22,7 +22,14 @@ function open(): Promise<StateRepository> {
 
 /** At once and in order: nothing may be left in this process when it is killed. */
 function say(line: string): void {
-  writeSync(1, `${line}\n`);
+  for (let rest = Buffer.from(`${line}\n`); rest.length > 0;) {
+    try {
+      rest = rest.subarray(writeSync(1, rest));
+    } catch (error) {
+      // Whoever listens is slower than this.
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+    }
+  }
 }
 
 const CALLERS = 16;
