@@ -3,8 +3,11 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { StateRepository } from '../../src/state/state-repository.js';
+import { openPostgresStateRepository } from '../../src/state/postgres/postgres-repository.js';
 import { FileStore } from '../support/file-store.js';
+import { PostgresServer } from '../support/postgres-server.js';
 import { fullScopeState, increment } from '../support/scope-states.js';
+import { SqliteStore } from '../support/sqlite-store.js';
 import { format, median, ratios, spread, table } from './figures.js';
 import type { Goal, Suite, SuiteResult } from './suite.js';
 
@@ -22,6 +25,31 @@ const STORES: readonly BenchStore[] = [
     open: async () => {
       const store = new FileStore();
       return { repository: await store.open(), dispose: () => store.dispose() };
+    },
+  },
+  {
+    name: 'sqlite',
+    goals: {},
+    open: async () => {
+      const store = new SqliteStore();
+      return { repository: await store.open(), dispose: () => store.dispose() };
+    },
+  },
+  {
+    name: 'postgres',
+    goals: {},
+    open: async () => {
+      const server = await PostgresServer.start();
+      const repository = await openPostgresStateRepository({
+        url: server.url(),
+        instance: 'bench',
+        loss: { onCorrupt: 'cautious', onEmpty: 'trust' },
+      });
+      const dispose = async () => {
+        await repository.close();
+        await server.stop();
+      };
+      return { repository, dispose };
     },
   },
 ];
