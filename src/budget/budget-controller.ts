@@ -1,24 +1,32 @@
-import type { BudgetState, Instant, LimitState } from '../state/scope-state.js';
+import type { Instant, LimitState } from '../state/scope-state.js';
 import { belowLimit, clampToBounds } from './bounds.js';
-import { amountIn, type Cost } from './cost.js';
-import { FULL, growthShape, guardAgainstWindup, type Guard, type GuardContext } from './guards.js';
-import { effectiveBudget, limitOf, mapLimits, type Limits } from './limits.js';
-import type { ControllerSettings, LimitRules } from './settings.js';
+import { amountIn, isSuccess, type Cost } from './cost.js';
+import { growthShape } from './growth.js';
+import { guardAgainstWindup, type Guard, type GuardContext } from './guards.js';
 import {
-  anchorWindow,
-  closeWindow,
-  isOpen,
-  isOver,
-  openWindow,
-  shiftWindow,
-  stateEnd,
-} from './window.js';
+  certainOf,
+  effectiveBudget,
+  limitOf,
+  mapLimits,
+  wasRefused,
+  type Limits,
+} from './limits.js';
+import type { ControllerSettings, LimitRules } from './settings.js';
+import { adoptRules, budgetFor, endWindow } from './turnover.js';
+import { anchorWindow, isOpen, isOver, openWindow, shiftWindow, stateEnd } from './window.js';
 
 /**
  * What an admission was charged, by limit: the amount in the limit's unit and the number of the
  * window it went into. Whoever settles the request keeps it; it is never stored.
  */
-export type Charge = Readonly<Record<string, { readonly window: number; readonly amount: number }>>;
+export type Charge = Readonly<Record<string, ChargeEntry>>;
+
+export interface ChargeEntry {
+  readonly window: number;
+  readonly amount: number;
+  /** What the window had been charged for certain when this was added. */
+  readonly before: number;
+}
 
 export interface ChargeRequest {
   readonly cost: Cost;
@@ -41,9 +49,6 @@ export type NudgeOutcome =
   | { readonly kind: 'raised'; readonly limit: string; readonly from: number; readonly to: number }
   | { readonly kind: 'held'; readonly limit: string; readonly guard: Guard };
 
-/** Learn mode: this many full windows in a row without a refusal make the budget the new reference. */
-const PROVING_WINDOWS = 3;
-
 /**
  * Windows, charges and the integral controller of one scope's limits.
  * Pure: slices and instants in, slices and outcomes out. Every limit is charged, or none.
@@ -55,7 +60,7 @@ export class BudgetController {
   roll(limits: Limits, rules: readonly LimitRules[], now: Instant): Limits {
     const configured = mapLimits(limits, rules, (limit, rule) => {
       const adopted = adoptRules(limit, rule);
-      return isOver(adopted.window, now) ? end(adopted, rule) : adopted;
+      return isOver(adopted.window, now) ? endWindow(adopted, rule) : adopted;
     });
     return dropStale(configured, rules, now);
   }
@@ -89,14 +94,14 @@ export class BudgetController {
     request: ChargeRequest,
     now: Instant,
   ): Weighed<{ readonly kind: 'charged'; readonly charge: Charge }> {
-    const charge: Record<string, { window: number; amount: number }> = {};
+    const charge: Record<string, ChargeEntry> = {};
     const next = mapLimits(limits, rules, (limit, rule) => {
       const amount = amountIn(rule.unit, request.cost);
       const window =
         limit.window.endsAt === null
           ? openWindow(limit.window, rule, now, !request.cautious)
           : limit.window;
-      charge[rule.name] = { window: window.number, amount };
+      charge[rule.name] = { window: window.number, amount, before: certainOf(limit) };
       const unsettled = add(limit.unsettled, request.instance, amount);
       return { ...limit, window, used: limit.used + amount, unsettled };
     });
@@ -111,13 +116,13 @@ export class BudgetController {
     estimate: Cost,
     instance: string,
   ): Weighed<Charge> {
-    const amended: Record<string, { window: number; amount: number }> = { ...charge };
+    const amended: Record<string, ChargeEntry> = { ...charge };
     const next = mapLimits(limits, rules, (limit, rule) => {
       const entry = charge[rule.name];
       const amount = amountIn(rule.unit, estimate);
       if (entry === undefined || entry.amount === amount) return limit;
       if (entry.window !== limit.window.number) return limit;
-      amended[rule.name] = { window: entry.window, amount };
+      amended[rule.name] = { ...entry, amount };
       const released = release(limit, instance, entry.amount);
       const used = Math.max(0, limit.used - entry.amount + amount);
       return { ...released, used, unsettled: add(released.unsettled, instance, amount) };
@@ -143,10 +148,10 @@ export class BudgetController {
       if (entry.window !== limit.window.number) {
         return excess > 0 ? { ...limit, used: limit.used + excess } : limit;
       }
-      return {
-        ...release(limit, instance, entry.amount),
-        used: Math.max(0, limit.used + excess),
-      };
+      const settled = release(limit, instance, entry.amount);
+      const used = Math.max(0, limit.used + excess);
+      if (!isSuccess(actual) || entry.before <= limit.control.accepted) return { ...settled, used };
+      return { ...settled, used, control: { ...limit.control, accepted: entry.before } };
     });
   }
 
@@ -193,15 +198,15 @@ export class BudgetController {
     instance: string,
     admittedAt: Instant,
   ): Weighed<Charge> {
-    const moved: Record<string, { window: number; amount: number }> = { ...charge };
+    const moved: Record<string, ChargeEntry> = { ...charge };
     const next = mapLimits(limits, rules, (limit, rule) => {
       const entry = charge[rule.name];
       if (entry === undefined || entry.window !== limit.window.number) return limit;
       if (!wasRefused(limit)) return limit;
       const opened = openWindow(limit.window, rule, admittedAt, true);
-      moved[rule.name] = { window: opened.number, amount: entry.amount };
+      moved[rule.name] = { window: opened.number, amount: entry.amount, before: 0 };
       return {
-        ...end(limit, rule),
+        ...endWindow(limit, rule),
         window: { ...opened, anchored: true },
         used: entry.amount,
         unsettled: { [instance]: entry.amount },
@@ -232,14 +237,16 @@ export class BudgetController {
 
   /**
    * Takes on the upstream's limit as the newest accepted samples tell it.
-   * `highest` is the highest of the last 20, from which learn mode measures floor and ceiling.
+   * `highest` is the highest of the last 20, from which learn mode measures floor and ceiling;
+   * `agreeing` how many in a row agree on the limit.
    */
-  learn(limits: Limits, rule: LimitRules, learned: number, highest: number): Limits {
+  learn(limits: Limits, rule: LimitRules, learned: number, highest: number, agreeing = 1): Limits {
     const limit = limitOf(limits, rule.name);
     const reference = rule.budget ?? highest;
     const base = { ...limit.budget, learned, reference, source: 'learned' as const };
-    const budget = { ...base, current: clampToBounds(base, belowLimit(learned)) };
-    return { ...limits, [rule.name]: { ...limit, budget } };
+    const budget = { ...base, current: clampToBounds(base, belowLimit(learned, agreeing)) };
+    const control = { ...limit.control, agreeing, accepted: 0 };
+    return { ...limits, [rule.name]: { ...limit, budget, control } };
   }
 
   /** Raises the budgets that stood in the way, by one step, where every guard agrees. */
@@ -257,7 +264,10 @@ export class BudgetController {
         return limit;
       }
       const from = limit.budget.current ?? 0;
-      const step = from * this.settings.nudge * growthShape(from, limit.budget.learned);
+      const step =
+        from *
+        this.settings.nudge *
+        growthShape(from, limit.budget.learned, limit.control.agreeing);
       const to = clampToBounds(limit.budget, from + Math.max(1, Math.round(step)));
       outcomes.push({ kind: 'raised', limit: rule.name, from, to });
       const control = { ...limit.control, nudgedAt: now, inTheWay: false };
@@ -271,7 +281,7 @@ export class BudgetController {
     return mapLimits(limits, rules, (limit, rule) => ({
       ...limit,
       budget: budgetFor(rule),
-      control: { ...limit.control, denied: null, fullWindows: 0 },
+      control: { ...limit.control, denied: null, fullWindows: 0, agreeing: 0, accepted: 0 },
     }));
   }
 
@@ -352,56 +362,4 @@ function release(limit: LimitState, instance: string, amount: number): LimitStat
   const left = held - amount;
   if (left > 0) return { ...limit, unsettled: { ...others, [instance]: left } };
   return { ...limit, unsettled: others, orphaned: Math.max(0, limit.orphaned + left) };
-}
-
-function wasRefused({ window, control }: LimitState): boolean {
-  return (
-    window.startedAt !== null && control.refusedAt !== null && control.refusedAt >= window.startedAt
-  );
-}
-
-/** Closes the window; what it taught about the budget is kept. */
-function end(limit: LimitState, rule: LimitRules): LimitState {
-  const { budget, control } = limit;
-  const full = budget.current !== null && limit.used >= FULL * budget.current;
-  const fullWindows = full && !wasRefused(limit) ? control.fullWindows + 1 : 0;
-  const proven = rule.budget === null && fullWindows >= PROVING_WINDOWS;
-  return {
-    ...limit,
-    window: closeWindow(limit.window),
-    used: 0,
-    unsettled: {},
-    orphaned: 0,
-    budget: proven ? { ...budget, reference: budget.current } : budget,
-    control: {
-      ...control,
-      denied: null,
-      inTheWay: control.inTheWay || full,
-      fullWindows: proven ? 0 : fullWindows,
-    },
-  };
-}
-
-function budgetFor(rule: LimitRules): BudgetState {
-  return {
-    current: rule.budget,
-    learned: null,
-    reference: rule.budget,
-    source: rule.budget === null ? 'none' : 'configured',
-  };
-}
-
-/** The operator changed the budget since this was stored: the new one counts, what was learned stays. */
-function adoptRules(limit: LimitState, rule: LimitRules): LimitState {
-  const { budget } = limit;
-  if (rule.budget === null) {
-    return budget.source === 'configured' ? { ...limit, budget: budgetFor(rule) } : limit;
-  }
-  if (rule.budget === budget.reference) return limit;
-  if (budget.learned === null) return { ...limit, budget: budgetFor(rule) };
-  const base = { ...budget, reference: rule.budget };
-  return {
-    ...limit,
-    budget: { ...base, current: clampToBounds(base, belowLimit(budget.learned)) },
-  };
 }

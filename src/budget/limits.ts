@@ -18,6 +18,8 @@ const NEW_LIMIT: LimitState = {
     probedAt: null,
     refusedAt: null,
     fullWindows: 0,
+    agreeing: 0,
+    accepted: 0,
   },
 };
 
@@ -57,10 +59,21 @@ export function reservedOf(limit: LimitState): number {
   return reserved;
 }
 
+/** What the upstream has charged for certain: neither in flight nor orphaned. */
+export function certainOf(limit: LimitState): number {
+  return Math.max(0, limit.used - limit.orphaned - reservedOf(limit));
+}
+
 /** A request like those the budget refused lately would be refused now. */
 export function isExhausted(limit: LimitState, cautious: boolean): boolean {
   const budget = effectiveBudget(limit, cautious);
   if (budget === null) return false;
   const { denied } = limit.control;
   return limit.used >= budget || (denied !== null && limit.used + denied.amount > budget);
+}
+
+/** The upstream refused a request for this limit within the window. */
+export function wasRefused({ window, control }: LimitState): boolean {
+  const { startedAt } = window;
+  return startedAt !== null && control.refusedAt !== null && control.refusedAt >= startedAt;
 }

@@ -11,7 +11,7 @@
  */
 
 /** Version of the document. A higher `major` in a store stops the start (exit 78). */
-export const SCHEMA = { major: 1, minor: 0 } as const;
+export const SCHEMA = { major: 1, minor: 1 } as const;
 
 /** What keeps the document small. `limits` and `scopes` bound the configuration, the others the state. */
 export const BOUNDS = {
@@ -116,6 +116,10 @@ export interface ControlState {
   readonly refusedAt: Instant | null;
   /** Learn mode: windows in a row that ended >= 90 % used without a refusal. */
   readonly fullWindows: number;
+  /** Accepted samples in a row, the newest included, that agree on the learned limit. */
+  readonly agreeing: number;
+  /** Highest charge of a window with which the upstream still took a request, since the last sample. */
+  readonly accepted: number;
 }
 
 export type CooldownKind = 'quota' | 'rate' | 'acceleration' | 'terminal' | 'transient' | 'unknown';

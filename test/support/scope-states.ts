@@ -51,6 +51,8 @@ export function fullScopeState(): ScopeState {
             probedAt: AT,
             refusedAt: AT,
             fullWindows: 2,
+            agreeing: 1,
+            accepted: 980_000,
           },
         },
       },
