@@ -12,6 +12,7 @@ import {
   type Limits,
 } from './limits.js';
 import type { ControllerSettings, LimitRules } from './settings.js';
+import { chargeCell, correctCell, roomAt, slide } from './sliding.js';
 import { adoptRules, budgetFor, endWindow } from './turnover.js';
 import { anchorWindow, isOpen, isOver, openWindow, shiftWindow, stateEnd } from './window.js';
 
@@ -23,6 +24,8 @@ export type Charge = Readonly<Record<string, ChargeEntry>>;
 
 export interface ChargeEntry {
   readonly window: number;
+  /** When it was added. */
+  readonly at: Instant;
   readonly amount: number;
   /** What the window had been charged for certain when this was added. */
   readonly before: number;
@@ -60,7 +63,8 @@ export class BudgetController {
   roll(limits: Limits, rules: readonly LimitRules[], now: Instant): Limits {
     const configured = mapLimits(limits, rules, (limit, rule) => {
       const adopted = adoptRules(limit, rule);
-      return isOver(adopted.window, now) ? endWindow(adopted, rule) : adopted;
+      const slid = isSliding(rule, adopted) ? slide(adopted, rule, now) : adopted;
+      return isOver(slid.window, now) ? endWindow(slid, rule) : slid;
     });
     return dropStale(configured, rules, now);
   }
@@ -76,8 +80,11 @@ export class BudgetController {
     for (const rule of rules) {
       const limit = limitOf(limits, rule.name);
       const amount = amountIn(rule.unit, request.cost);
-      if (fits(limit, amount, effectiveBudget(limit, request.cautious))) continue;
-      const until = limit.window.endsAt ?? now + rule.windowMs;
+      const budget = effectiveBudget(limit, request.cautious);
+      if (budget === null || fits(limit, amount, budget)) continue;
+      const until = isSliding(rule, limit)
+        ? roomAt(limit, rule, amount, budget, now)
+        : (limit.window.endsAt ?? now + rule.windowMs);
       if (refused === null || until > refused.until) refused = { limit: rule.name, until };
     }
     if (refused === null) return this.force(limits, rules, request, now);
@@ -101,8 +108,12 @@ export class BudgetController {
         limit.window.endsAt === null
           ? openWindow(limit.window, rule, now, !request.cautious)
           : limit.window;
-      charge[rule.name] = { window: window.number, amount, before: certainOf(limit) };
+      charge[rule.name] = { window: window.number, at: now, amount, before: certainOf(limit) };
       const unsettled = add(limit.unsettled, request.instance, amount);
+      if (isSliding(rule, limit)) {
+        const opened = { ...limit, window: { ...window, anchored: true } };
+        return { ...opened, ...chargeCell(opened, rule, amount, now), unsettled };
+      }
       return { ...limit, window, used: limit.used + amount, unsettled };
     });
     return { limits: next, outcome: { kind: 'charged', charge } };
@@ -124,8 +135,8 @@ export class BudgetController {
       if (entry.window !== limit.window.number) return limit;
       amended[rule.name] = { ...entry, amount };
       const released = release(limit, instance, entry.amount);
-      const used = Math.max(0, limit.used - entry.amount + amount);
-      return { ...released, used, unsettled: add(released.unsettled, instance, amount) };
+      const corrected = correct(released, rule, amount - entry.amount, entry.at);
+      return { ...released, ...corrected, unsettled: add(released.unsettled, instance, amount) };
     });
     return { limits: next, outcome: amended };
   }
@@ -146,12 +157,12 @@ export class BudgetController {
       if (entry === undefined) return limit;
       const excess = amountIn(rule.unit, actual) - entry.amount;
       if (entry.window !== limit.window.number) {
-        return excess > 0 ? { ...limit, used: limit.used + excess } : limit;
+        return excess > 0 ? { ...limit, ...correct(limit, rule, excess, entry.at) } : limit;
       }
-      const settled = release(limit, instance, entry.amount);
-      const used = Math.max(0, limit.used + excess);
-      if (!isSuccess(actual) || entry.before <= limit.control.accepted) return { ...settled, used };
-      return { ...settled, used, control: { ...limit.control, accepted: entry.before } };
+      const released = release(limit, instance, entry.amount);
+      const settled = { ...released, ...correct(released, rule, excess, entry.at) };
+      if (!isSuccess(actual) || entry.before <= limit.control.accepted) return settled;
+      return { ...settled, control: { ...limit.control, accepted: entry.before } };
     });
   }
 
@@ -161,7 +172,9 @@ export class BudgetController {
       const amount = limit.unsettled[instance];
       if (amount === undefined) return limit;
       const { [instance]: _, ...unsettled } = limit.unsettled;
-      return { ...limit, unsettled, orphaned: limit.orphaned + amount };
+      // Of a sliding window a part in flight may have freed already.
+      const orphaned = Math.min(limit.used, limit.orphaned + amount);
+      return { ...limit, unsettled, orphaned };
     });
   }
 
@@ -183,6 +196,8 @@ export class BudgetController {
   stateReset(limits: Limits, name: string, window: number, resetAt: Instant, now: Instant): Limits {
     const limit = limits[name];
     if (limit === undefined || limit.window.number !== window) return limits;
+    // What a sliding window states is when there is room, not when it ends.
+    if (limit.cells.length > 0) return limits;
     const stated = stateEnd(limit.window, resetAt, now);
     return stated === limit.window ? limits : { ...limits, [name]: { ...limit, window: stated } };
   }
@@ -202,9 +217,10 @@ export class BudgetController {
     const next = mapLimits(limits, rules, (limit, rule) => {
       const entry = charge[rule.name];
       if (entry === undefined || entry.window !== limit.window.number) return limit;
-      if (!wasRefused(limit)) return limit;
+      // Room after a refusal is what a sliding window is about, and no early reset.
+      if (!wasRefused(limit) || isSliding(rule, limit)) return limit;
       const opened = openWindow(limit.window, rule, admittedAt, true);
-      moved[rule.name] = { window: opened.number, amount: entry.amount, before: 0 };
+      moved[rule.name] = { window: opened.number, at: admittedAt, amount: entry.amount, before: 0 };
       return {
         ...endWindow(limit, rule),
         window: { ...opened, anchored: true },
@@ -298,6 +314,7 @@ export class BudgetController {
     return mapLimits(limits, rules, ({ window, control, ...limit }) => ({
       ...limit,
       window: shiftWindow(window, shiftMs),
+      cells: limit.cells.map((cell) => ({ ...cell, at: Math.max(0, cell.at + shiftMs) })),
       control: {
         ...control,
         nudgedAt: moved(control.nudgedAt),
@@ -319,6 +336,27 @@ function dropStale(limits: Limits, rules: readonly LimitRules[], now: Instant): 
   const kept = { ...limits };
   for (const [name] of stale) delete kept[name];
   return kept;
+}
+
+/** A limit whose kind was changed keeps to its old one until its window has ended. */
+function isSliding(rule: LimitRules, limit: LimitState): boolean {
+  return limit.window.endsAt === null ? rule.kind === 'sliding' : limit.cells.length > 0;
+}
+
+/** Adds to what was charged at `at`, or takes from it. */
+function correct(
+  limit: LimitState,
+  rule: LimitRules,
+  excess: number,
+  at: Instant,
+): Pick<LimitState, 'cells' | 'used' | 'orphaned'> {
+  const { cells, orphaned } = limit;
+  if (!isSliding(rule, limit)) {
+    return { cells, orphaned, used: Math.max(0, limit.used + excess) };
+  }
+  const corrected = correctCell(limit, rule, excess, at);
+  // What was orphaned may have freed with its cell.
+  return { ...corrected, orphaned: Math.min(orphaned, corrected.used) };
 }
 
 /** An idle window takes any single request, however large its estimate. */

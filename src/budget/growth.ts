@@ -6,8 +6,8 @@ import type { LimitRules } from './settings.js';
 /**
  * How a budget grows around a limit that was learned (the shape of CUBIC, RFC 9438 §4.2):
  *
- *   far below ── full steps ──► near ── flat; a limit known for sure: a plateau, then one full step ──►
- *   far beyond ── full steps again, for the limit has risen
+ *   far below ── full steps ──► near: a plateau, then one full step, late in a window ──►
+ *   beyond, and taken by the upstream ── full steps again, for the limit has risen
  *
  * Each try of the edge costs a 429 where the limit still stands. What the tries cost is bounded by how
  * rarely they are made (the plateau) and how little of a window is left then (late).
@@ -15,10 +15,10 @@ import type { LimitRules } from './settings.js';
 
 /** A budget this far beyond the learned limit, and not refused, shows that the limit has risen. */
 const BEYOND = 1.01;
-/** Samples in a row that agree make a limit known for sure. */
-const SURE = 2;
+/** Samples in a row that agree, from which on a limit is known well enough to be tried by whole steps. */
+const SURE = 1;
 /** Windows from a refusal to the next try: of a limit that one sample tells of, two, or more. */
-const PLATEAU_WINDOWS = [2, 8, 11] as const;
+const PLATEAU_WINDOWS = [4, 9, 11] as const;
 /** Part of the window, at its end, in which a limit known for sure is tried. */
 const LATE = 0.2;
 
@@ -30,7 +30,11 @@ const REACH_BELOW = 0.1;
 const REACH_BEYOND = 0.03;
 
 /** Whether the budget stays where it is, for the limit is near and was tried not long ago. */
-export function isOnPlateau(limit: LimitState, { windowMs }: LimitRules, now: Instant): boolean {
+export function isOnPlateau(
+  limit: LimitState,
+  { kind, windowMs }: LimitRules,
+  now: Instant,
+): boolean {
   const { budget, control, window } = limit;
   const { current, learned } = budget;
   const { agreeing, refusedAt } = control;
@@ -38,7 +42,10 @@ export function isOnPlateau(limit: LimitState, { windowMs }: LimitRules, now: In
   if (current < belowLimit(learned, agreeing) || current > BEYOND * learned) return false;
   const windows = PLATEAU_WINDOWS[Math.min(agreeing, PLATEAU_WINDOWS.length) - 1] ?? 1;
   if (now - refusedAt < windows * windowMs) return true;
-  if (window.endsAt !== null && window.endsAt - now > LATE * windowMs) return true;
+  // A sliding window has no end to be late in.
+  const lateFrom =
+    kind === 'fixed' && window.endsAt !== null ? window.endsAt - LATE * windowMs : now;
+  if (now < lateFrom) return true;
   if (agreeing < SURE) return false;
   // A try finds out only if somebody waits for room, and the raise makes some.
   return !isExhausted(limit, false) || limit.used >= BEYOND * current;
@@ -61,7 +68,7 @@ export function provenBudget({ budget, control }: LimitState): number | null {
  * Fraction of a full step. A limit that one sample tells of is approached with care; one known for sure
  * is tried with a whole step, which finds out at once, and late in a window.
  */
-export function growthShape(current: number, learned: number | null, agreeing = 1): number {
+export function growthShape(current: number, learned: number | null, agreeing = 0): number {
   if (learned === null || agreeing >= SURE) return 1;
   const target = belowLimit(learned, agreeing);
   const below = Math.max(0, target - current) / (REACH_BELOW * target);

@@ -8,6 +8,7 @@ export type Limits = Readonly<Record<string, LimitState>>;
 const NEW_LIMIT: LimitState = {
   window: CLOSED_WINDOW,
   used: 0,
+  cells: [],
   unsettled: {},
   orphaned: 0,
   budget: { current: null, learned: null, reference: null, source: 'none' },

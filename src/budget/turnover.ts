@@ -19,6 +19,7 @@ export function endWindow(limit: LimitState, rule: LimitRules): LimitState {
     ...limit,
     window: closeWindow(limit.window),
     used: 0,
+    cells: [],
     unsettled: {},
     orphaned: 0,
     budget: proven ? { ...budget, reference: budget.current } : retreat(limit),

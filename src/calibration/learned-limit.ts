@@ -4,6 +4,8 @@ import type { Sample } from '../state/scope-state.js';
 const REMEMBERED = 20;
 /** How many samples vote on a limit that seems to have risen. */
 const VOTERS = 3;
+/** Of so many that agree the lowest counts. */
+const LOWEST_OF = 5;
 /** A sample below this part of what the upstream has taken since is of an earlier limit. */
 const CONTRADICTED = 0.9;
 
@@ -18,7 +20,9 @@ export function learnedLimit(samples: readonly Sample[], limit: string, taken = 
   const accepted = acceptedOf(samples, limit).filter((tokens) => tokens >= CONTRADICTED * taken);
   const newest = accepted.at(-1);
   if (newest === undefined) return null;
-  return Math.min(newest, median(accepted.slice(-VOTERS)));
+  const about = Math.min(newest, median(accepted.slice(-VOTERS)));
+  // They err upward, by the request that went over: the lowest of those that agree is the nearest.
+  return Math.min(about, ...runOf(accepted, about).slice(-LOWEST_OF));
 }
 
 export function highestSample(samples: readonly Sample[], limit: string): number | null {
@@ -39,11 +43,14 @@ export function agreeingSamples(
   limit: string,
   learned: number,
 ): number {
-  const accepted = acceptedOf(samples, limit);
+  return runOf(acceptedOf(samples, limit), learned).length;
+}
+
+function runOf(accepted: readonly number[], learned: number): readonly number[] {
   const strange = accepted.findLastIndex(
     (tokens) => tokens < AGREES_FROM * learned || tokens > AGREES_TO * learned,
   );
-  return accepted.length - 1 - strange;
+  return accepted.slice(strange + 1);
 }
 
 function acceptedOf(samples: readonly Sample[], limit: string): number[] {

@@ -171,14 +171,19 @@ const controlState = object<ControlState>(
   // Added with minor 1.
   { agreeing: 0, accepted: 0 },
 );
-const limitState = object<LimitState>({
-  window: windowState,
-  used: count,
-  unsettled: map(count, BOUNDS.instances),
-  orphaned: count,
-  budget: budgetState,
-  control: controlState,
-});
+const limitState = object<LimitState>(
+  {
+    window: windowState,
+    used: count,
+    cells: list(object({ at: instant, amount: count }), BOUNDS.cells),
+    unsettled: map(count, BOUNDS.instances),
+    orphaned: count,
+    budget: budgetState,
+    control: controlState,
+  },
+  // Added with minor 1.
+  { cells: [] },
+);
 const cooldown = object<Cooldown>({
   since: instant,
   until: instant,

@@ -34,6 +34,13 @@ console.log(`| world | ${strategies.map((name) => `${name}: used, 429s`).join(' 
 console.log(`|---|${strategies.map(() => '---|').join('')}---|`);
 for (const { name, world, measure, goal } of goalsWith(values.trace ?? null)) {
   if (!name.includes(values.only)) continue;
+  const described = readWorld(JSON.stringify(world), 'world', (path) => readFileSync(path, 'utf8'));
+  if (!described.ok) {
+    console.log(
+      `| ${name} | ${described.problems[0].message} |${' |'.repeat(strategies.length - 1)} ${goal} |`,
+    );
+    continue;
+  }
   const cells = [];
   for (const strategy of strategies) {
     const measured = [];

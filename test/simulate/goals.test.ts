@@ -28,6 +28,21 @@ describe('a hidden limit', () => {
     expect(refused).toBeLessThanOrEqual(0.6);
   });
 
+  it('is not lost when the first request of a window is refused without a word', async () => {
+    // With this seed one comes an instant before the upstream's window ends. A probe hours later once took
+    // that for a reset, and moved our windows apart from the upstream's for good: 425 refusals.
+    const described = { governor: { budget: MILLION }, upstream: { retryAfter: false } };
+    const { totals } = await run(world({ ...described, seed: 5, windows: 16 }));
+    expect(totals.upstream429).toBeLessThanOrEqual(12);
+  });
+
+  it('is found in a sliding window', async () => {
+    const kind = { upstream: { kind: 'sliding' }, governor: { windowKind: 'sliding' } };
+    const { used, refused } = await meanSteady({ ...kind, windows: 14 }, [1]);
+    expect(used).toBeGreaterThanOrEqual(0.93);
+    expect(refused).toBeLessThanOrEqual(2);
+  });
+
   it('is followed down within a window', async () => {
     const changes = [{ at: '50h', limit: 0.6 * MILLION }];
     const { windows } = await run(world({ windows: 16, upstream: { changes } }));

@@ -41,6 +41,7 @@ export function fullScopeState(): ScopeState {
             observed: false,
           },
           used: 12_345.5,
+          cells: [{ at: AT, amount: 12_345.5 }],
           unsettled: { 'host-a': 12, __proto__x: 1 },
           orphaned: 7,
           budget: { current: 1e6, learned: 990_000, reference: 1e6, source: 'learned' },
