@@ -113,7 +113,9 @@ export class BackoffPolicy {
 
   /** The upstream answered 2xx. The outcome tells whether that ended the episode. */
   succeeded(backoff: BackoffState, ticket: Ticket, sequence: number): Verdict<boolean> {
-    const ends = decides(ticket, backoff) && ticket.role !== 'ordinary';
+    const decisive = decides(ticket, backoff) && ticket.role !== 'ordinary';
+    // A routine probe of exhaustion by a budget finds no episode to end.
+    const ends = decisive && backoff.cooldown !== null;
     let next = ends ? { ...backoff, cooldown: null, probes: [] } : dropProbe(backoff, sequence);
     const { overload } = next;
     if (overload.rung > 0 && ticket.overload === overload.number) {

@@ -5,6 +5,8 @@ const FLOOR = 0.3;
 const CEILING = 2;
 /** The budget is set this far below the learned limit: estimates err, and others may share it. */
 const MARGIN = 0.97;
+/** The same once several samples in a row agree on the limit. */
+const SURE_MARGIN = 0.985;
 
 /** In the limit's unit; all null while there is no budget. */
 export interface BudgetBounds {
@@ -29,7 +31,7 @@ export function clampToBounds(budget: BudgetState, amount: number): number {
   return Math.min(ceiling, Math.max(floor, Math.floor(amount)));
 }
 
-/** The budget a learned limit calls for, before it is clamped. */
-export function belowLimit(learned: number): number {
-  return Math.max(1, Math.floor(learned * MARGIN));
+/** The budget that a limit calls for on which `agreeing` samples in a row agree, before it is clamped. */
+export function belowLimit(learned: number, agreeing: number): number {
+  return Math.max(1, Math.floor(learned * (agreeing > 1 ? SURE_MARGIN : MARGIN)));
 }

@@ -1,24 +1,35 @@
-import type { BudgetState, Instant, LimitState } from '../state/scope-state.js';
+import type { Instant, LimitState } from '../state/scope-state.js';
 import { belowLimit, clampToBounds } from './bounds.js';
-import { amountIn, type Cost } from './cost.js';
-import { FULL, growthShape, guardAgainstWindup, type Guard, type GuardContext } from './guards.js';
-import { effectiveBudget, limitOf, mapLimits, type Limits } from './limits.js';
-import type { ControllerSettings, LimitRules } from './settings.js';
+import { amountIn, isSuccess, type Cost } from './cost.js';
+import { growthShape } from './growth.js';
+import { guardAgainstWindup, type Guard, type GuardContext } from './guards.js';
 import {
-  anchorWindow,
-  closeWindow,
-  isOpen,
-  isOver,
-  openWindow,
-  shiftWindow,
-  stateEnd,
-} from './window.js';
+  certainOf,
+  effectiveBudget,
+  limitOf,
+  mapLimits,
+  wasRefused,
+  type Limits,
+} from './limits.js';
+import type { ControllerSettings, LimitRules } from './settings.js';
+import { chargeCell, correctCell, roomAt, slide } from './sliding.js';
+import { adoptRules, budgetFor, endWindow } from './turnover.js';
+import { anchorWindow, isOpen, isOver, openWindow, shiftWindow, stateEnd } from './window.js';
 
 /**
  * What an admission was charged, by limit: the amount in the limit's unit and the number of the
  * window it went into. Whoever settles the request keeps it; it is never stored.
  */
-export type Charge = Readonly<Record<string, { readonly window: number; readonly amount: number }>>;
+export type Charge = Readonly<Record<string, ChargeEntry>>;
+
+export interface ChargeEntry {
+  readonly window: number;
+  /** When it was added. */
+  readonly at: Instant;
+  readonly amount: number;
+  /** What the window had been charged for certain when this was added. */
+  readonly before: number;
+}
 
 export interface ChargeRequest {
   readonly cost: Cost;
@@ -41,9 +52,6 @@ export type NudgeOutcome =
   | { readonly kind: 'raised'; readonly limit: string; readonly from: number; readonly to: number }
   | { readonly kind: 'held'; readonly limit: string; readonly guard: Guard };
 
-/** Learn mode: this many full windows in a row without a refusal make the budget the new reference. */
-const PROVING_WINDOWS = 3;
-
 /**
  * Windows, charges and the integral controller of one scope's limits.
  * Pure: slices and instants in, slices and outcomes out. Every limit is charged, or none.
@@ -55,7 +63,8 @@ export class BudgetController {
   roll(limits: Limits, rules: readonly LimitRules[], now: Instant): Limits {
     const configured = mapLimits(limits, rules, (limit, rule) => {
       const adopted = adoptRules(limit, rule);
-      return isOver(adopted.window, now) ? end(adopted, rule) : adopted;
+      const slid = isSliding(rule, adopted) ? slide(adopted, rule, now) : adopted;
+      return isOver(slid.window, now) ? endWindow(slid, rule) : slid;
     });
     return dropStale(configured, rules, now);
   }
@@ -71,8 +80,11 @@ export class BudgetController {
     for (const rule of rules) {
       const limit = limitOf(limits, rule.name);
       const amount = amountIn(rule.unit, request.cost);
-      if (fits(limit, amount, effectiveBudget(limit, request.cautious))) continue;
-      const until = limit.window.endsAt ?? now + rule.windowMs;
+      const budget = effectiveBudget(limit, request.cautious);
+      if (budget === null || fits(limit, amount, budget)) continue;
+      const until = isSliding(rule, limit)
+        ? roomAt(limit, rule, amount, budget, now)
+        : (limit.window.endsAt ?? now + rule.windowMs);
       if (refused === null || until > refused.until) refused = { limit: rule.name, until };
     }
     if (refused === null) return this.force(limits, rules, request, now);
@@ -89,15 +101,19 @@ export class BudgetController {
     request: ChargeRequest,
     now: Instant,
   ): Weighed<{ readonly kind: 'charged'; readonly charge: Charge }> {
-    const charge: Record<string, { window: number; amount: number }> = {};
+    const charge: Record<string, ChargeEntry> = {};
     const next = mapLimits(limits, rules, (limit, rule) => {
       const amount = amountIn(rule.unit, request.cost);
       const window =
         limit.window.endsAt === null
           ? openWindow(limit.window, rule, now, !request.cautious)
           : limit.window;
-      charge[rule.name] = { window: window.number, amount };
+      charge[rule.name] = { window: window.number, at: now, amount, before: certainOf(limit) };
       const unsettled = add(limit.unsettled, request.instance, amount);
+      if (isSliding(rule, limit)) {
+        const opened = { ...limit, window: { ...window, anchored: true } };
+        return { ...opened, ...chargeCell(opened, rule, amount, now), unsettled };
+      }
       return { ...limit, window, used: limit.used + amount, unsettled };
     });
     return { limits: next, outcome: { kind: 'charged', charge } };
@@ -111,16 +127,16 @@ export class BudgetController {
     estimate: Cost,
     instance: string,
   ): Weighed<Charge> {
-    const amended: Record<string, { window: number; amount: number }> = { ...charge };
+    const amended: Record<string, ChargeEntry> = { ...charge };
     const next = mapLimits(limits, rules, (limit, rule) => {
       const entry = charge[rule.name];
       const amount = amountIn(rule.unit, estimate);
       if (entry === undefined || entry.amount === amount) return limit;
       if (entry.window !== limit.window.number) return limit;
-      amended[rule.name] = { window: entry.window, amount };
+      amended[rule.name] = { ...entry, amount };
       const released = release(limit, instance, entry.amount);
-      const used = Math.max(0, limit.used - entry.amount + amount);
-      return { ...released, used, unsettled: add(released.unsettled, instance, amount) };
+      const corrected = correct(released, rule, amount - entry.amount, entry.at);
+      return { ...released, ...corrected, unsettled: add(released.unsettled, instance, amount) };
     });
     return { limits: next, outcome: amended };
   }
@@ -141,12 +157,12 @@ export class BudgetController {
       if (entry === undefined) return limit;
       const excess = amountIn(rule.unit, actual) - entry.amount;
       if (entry.window !== limit.window.number) {
-        return excess > 0 ? { ...limit, used: limit.used + excess } : limit;
+        return excess > 0 ? { ...limit, ...correct(limit, rule, excess, entry.at) } : limit;
       }
-      return {
-        ...release(limit, instance, entry.amount),
-        used: Math.max(0, limit.used + excess),
-      };
+      const released = release(limit, instance, entry.amount);
+      const settled = { ...released, ...correct(released, rule, excess, entry.at) };
+      if (!isSuccess(actual) || entry.before <= limit.control.accepted) return settled;
+      return { ...settled, control: { ...limit.control, accepted: entry.before } };
     });
   }
 
@@ -156,7 +172,9 @@ export class BudgetController {
       const amount = limit.unsettled[instance];
       if (amount === undefined) return limit;
       const { [instance]: _, ...unsettled } = limit.unsettled;
-      return { ...limit, unsettled, orphaned: limit.orphaned + amount };
+      // Of a sliding window a part in flight may have freed already.
+      const orphaned = Math.min(limit.used, limit.orphaned + amount);
+      return { ...limit, unsettled, orphaned };
     });
   }
 
@@ -178,6 +196,8 @@ export class BudgetController {
   stateReset(limits: Limits, name: string, window: number, resetAt: Instant, now: Instant): Limits {
     const limit = limits[name];
     if (limit === undefined || limit.window.number !== window) return limits;
+    // What a sliding window states is when there is room, not when it ends.
+    if (limit.cells.length > 0) return limits;
     const stated = stateEnd(limit.window, resetAt, now);
     return stated === limit.window ? limits : { ...limits, [name]: { ...limit, window: stated } };
   }
@@ -193,15 +213,16 @@ export class BudgetController {
     instance: string,
     admittedAt: Instant,
   ): Weighed<Charge> {
-    const moved: Record<string, { window: number; amount: number }> = { ...charge };
+    const moved: Record<string, ChargeEntry> = { ...charge };
     const next = mapLimits(limits, rules, (limit, rule) => {
       const entry = charge[rule.name];
       if (entry === undefined || entry.window !== limit.window.number) return limit;
-      if (!wasRefused(limit)) return limit;
+      // Room after a refusal is what a sliding window is about, and no early reset.
+      if (!wasRefused(limit) || isSliding(rule, limit)) return limit;
       const opened = openWindow(limit.window, rule, admittedAt, true);
-      moved[rule.name] = { window: opened.number, amount: entry.amount };
+      moved[rule.name] = { window: opened.number, at: admittedAt, amount: entry.amount, before: 0 };
       return {
-        ...end(limit, rule),
+        ...endWindow(limit, rule),
         window: { ...opened, anchored: true },
         used: entry.amount,
         unsettled: { [instance]: entry.amount },
@@ -232,14 +253,16 @@ export class BudgetController {
 
   /**
    * Takes on the upstream's limit as the newest accepted samples tell it.
-   * `highest` is the highest of the last 20, from which learn mode measures floor and ceiling.
+   * `highest` is the highest of the last 20, from which learn mode measures floor and ceiling;
+   * `agreeing` how many in a row agree on the limit.
    */
-  learn(limits: Limits, rule: LimitRules, learned: number, highest: number): Limits {
+  learn(limits: Limits, rule: LimitRules, learned: number, highest: number, agreeing = 1): Limits {
     const limit = limitOf(limits, rule.name);
     const reference = rule.budget ?? highest;
     const base = { ...limit.budget, learned, reference, source: 'learned' as const };
-    const budget = { ...base, current: clampToBounds(base, belowLimit(learned)) };
-    return { ...limits, [rule.name]: { ...limit, budget } };
+    const budget = { ...base, current: clampToBounds(base, belowLimit(learned, agreeing)) };
+    const control = { ...limit.control, agreeing, accepted: 0 };
+    return { ...limits, [rule.name]: { ...limit, budget, control } };
   }
 
   /** Raises the budgets that stood in the way, by one step, where every guard agrees. */
@@ -257,7 +280,10 @@ export class BudgetController {
         return limit;
       }
       const from = limit.budget.current ?? 0;
-      const step = from * this.settings.nudge * growthShape(from, limit.budget.learned);
+      const step =
+        from *
+        this.settings.nudge *
+        growthShape(from, limit.budget.learned, limit.control.agreeing);
       const to = clampToBounds(limit.budget, from + Math.max(1, Math.round(step)));
       outcomes.push({ kind: 'raised', limit: rule.name, from, to });
       const control = { ...limit.control, nudgedAt: now, inTheWay: false };
@@ -271,7 +297,7 @@ export class BudgetController {
     return mapLimits(limits, rules, (limit, rule) => ({
       ...limit,
       budget: budgetFor(rule),
-      control: { ...limit.control, denied: null, fullWindows: 0 },
+      control: { ...limit.control, denied: null, fullWindows: 0, agreeing: 0, accepted: 0 },
     }));
   }
 
@@ -288,6 +314,7 @@ export class BudgetController {
     return mapLimits(limits, rules, ({ window, control, ...limit }) => ({
       ...limit,
       window: shiftWindow(window, shiftMs),
+      cells: limit.cells.map((cell) => ({ ...cell, at: Math.max(0, cell.at + shiftMs) })),
       control: {
         ...control,
         nudgedAt: moved(control.nudgedAt),
@@ -309,6 +336,27 @@ function dropStale(limits: Limits, rules: readonly LimitRules[], now: Instant): 
   const kept = { ...limits };
   for (const [name] of stale) delete kept[name];
   return kept;
+}
+
+/** A limit whose kind was changed keeps to its old one until its window has ended. */
+function isSliding(rule: LimitRules, limit: LimitState): boolean {
+  return limit.window.endsAt === null ? rule.kind === 'sliding' : limit.cells.length > 0;
+}
+
+/** Adds to what was charged at `at`, or takes from it. */
+function correct(
+  limit: LimitState,
+  rule: LimitRules,
+  excess: number,
+  at: Instant,
+): Pick<LimitState, 'cells' | 'used' | 'orphaned'> {
+  const { cells, orphaned } = limit;
+  if (!isSliding(rule, limit)) {
+    return { cells, orphaned, used: Math.max(0, limit.used + excess) };
+  }
+  const corrected = correctCell(limit, rule, excess, at);
+  // What was orphaned may have freed with its cell.
+  return { ...corrected, orphaned: Math.min(orphaned, corrected.used) };
 }
 
 /** An idle window takes any single request, however large its estimate. */
@@ -352,56 +400,4 @@ function release(limit: LimitState, instance: string, amount: number): LimitStat
   const left = held - amount;
   if (left > 0) return { ...limit, unsettled: { ...others, [instance]: left } };
   return { ...limit, unsettled: others, orphaned: Math.max(0, limit.orphaned + left) };
-}
-
-function wasRefused({ window, control }: LimitState): boolean {
-  return (
-    window.startedAt !== null && control.refusedAt !== null && control.refusedAt >= window.startedAt
-  );
-}
-
-/** Closes the window; what it taught about the budget is kept. */
-function end(limit: LimitState, rule: LimitRules): LimitState {
-  const { budget, control } = limit;
-  const full = budget.current !== null && limit.used >= FULL * budget.current;
-  const fullWindows = full && !wasRefused(limit) ? control.fullWindows + 1 : 0;
-  const proven = rule.budget === null && fullWindows >= PROVING_WINDOWS;
-  return {
-    ...limit,
-    window: closeWindow(limit.window),
-    used: 0,
-    unsettled: {},
-    orphaned: 0,
-    budget: proven ? { ...budget, reference: budget.current } : budget,
-    control: {
-      ...control,
-      denied: null,
-      inTheWay: control.inTheWay || full,
-      fullWindows: proven ? 0 : fullWindows,
-    },
-  };
-}
-
-function budgetFor(rule: LimitRules): BudgetState {
-  return {
-    current: rule.budget,
-    learned: null,
-    reference: rule.budget,
-    source: rule.budget === null ? 'none' : 'configured',
-  };
-}
-
-/** The operator changed the budget since this was stored: the new one counts, what was learned stays. */
-function adoptRules(limit: LimitState, rule: LimitRules): LimitState {
-  const { budget } = limit;
-  if (rule.budget === null) {
-    return budget.source === 'configured' ? { ...limit, budget: budgetFor(rule) } : limit;
-  }
-  if (rule.budget === budget.reference) return limit;
-  if (budget.learned === null) return { ...limit, budget: budgetFor(rule) };
-  const base = { ...budget, reference: rule.budget };
-  return {
-    ...limit,
-    budget: { ...base, current: clampToBounds(base, belowLimit(budget.learned)) },
-  };
 }

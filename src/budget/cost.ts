@@ -14,6 +14,11 @@ export const NO_COST: Cost = { requests: 0, inputTokens: 0, outputTokens: 0 };
 /** An answer that was not a success costs a request and no tokens. */
 export const ONE_REQUEST: Cost = { requests: 1, inputTokens: 0, outputTokens: 0 };
 
+/** The upstream took the request: no refusal generates or reads anything. */
+export function isSuccess(cost: Cost): boolean {
+  return cost.requests > 0 && cost.inputTokens + cost.outputTokens > 0;
+}
+
 export function amountIn(unit: Unit, cost: Cost): number {
   switch (unit) {
     case 'tokens':

@@ -1,5 +1,6 @@
 import type { Instant, LimitState } from '../state/scope-state.js';
-import { belowLimit, boundsOf } from './bounds.js';
+import { boundsOf } from './bounds.js';
+import { isOnPlateau } from './growth.js';
 import type { ControllerSettings, LimitRules } from './settings.js';
 
 /** Why the integral controller did not raise a budget. */
@@ -11,6 +12,7 @@ export type Guard =
   | 'little-used'
   | 'not-in-the-way'
   | 'refused-lately'
+  | 'near-limit'
   | 'unobserved'
   | 'cautious'
   | 'crash-loop';
@@ -54,23 +56,8 @@ export function guardAgainstWindup(
   if (isWithin(control.refusedAt, rules.windowMs, now)) return 'refused-lately';
   if (limit.used < settings.minUsed * budget.current) return 'little-used';
   if (!control.inTheWay && limit.used < FULL * budget.current) return 'not-in-the-way';
+  if (isOnPlateau(limit, rules, now)) return 'near-limit';
   return null;
-}
-
-/** Less than this fraction of a full step is not worth a write. */
-const FLATTEST = 0.1;
-/** Distance from the known limit, as a fraction of it, at which steps are full again. */
-const REACH = 0.1;
-
-/**
- * Fraction of a full step. Around the budget that the learned limit calls for, growth is flat, for
- * another refusal is near; far from it on either side it is full (the shape of CUBIC, RFC 9438 §4.2).
- */
-export function growthShape(current: number, learned: number | null): number {
-  if (learned === null) return 1;
-  const target = belowLimit(learned);
-  const distance = Math.abs(current - target) / (REACH * target);
-  return Math.min(1, Math.max(FLATTEST, distance ** 2));
 }
 
 function isWithin(at: Instant | null, periodMs: number, now: Instant): boolean {

@@ -8,6 +8,7 @@ export type Limits = Readonly<Record<string, LimitState>>;
 const NEW_LIMIT: LimitState = {
   window: CLOSED_WINDOW,
   used: 0,
+  cells: [],
   unsettled: {},
   orphaned: 0,
   budget: { current: null, learned: null, reference: null, source: 'none' },
@@ -18,6 +19,8 @@ const NEW_LIMIT: LimitState = {
     probedAt: null,
     refusedAt: null,
     fullWindows: 0,
+    agreeing: 0,
+    accepted: 0,
   },
 };
 
@@ -57,10 +60,21 @@ export function reservedOf(limit: LimitState): number {
   return reserved;
 }
 
+/** What the upstream has charged for certain: neither in flight nor orphaned. */
+export function certainOf(limit: LimitState): number {
+  return Math.max(0, limit.used - limit.orphaned - reservedOf(limit));
+}
+
 /** A request like those the budget refused lately would be refused now. */
 export function isExhausted(limit: LimitState, cautious: boolean): boolean {
   const budget = effectiveBudget(limit, cautious);
   if (budget === null) return false;
   const { denied } = limit.control;
   return limit.used >= budget || (denied !== null && limit.used + denied.amount > budget);
+}
+
+/** The upstream refused a request for this limit within the window. */
+export function wasRefused({ window, control }: LimitState): boolean {
+  const { startedAt } = window;
+  return startedAt !== null && control.refusedAt !== null && control.refusedAt >= startedAt;
 }

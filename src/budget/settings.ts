@@ -12,7 +12,7 @@ export interface LimitRules {
   readonly budget: number | null;
 }
 
-export type WindowKind = 'fixed';
+export type WindowKind = 'fixed' | 'sliding' | 'bucket';
 
 /** What the integral controller and its guards are set to. */
 export interface ControllerSettings {

@@ -5,7 +5,7 @@ import type {
   PendingSample,
   Sample,
 } from '../state/scope-state.js';
-import { highestSample, learnedLimit } from './learned-limit.js';
+import { agreeingSamples, highestSample, learnedLimit } from './learned-limit.js';
 import { judge, openSample, type DiscardReason, type RefusalContext } from './sample.js';
 
 /** What a closed sample taught. */
@@ -15,6 +15,8 @@ export interface Learned {
   readonly limitTokens: number;
   /** The highest of the last 20 accepted samples. */
   readonly highest: number;
+  /** Accepted samples in a row, the newest included, that agree on the limit. */
+  readonly agreeing: number;
 }
 
 export interface Closed {
@@ -37,17 +39,26 @@ export class CalibrationStore {
     return openSample(context, limit, now);
   }
 
-  /** Judges the sample. `floor` is that of the limit's budget, null without one. */
-  close(calibration: CalibrationState, pending: PendingSample, floor: number | null): Closed {
+  /**
+   * Judges the sample. `floor` is that of the limit's budget, null without one; `taken` the highest
+   * charge with which the upstream took a request since the sample before.
+   */
+  close(
+    calibration: CalibrationState,
+    pending: PendingSample,
+    floor: number | null,
+    taken = 0,
+  ): Closed {
     const reason = judge(pending, floor);
     const next = this.#keep(calibration, pending, reason);
     const sample = next.samples.at(-1) as Sample;
     if (reason !== null || pending.limit === null) {
       return { calibration: next, sample, learned: null };
     }
-    const limitTokens = learnedLimit(next.samples, pending.limit) ?? pending.tokens;
+    const limitTokens = learnedLimit(next.samples, pending.limit, taken) ?? pending.tokens;
     const highest = highestSample(next.samples, pending.limit) ?? pending.tokens;
-    const learned = { limit: pending.limit, limitTokens, highest };
+    const agreeing = agreeingSamples(next.samples, pending.limit, limitTokens);
+    const learned = { limit: pending.limit, limitTokens, highest, agreeing };
     return { calibration: next, sample, learned };
   }
 

@@ -87,6 +87,22 @@ export const COMMANDS: readonly Command[] = [
     load: () => import('./migrate.js'),
   },
   {
+    name: 'simulate',
+    summary: 'Run the production rules on virtual time against a described upstream',
+    synopsis: '--world FILE [--strategy NAME] [--seed N] [--json]',
+    details: [
+      'Shows in seconds what weeks would show: how much of a hidden limit is used, and how many 429s',
+      'that costs. Opens no sockets and touches no state. The world file, in JSON or YAML, is explained',
+      'in docs/concepts/controller.md. A mistake in it ends with exit code 78.',
+      '',
+      '  --world FILE      The upstream, the demand, and what goes wrong',
+      '  --strategy NAME   tidegate, or for comparison: literal, amnesic, aimd',
+      "  --seed N          Another run of the same world; the file's seed otherwise",
+      '  --json            {"windows": …, "totals": …, "strategy", "seed"} on stdout',
+    ],
+    load: () => import('./simulate.js'),
+  },
+  {
     name: 'help',
     summary: 'Explain a command, or list the settings: tidegate help [COMMAND | settings]',
     synopsis: '[COMMAND | settings]',

@@ -7,13 +7,17 @@ export function loadFrom(terminal: Terminal): LoadResult {
 }
 
 /** All mistakes, for stderr. */
-export function formatProblems(problems: readonly Problem[]): string {
+export function formatProblems(
+  problems: readonly Problem[],
+  where = 'configuration',
+  help = 'tidegate help settings',
+): string {
   const count = problems.length === 1 ? 'a mistake' : `${problems.length} mistakes`;
   const lines = problems.map((problem) => `  ${formatProblem(problem)}\n`);
   return (
-    `tidegate: there is ${count} in the configuration\n`.replace(/there is (\d)/, 'there are $1') +
+    `tidegate: there is ${count} in the ${where}\n`.replace(/there is (\d)/, 'there are $1') +
     lines.join('') +
-    'What can be set: tidegate help settings\n'
+    `What can be set: ${help}\n`
   );
 }
 

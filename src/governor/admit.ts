@@ -1,7 +1,7 @@
 import type { Gate, Ticket } from '../backoff/backoff-policy.js';
 import type { Charge } from '../budget/budget-controller.js';
 import { amountIn, type Cost } from '../budget/cost.js';
-import { limitOf } from '../budget/limits.js';
+import { limitOf, wasRefused } from '../budget/limits.js';
 import type { Instant, ModelEstimate } from '../state/scope-state.js';
 import type { Draft } from './draft.js';
 import { countInFlight, inFlight } from './instances.js';
@@ -42,6 +42,12 @@ export interface AdmitRequest {
 
 /** What others wait while the one request that cautious mode allows is in flight. */
 const CAUTIOUS_WAIT_MS = 1_000;
+
+/**
+ * Where the upstream has refused nothing in this window, the budget alone stands in the way, a little below
+ * the limit: a probe then is likely to meet the limit itself, and looks this much less often.
+ */
+const UNREFUSED_PATIENCE = 4;
 
 /** Cooldown, then budget; then the charge. */
 export function admit(draft: Draft, policies: Policies, request: AdmitRequest): AdmitOutcome {
@@ -97,11 +103,13 @@ function roleFor(gate: Gate): Ticket['role'] {
 function routineProbeIsDue(draft: Draft, policies: Policies, name: string, cost: Cost): boolean {
   const { probeEveryMs } = policies.backoff.settings;
   const rule = draft.rules.find((candidate) => candidate.name === name);
-  const { budget, control, used } = limitOf(draft.hot.limits, name);
+  const limit = limitOf(draft.hot.limits, name);
+  const { budget, control, used } = limit;
   if (rule === undefined || probeEveryMs <= 0 || budget.source !== 'learned') return false;
   if (rule.budget !== null && used + amountIn(rule.unit, cost) > rule.budget) return false;
   const since = latest(control.denied?.at ?? null, control.probedAt);
-  return control.denied !== null && since !== null && draft.now - since >= probeEveryMs;
+  const everyMs = wasRefused(limit) ? probeEveryMs : UNREFUSED_PATIENCE * probeEveryMs;
+  return control.denied !== null && since !== null && draft.now - since >= everyMs;
 }
 
 function grant(

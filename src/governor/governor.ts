@@ -280,7 +280,7 @@ export class Governor {
       const { grant, request } = admission;
       try {
         const charge = await this.#updates.repeat(rules, request.requestId, (draft) =>
-          amend(draft, policies, grant.charge, estimate, instance),
+          amend(draft, policies, grant, estimate, instance),
         );
         if (charge !== null) admission.grant = { ...grant, charge };
       } catch (error) {

@@ -27,6 +27,7 @@ const NUDGE_OUTCOMES: Readonly<Record<NudgeOutcome, true>> = {
   'little-used': true,
   'not-in-the-way': true,
   'refused-lately': true,
+  'near-limit': true,
   unobserved: true,
   cautious: true,
   'crash-loop': true,

@@ -13,14 +13,29 @@ import { closeSampleIfComplete, freshen } from './upkeep.js';
 export function amend(
   draft: Draft,
   policies: Policies,
-  charge: Charge,
+  grant: Grant,
   estimate: Cost,
   instance: string,
 ): Charge {
   freshen(draft, policies);
+  const { charge } = grant;
   const amended = policies.budget.amend(draft.hot.limits, draft.rules, charge, estimate, instance);
   draft.setHot({ limits: amended.limits });
+  amendPendingSample(draft, grant, amended.outcome);
   return amended.outcome;
+}
+
+/** What the settlement will correct is measured from the amended charge, so the sample takes this part now. */
+function amendPendingSample(draft: Draft, grant: Grant, amended: Charge): void {
+  const { pendingSample } = draft.hot;
+  if (pendingSample === null || pendingSample.limit === null) return;
+  if (grant.sequence > pendingSample.sequence) return;
+  const before = grant.charge[pendingSample.limit];
+  const after = amended[pendingSample.limit];
+  if (before === undefined || after === undefined || before.amount === after.amount) return;
+  if (before.window !== pendingSample.window) return;
+  const tokens = Math.max(0, pendingSample.tokens + after.amount - before.amount);
+  draft.setHot({ pendingSample: { ...pendingSample, tokens } });
 }
 
 export interface SettleRequest {

@@ -79,16 +79,22 @@ export function closeSampleIfComplete(draft: Draft, policies: Policies): void {
 export function closeSample(draft: Draft, policies: Policies, pending: PendingSample): void {
   const { budget, calibration } = policies;
   const rule = draft.rules.find(({ name }) => name === pending.limit);
-  const before = rule === undefined ? null : limitOf(draft.hot.limits, rule.name).budget;
+  const limitBefore = rule === undefined ? null : limitOf(draft.hot.limits, rule.name);
+  const before = limitBefore?.budget ?? null;
   const floor = before === null ? null : boundsOf(before).floor;
-  const closed = calibration.close(draft.cold.calibration, pending, floor);
+  const closed = calibration.close(
+    draft.cold.calibration,
+    pending,
+    floor,
+    limitBefore?.control.accepted,
+  );
   draft.setCold({ calibration: closed.calibration });
   draft.setHot({ pendingSample: null });
   const { limit, tokens, accepted, reason } = closed.sample;
   draft.report({ kind: 'sample', limit, tokens, accepted, reason });
   if (closed.learned === null || rule === undefined || before === null) return;
-  const { limitTokens, highest } = closed.learned;
-  const limits = budget.learn(draft.hot.limits, rule, limitTokens, highest);
+  const { limitTokens, highest, agreeing } = closed.learned;
+  const limits = budget.learn(draft.hot.limits, rule, limitTokens, highest, agreeing);
   draft.setHot({ limits });
   draft.report({
     kind: 'budget-learned',

@@ -44,7 +44,9 @@ export function succeed(
     }
   }
   let { charge } = grant;
-  if (grant.ticket.role === 'routine') {
+  // Only what ended an episode can have found an early reset: after any other success of this window the
+  // refusal before it said nothing about the window, and to begin it anew would part it from the upstream's.
+  if (grant.ticket.role === 'routine' && verdict.outcome) {
     const reopened = budget.reopen(
       draft.hot.limits,
       draft.rules,
@@ -155,6 +157,8 @@ export function refuse(
 /** The window that a short wait is measured against; without a limit to blame, the longest. */
 function windowMsOf(rules: readonly LimitRules[], name: string | null): number {
   const rule = rules.find((candidate) => candidate.name === name);
+  // A sliding window frees little by little, so it is refused with short waits itself.
+  if (rule?.kind === 'sliding') return 0;
   return rule?.windowMs ?? Math.max(...rules.map(({ windowMs }) => windowMs));
 }
 

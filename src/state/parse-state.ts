@@ -157,22 +157,33 @@ const budgetState = object<BudgetState>({
   reference: nullable(count),
   source: oneOf('configured', 'learned', 'headers', 'none'),
 });
-const controlState = object<ControlState>({
-  nudgedAt: nullable(instant),
-  inTheWay: flag,
-  denied: nullable(object({ at: instant, amount: count })),
-  probedAt: nullable(instant),
-  refusedAt: nullable(instant),
-  fullWindows: count,
-});
-const limitState = object<LimitState>({
-  window: windowState,
-  used: count,
-  unsettled: map(count, BOUNDS.instances),
-  orphaned: count,
-  budget: budgetState,
-  control: controlState,
-});
+const controlState = object<ControlState>(
+  {
+    nudgedAt: nullable(instant),
+    inTheWay: flag,
+    denied: nullable(object({ at: instant, amount: count })),
+    probedAt: nullable(instant),
+    refusedAt: nullable(instant),
+    fullWindows: count,
+    agreeing: count,
+    accepted: count,
+  },
+  // Added with minor 1.
+  { agreeing: 0, accepted: 0 },
+);
+const limitState = object<LimitState>(
+  {
+    window: windowState,
+    used: count,
+    cells: list(object({ at: instant, amount: count }), BOUNDS.cells),
+    unsettled: map(count, BOUNDS.instances),
+    orphaned: count,
+    budget: budgetState,
+    control: controlState,
+  },
+  // Added with minor 1.
+  { cells: [] },
+);
 const cooldown = object<Cooldown>({
   since: instant,
   until: instant,

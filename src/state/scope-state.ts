@@ -11,7 +11,7 @@
  */
 
 /** Version of the document. A higher `major` in a store stops the start (exit 78). */
-export const SCHEMA = { major: 1, minor: 0 } as const;
+export const SCHEMA = { major: 1, minor: 1 } as const;
 
 /** What keeps the document small. `limits` and `scopes` bound the configuration, the others the state. */
 export const BOUNDS = {
@@ -20,6 +20,7 @@ export const BOUNDS = {
   instances: 64,
   startsPerInstance: 64,
   samples: 50,
+  cells: 60,
   models: 16,
   probes: 3,
   keys: 256,
@@ -69,12 +70,20 @@ export interface LimitState {
   readonly window: WindowState;
   /** The whole charge of the window in the limit's unit: settled + in flight + orphaned. */
   readonly used: number;
+  /** Sliding windows: what `used` consists of, oldest first; empty for the other kinds. */
+  readonly cells: readonly WindowCell[];
   /** The part of `used` that is in flight, by instance. */
   readonly unsettled: Readonly<Record<string, number>>;
   /** The part of `used` whose instance died or fell silent before it settled. */
   readonly orphaned: number;
   readonly budget: BudgetState;
   readonly control: ControlState;
+}
+
+/** What a stretch of a sliding window was charged; it begins at `at`. */
+export interface WindowCell {
+  readonly at: Instant;
+  readonly amount: number;
 }
 
 export interface WindowState {
@@ -116,6 +125,10 @@ export interface ControlState {
   readonly refusedAt: Instant | null;
   /** Learn mode: windows in a row that ended >= 90 % used without a refusal. */
   readonly fullWindows: number;
+  /** Accepted samples in a row, the newest included, that agree on the learned limit. */
+  readonly agreeing: number;
+  /** Highest charge of a window with which the upstream still took a request, since the last sample. */
+  readonly accepted: number;
 }
 
 export type CooldownKind = 'quota' | 'rate' | 'acceleration' | 'terminal' | 'transient' | 'unknown';

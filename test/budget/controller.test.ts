@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BudgetController } from '../../src/budget/budget-controller.js';
-import { growthShape } from '../../src/budget/guards.js';
+import { growthShape } from '../../src/budget/growth.js';
 import { Book, CONTROLLER, HOUR, MINUTE, rule, WINDOW } from './support.js';
 
 /** A configured budget of 1,000 tokens, used up at the start. */

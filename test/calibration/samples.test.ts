@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { CalibrationStore } from '../../src/calibration/calibration-store.js';
-import { learnedLimit } from '../../src/calibration/learned-limit.js';
+import { agreeingSamples, learnedLimit } from '../../src/calibration/learned-limit.js';
 import {
   isComplete,
   orphanInSample,
@@ -48,7 +48,12 @@ describe('one sample an episode', () => {
     expect(isComplete(sample, 1)).toBe(true);
     const closed = STORE.close(NONE, sample, 300);
     expect(closed.sample).toMatchObject({ tokens: 925, accepted: true, reason: null });
-    expect(closed.learned).toEqual({ limit: 'tokens', limitTokens: 925, highest: 925 });
+    expect(closed.learned).toEqual({
+      limit: 'tokens',
+      limitTokens: 925,
+      highest: 925,
+      agreeing: 1,
+    });
     expect(closed.calibration).toMatchObject({ accepted: 1, discarded: 0 });
   });
 
@@ -129,20 +134,21 @@ describe('one sample an episode', () => {
   });
 });
 
-describe('the learned limit', () => {
-  const learned = (...accepted: number[]) =>
-    learnedLimit(
-      accepted.map((tokens): Sample => ({
-        at: 0,
-        limit: 'tokens',
-        tokens,
-        accepted: true,
-        reason: null,
-        episode: 1,
-      })),
-      'tokens',
-    );
+describe('samples that agree', () => {
+  const agreeing = (learned: number, ...accepted: number[]) =>
+    agreeingSamples(accepted.map(acceptedSample), 'tokens', learned);
 
+  it('are counted from the newest back to one that does not', () => {
+    expect(agreeing(1000, 1000)).toBe(1);
+    expect(agreeing(1000, 600, 1090, 1000)).toBe(2);
+    expect(agreeing(1000, 1000, 1000, 1101)).toBe(0);
+    expect(agreeing(1000, 1000, 960, 1000)).toBe(1);
+    expect(agreeing(1000)).toBe(0);
+  });
+});
+
+describe('the learned limit', () => {
+  const learned = (...accepted: number[]) => learnedLimit(accepted.map(acceptedSample), 'tokens');
   it('follows a fall at once and a rise only as the newest three agree', () => {
     expect(learned()).toBeNull();
     expect(learned(1000)).toBe(1000);
@@ -152,3 +158,14 @@ describe('the learned limit', () => {
     expect(learned(1, 1000, 1100, 1050)).toBe(1050);
   });
 });
+
+it('a sample far below what the upstream has taken since is of an earlier limit', () => {
+  const samples = [1000, 1000, 1600].map(acceptedSample);
+  expect(learnedLimit(samples, 'tokens')).toBe(1000);
+  expect(learnedLimit(samples, 'tokens', 1550)).toBe(1600);
+  expect(learnedLimit(samples, 'tokens', 1050), 'less far may be overshoot').toBe(1000);
+});
+
+function acceptedSample(tokens: number): Sample {
+  return { at: 0, limit: 'tokens', tokens, accepted: true, reason: null, episode: 1 };
+}

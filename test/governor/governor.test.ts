@@ -2,6 +2,17 @@ import { describe, expect, it } from 'vitest';
 import { HOUR, limit, MINUTE, SECOND, success, Town } from './support.js';
 
 describe('a request', () => {
+  it('that turns out large after another was refused makes the sample as large', async () => {
+    const town = await Town.open({ limits: [limit({ budget: 100_000 })] });
+    await town.call(50_000);
+    const large = await town.admit();
+    await town.refuse(await town.admit(), { statedWaitMs: HOUR });
+    town.governor.amend(large, 40_000);
+    await town.pass(0);
+    await town.settle(large, success(40_010));
+    expect(town.happened('sample')).toMatchObject([{ tokens: 90_010, accepted: true }]);
+  });
+
   it('is charged its estimate before it passes, and its cost once it is over', async () => {
     const town = await Town.open({ limits: [limit({ budget: 10_000 })] });
     const admission = await town.admit({ bodyBytes: 1_000 });

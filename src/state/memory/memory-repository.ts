@@ -19,12 +19,15 @@ const EMPTY = emptyScopeState();
 /** Keeps state for as long as its disk is kept: for tests and the simulator. */
 export class MemoryStateRepository implements StateRepository {
   readonly kind = 'memory';
-  readonly shared = false;
   readonly #clock: Clock;
   readonly #disk: MemoryDisk;
   readonly #queue = new UpdateQueue((fold) => this.#commit(fold));
 
-  constructor(clock: Clock, disk = new MemoryDisk()) {
+  constructor(
+    clock: Clock,
+    disk = new MemoryDisk(),
+    readonly shared = false,
+  ) {
     this.#clock = clock;
     this.#disk = disk;
   }

@@ -1,0 +1,120 @@
+import {
+  BOUNDS,
+  CLOSED_WINDOW,
+  type Instant,
+  type LimitState,
+  type WindowCell,
+} from '../state/scope-state.js';
+import type { LimitRules } from './settings.js';
+
+/**
+ * A sliding window: what was charged within its length before now. It is counted in cells, each of which
+ * frees as a whole, and only when the youngest charge it may hold is old enough: so our count is never
+ * below the upstream's, and at most one cell's length behind it.
+ *
+ * The window is open while it holds anything: `startedAt` is its oldest cell's begin, `endsAt` when its
+ * newest one frees. After a loss `endsAt` stands still, until all that was there has freed.
+ */
+
+/** One of the cells is the one that fills. */
+function cellMs({ windowMs }: LimitRules): number {
+  return Math.ceil(windowMs / (BOUNDS.cells - 2));
+}
+
+/** When a cell is free again. */
+function freesAt(cell: WindowCell, rule: LimitRules): Instant {
+  return cell.at + cellMs(rule) + rule.windowMs;
+}
+
+/** Frees the cells that are old enough; the same reference if none is. */
+export function slide(limit: LimitState, rule: LimitRules, now: Instant): LimitState {
+  const { window } = limit;
+  if (window.endsAt === null) return limit;
+  const cells = limit.cells.filter((cell) => freesAt(cell, rule) > now);
+  const seen = !window.observed && now >= window.endsAt;
+  if (cells.length === limit.cells.length && !seen && cells.length > 0) return limit;
+  const [oldest] = cells;
+  const newest = cells.at(-1);
+  if (oldest === undefined || newest === undefined) {
+    const closed = { ...window, ...CLOSED_WINDOW, number: window.number };
+    return { ...limit, ...NOTHING, window: closed, control: { ...limit.control, denied: null } };
+  }
+  const used = sumOf(cells);
+  const endsAt = window.observed || seen ? freesAt(newest, rule) : window.endsAt;
+  return {
+    ...limit,
+    cells,
+    used,
+    orphaned: Math.min(limit.orphaned, used),
+    window: { ...window, startedAt: oldest.at, endsAt, observed: window.observed || seen },
+    control: freed(limit, used),
+  };
+}
+
+const NOTHING = { cells: [], used: 0, unsettled: {}, orphaned: 0 } as const;
+
+/** A request like those refused would pass now: it is no longer held against the window. */
+function freed({ budget, control }: LimitState, used: number): LimitState['control'] {
+  const { denied } = control;
+  const fits = denied !== null && used + denied.amount <= (budget.current ?? Infinity);
+  return fits ? { ...control, denied: null } : control;
+}
+
+/** Charges `amount` now. Call on a window that `slide` has brought up to now. */
+export function chargeCell(limit: LimitState, rule: LimitRules, amount: number, now: Instant) {
+  const last = limit.cells.at(-1);
+  const cells =
+    last !== undefined && now < last.at + cellMs(rule)
+      ? [...limit.cells.slice(0, -1), { ...last, amount: last.amount + amount }]
+      : [...limit.cells, { at: now, amount }].slice(-BOUNDS.cells);
+  const { window } = limit;
+  const newest = cells.at(-1) as WindowCell;
+  const [oldest] = cells as [WindowCell];
+  const endsAt = window.observed || window.endsAt === null ? freesAt(newest, rule) : window.endsAt;
+  return { cells, used: sumOf(cells), window: { ...window, startedAt: oldest.at, endsAt } };
+}
+
+/**
+ * Corrects what was charged at `at`. Where that has freed since, only an excess counts, in the newest cell;
+ * without any there is nothing left to count it in but a new one.
+ */
+export function correctCell(
+  limit: LimitState,
+  rule: LimitRules,
+  excess: number,
+  at: Instant,
+): Pick<LimitState, 'cells' | 'used'> {
+  const { cells } = limit;
+  const own = cells.findLastIndex((cell) => cell.at <= at);
+  const index = own < 0 || at >= (cells[own]?.at ?? 0) + cellMs(rule) ? -1 : own;
+  const target = index >= 0 ? index : excess > 0 ? cells.length - 1 : -1;
+  if (target < 0) {
+    if (excess <= 0) return limit;
+    const grown = [{ at, amount: excess }];
+    return { cells: grown, used: excess };
+  }
+  const corrected = cells.map((cell, place) =>
+    place === target ? { ...cell, amount: Math.max(0, cell.amount + excess) } : cell,
+  );
+  return { cells: corrected, used: sumOf(corrected) };
+}
+
+/** When the window has room for `amount` again, if nothing more is charged. */
+export function roomAt(
+  limit: LimitState,
+  rule: LimitRules,
+  amount: number,
+  budget: number,
+  now: Instant,
+): Instant {
+  let over = limit.used + Math.min(amount, budget) - budget;
+  for (const cell of limit.cells) {
+    over -= cell.amount;
+    if (over <= 0) return Math.max(now, freesAt(cell, rule));
+  }
+  return now + rule.windowMs;
+}
+
+function sumOf(cells: readonly WindowCell[]): number {
+  return cells.reduce((sum, { amount }) => sum + amount, 0);
+}

@@ -1,0 +1,260 @@
+import { startDemand } from './demand.js';
+import { Recorder } from './recorder.js';
+import type { Request } from './request.js';
+import { totalsOf, type SimulationResult, type StrategyName } from './results.js';
+import { seededRandom } from './seeded-random.js';
+import { openStrategy } from './strategies.js';
+import type { Process, Strategy } from './strategy.js';
+import { statementsOf } from './statements.js';
+import { SimulatedUpstream } from './upstream.js';
+import { VirtualTime } from './virtual-time.js';
+import type { World } from './world.js';
+
+export interface SimulationOptions {
+  readonly strategy: StrategyName;
+  /** Called now and then with the number of windows seen so far. */
+  readonly onProgress?: (windows: number) => void;
+  /** Told what the production governor reports; other strategies report nothing. */
+  readonly onEvent?: (event: { readonly kind: string }, elapsedMs: number) => void;
+}
+
+/** Until the upstream's headers have come, as a share of the whole answer. */
+const HEADERS_SHARE = 0.2;
+/** What an answer without a stream takes. */
+const REFUSAL_MS = 200;
+/** A process manager's pause before it starts a dead process again, and what the start takes. */
+const RESTART_MS = 3_000;
+/** What an agent waits when nobody tells it, and after a connection that broke. */
+const IMPATIENT_MS = 5_000;
+/** No client waits longer than this, whatever it is told. */
+const PATIENT_MS = 59_000;
+/** Clients do not come back at the very millisecond. */
+const SPREAD_MS = 500;
+/** Windows of a fixed kind begin with a request, so a run takes longer than their sum; not this much. */
+const LONGEST_RUN = 2;
+/** Turns of the microtask queue after which everything that an event set off has happened. */
+const TURNS = 24;
+
+interface Slot {
+  process: Process<unknown> | null;
+  /** Counts the processes so far. */
+  generation: number;
+  inFlight: number;
+  /** Cuts each stream under way. */
+  readonly streams: Set<() => void>;
+}
+
+/** Runs a world to its end. The same world, seed and strategy give the same result. */
+export async function simulate(
+  world: World,
+  options: SimulationOptions,
+): Promise<SimulationResult> {
+  return new Simulation(world, options).run();
+}
+
+class Simulation {
+  readonly #world: World;
+  readonly #options: SimulationOptions;
+  readonly #time = new VirtualTime();
+  readonly #recorder: Recorder;
+  readonly #strategy: Strategy;
+  readonly #upstream: SimulatedUpstream;
+  readonly #slots: Slot[];
+  readonly #patience;
+
+  constructor(world: World, options: SimulationOptions) {
+    this.#world = world;
+    this.#options = options;
+    const time = this.#time;
+    this.#strategy = openStrategy(options.strategy, world, time, (event) =>
+      options.onEvent?.(event, time.elapsed),
+    );
+    this.#recorder = new Recorder(() => this.#strategy.budget());
+    const chance = seededRandom(world.seed, 'upstream');
+    this.#upstream = new SimulatedUpstream(world.upstream, time, chance, this.#recorder);
+    this.#slots = Array.from({ length: world.replicas }, () => ({
+      process: null,
+      generation: 0,
+      inFlight: 0,
+      streams: new Set(),
+    }));
+    this.#patience = seededRandom(world.seed, 'clients');
+  }
+
+  async run(): Promise<SimulationResult> {
+    const { upstream, demand, clock, restarts, seed, windows, governor } = this.#world;
+    const { strategy, onProgress } = this.#options;
+    const time = this.#time;
+    for (let replica = 0; replica < this.#slots.length; replica += 1) await this.#start(replica);
+    for (const { atMs, stepMs } of clock) time.at(atMs, () => time.stepWall(stepMs));
+    for (const { atMs, everyMs, count, kind } of restarts) {
+      for (let round = 0; round < count; round += 1) {
+        const replica = round % this.#slots.length;
+        time.at(atMs + round * everyMs, () => this.#end(replica, kind));
+      }
+    }
+    this.#tickEvery(governor.tickMs);
+    startDemand({
+      world: demand,
+      limit: () => this.#upstream.limit,
+      windowMs: upstream.windowMs,
+      time,
+      random: seededRandom(seed, 'demand'),
+      send: (request, agent, done) => this.#attempt(request, agent, null, done),
+    });
+    const horizon = LONGEST_RUN * windows * upstream.windowMs;
+    let seen = 0;
+    while (this.#recorder.windows.length < windows && time.elapsed < horizon) {
+      const call = time.next();
+      if (call === null) break;
+      const pending = call();
+      if (pending !== undefined) await pending;
+      for (let turn = 0; turn < TURNS; turn += 1) await Promise.resolve();
+      if (this.#recorder.windows.length === seen) continue;
+      seen = this.#recorder.windows.length;
+      onProgress?.(seen);
+    }
+    return {
+      windows: this.#recorder.windows,
+      totals: totalsOf(this.#recorder.windows, {
+        maxConsecutive429: this.#recorder.maxConsecutive429,
+        budget: this.#recorder.budgets,
+        orphanedTokens: this.#strategy.orphanedTokens(),
+      }),
+      strategy,
+      seed,
+    };
+  }
+
+  async #start(replica: number): Promise<void> {
+    const slot = this.#slots[replica];
+    if (slot === undefined) return;
+    const process = await this.#strategy.start(replica);
+    slot.generation += 1;
+    slot.inFlight = 0;
+    slot.process = process;
+  }
+
+  #end(replica: number, kind: 'kill' | 'stop'): void {
+    const slot = this.#slots[replica];
+    const process = slot?.process;
+    if (slot === undefined || process === undefined || process === null) return;
+    slot.process = null;
+    if (kind === 'kill') {
+      process.kill();
+      slot.generation += 1;
+      for (const cut of slot.streams) cut();
+      slot.streams.clear();
+      this.#time.after(RESTART_MS, () => this.#start(replica));
+      return;
+    }
+    const drained = async (): Promise<void> => {
+      if (slot.inFlight > 0) return void this.#time.after(REFUSAL_MS, drained);
+      await process.stop();
+      this.#time.after(RESTART_MS, () => this.#start(replica));
+    };
+    this.#time.after(0, drained);
+  }
+
+  #tickEvery(tickMs: number): void {
+    this.#time.after(tickMs, async () => {
+      this.#tickEvery(tickMs);
+      for (const { process } of this.#slots) await process?.tick();
+    });
+  }
+
+  /** Sends the request, again and again until it is answered. `since`: its first refusal. */
+  #attempt(
+    request: Request,
+    agent: number,
+    since: number | null,
+    done: () => void,
+  ): void | Promise<void> {
+    const slot = this.#slots[agent % this.#slots.length] as Slot;
+    const { process, generation } = slot;
+    const again = (waitMs: number, from: number | null) => {
+      const patientMs = Math.min(PATIENT_MS, waitMs) + SPREAD_MS * this.#patience();
+      this.#time.after(patientMs, () => this.#attempt(request, agent, from, done));
+    };
+    if (process === null) return again(IMPATIENT_MS, since);
+    const weigh = (answer: Awaited<ReturnType<typeof process.admit>>) => {
+      if (since !== null) this.#recorder.waited(this.#time.elapsed - since);
+      if (answer.kind === 'refused') {
+        this.#recorder.locallyRefused();
+        return again(answer.waitMs, since ?? this.#time.elapsed);
+      }
+      const retry = (waitMs: number) => again(waitMs, since ?? this.#time.elapsed);
+      this.#forward({ request, slot, process, generation, pass: answer.pass, retry, done });
+    };
+    const answer = process.admit(request);
+    return answer instanceof Promise ? answer.then(weigh) : weigh(answer);
+  }
+
+  #forward(exchange: Exchange): void {
+    const { slot, process, generation, pass, retry } = exchange;
+    const time = this.#time;
+    slot.inFlight += 1;
+    const over = () => {
+      if (slot.generation === generation) slot.inFlight -= 1;
+    };
+    const reception = this.#upstream.receive();
+    if (reception.kind === 'accepted') return this.#stream(exchange, over);
+    time.after(REFUSAL_MS, () => {
+      over();
+      retry(reception.kind === 'refused' ? (reception.waitMs ?? IMPATIENT_MS) : IMPATIENT_MS);
+      if (slot.generation !== generation) return undefined;
+      if (reception.kind === 'overloaded') return process.overloaded(pass);
+      const { transient, waitMs } = reception;
+      const statements = transient ? [] : this.#statements();
+      return process.refused(pass, { transient, waitMs, statements });
+    });
+  }
+
+  /** An accepted request: its input is charged now, its output while it streams. */
+  #stream({ request, slot, process, pass, retry, done }: Exchange, over: () => void): void {
+    const { inputTokens, outputTokens, durationMs } = request;
+    const time = this.#time;
+    const upstream = this.#upstream;
+    upstream.charge(inputTokens);
+    const headersMs = HEADERS_SHARE * durationMs;
+    const streamMs = Math.max(1, durationMs - headersMs);
+    let rate = 0;
+    let cancel = time.after(headersMs, () => {
+      process.succeeded(pass, inputTokens, this.#statements());
+      rate = outputTokens / streamMs;
+      upstream.flow(rate);
+      cancel = time.after(streamMs, () => {
+        slot.streams.delete(cut);
+        upstream.flow(-rate);
+        over();
+        process.finished(pass, request);
+        done();
+      });
+    });
+    // A killed proxy's connection is cut, and nothing more is generated.
+    const cut = () => {
+      cancel();
+      upstream.flow(-rate);
+      retry(IMPATIENT_MS);
+    };
+    slot.streams.add(cut);
+  }
+
+  #statements() {
+    const { headers, windowMs } = this.#world.upstream;
+    if (headers === 'none') return [];
+    return statementsOf(headers, windowMs, this.#upstream.standing(), (elapsed) =>
+      Math.round(this.#time.trueWall - this.#time.elapsed + elapsed),
+    );
+  }
+}
+
+interface Exchange {
+  readonly request: Request;
+  readonly slot: Slot;
+  readonly process: Process<unknown>;
+  readonly generation: number;
+  readonly pass: unknown;
+  readonly retry: (waitMs: number) => void;
+  readonly done: () => void;
+}

@@ -1,0 +1,195 @@
+/** The worlds of the goals, how each is measured, and what is aimed at. */
+
+const MILLION = 1_000_000;
+const FIXED = { kind: 'fixed', window: '5h', limit: MILLION, retryAfter: true, headers: 'none' };
+const DEMAND = {
+  load: 1.5,
+  tokens: { median: 700, p90: 4200, p99: 54000 },
+  seconds: { median: 5, p95: 24 },
+  sessions: 12,
+};
+
+function world(overrides = {}) {
+  const { upstream = {}, governor = {}, demand = {}, ...rest } = overrides;
+  return {
+    windows: 40,
+    upstream: { ...FIXED, ...upstream },
+    governor: { budget: 1.5 * MILLION, ...governor },
+    demand: { ...DEMAND, ...demand },
+    ...rest,
+  };
+}
+
+const sum = (windows, key) => windows.reduce((total, window) => total + window[key], 0);
+const mean = (windows, key) => sum(windows, key) / windows.length;
+
+/** Windows 4 to the last, counted from 1. */
+const steady = {
+  of: ({ windows, totals }) => ({
+    used: mean(windows.slice(3), 'utilisation'),
+    '429s': sum(windows.slice(3), 'upstream429') / (windows.length - 3),
+    'in a row': totals.maxConsecutive429,
+  }),
+};
+
+/** With a fall of the limit at `fallMs`. */
+const fall = (fallMs, windowMs) => ({
+  of: ({ windows }) => {
+    const soon = windows.filter(
+      ({ start }) => start + windowMs > fallMs && start < fallMs + windowMs,
+    );
+    const after = windows.filter(({ start }) => start >= fallMs + windowMs);
+    return {
+      '429s of the fall': sum(soon, 'upstream429'),
+      used: mean(after.slice(0, 1), 'utilisation'),
+      'used to the end': mean(after, 'utilisation'),
+      '429s': sum(after, 'upstream429') / after.length,
+    };
+  },
+});
+
+const rise = (riseMs) => ({
+  of: ({ windows }) => {
+    const after = windows.filter(({ start }) => start >= riseMs);
+    const reached = after.findIndex(({ utilisation }) => utilisation >= 0.9);
+    return {
+      'windows to 0.90': reached < 0 ? 99 : reached + 1,
+      '429s': sum(windows.slice(3), 'upstream429') / (windows.length - 3),
+    };
+  },
+});
+
+const burst = (burstMs, initial) => ({
+  of: ({ windows, totals }) => {
+    const at = windows.findIndex(({ start }) => start >= burstMs);
+    const before = windows.slice(0, at);
+    const quiet = before.filter(({ upstream429 }) => upstream429 === 0);
+    const highest = Math.max(0, ...quiet.map(({ admittedTokens }) => admittedTokens));
+    const bound = Math.max(initial, 1.03 * highest);
+    return {
+      'budget over bound': Math.max(...totals.budget.slice(0, at)) / bound,
+      '429s in the first window': windows[at]?.upstream429 ?? 0,
+      '429s in three': sum(windows.slice(at, at + 3), 'upstream429'),
+    };
+  },
+});
+
+const killed = (twin) => ({
+  twin,
+  of: (result, other) => ({
+    used: mean(result.windows.slice(3), 'utilisation'),
+    'without kills': mean(other.windows.slice(3), 'utilisation'),
+    'more 429s': sum(result.windows, 'upstream429') - sum(other.windows, 'upstream429'),
+    orphaned: result.totals.orphanedTokens,
+  }),
+});
+
+const transient = (twin) => ({
+  twin,
+  of: ({ totals }, other) => {
+    const last = (budget) => budget.at(-1) ?? 0;
+    return {
+      'budget moved': Math.abs(last(totals.budget) / last(other.totals.budget) - 1),
+      'in a row': totals.maxConsecutive429,
+    };
+  },
+});
+
+const HOUR = 3_600_000;
+const KILLS = [{ at: '52h', every: '5m', count: 17, kind: 'kill' }];
+const PER_HOUR = {
+  of: ({ windows, totals }) => ({
+    used: mean(windows.slice(60), 'utilisation'),
+    '429s an hour': (sum(windows.slice(60), 'upstream429') * 60) / (windows.length - 60),
+    'in a row': totals.maxConsecutive429,
+  }),
+};
+
+export function goalsWith(trace) {
+  const goals = [];
+  const add = (name, described, measure, goal) =>
+    goals.push({ name, world: described, measure, goal });
+  for (const factor of [0.6, 1, 1.5, 2.5]) {
+    const governor = { budget: factor * MILLION };
+    add(`fixed, budget ${factor}`, world({ governor }), steady, 'used >= 0.97, 429s <= 0.12');
+  }
+  for (const factor of [0.6, 1, 1.5, 2.5]) {
+    const described = { governor: { budget: factor * MILLION }, upstream: { retryAfter: false } };
+    add(`no retry-after, budget ${factor}`, world(described), steady, 'used >= 0.96, 429s <= 1.5');
+  }
+  for (const factor of [0.6, 1, 1.5]) {
+    const changes = [{ at: '100h', limit: 0.6 * MILLION }];
+    const described = world({ governor: { budget: factor * MILLION }, upstream: { changes } });
+    const goal = '429s of the fall <= 3, used >= 0.95 from the window after';
+    add(`fall by 40 %, budget ${factor}`, described, fall(100 * HOUR, 5 * HOUR), goal);
+  }
+  for (const factor of [1, 1.5]) {
+    const changes = [{ at: '100h', limit: 1.6 * MILLION }];
+    const described = world({ governor: { budget: factor * MILLION }, upstream: { changes } });
+    const goal = '>= 0.90 within 15 windows, 429s <= 0.2';
+    add(`rise by 60 %, budget ${factor}`, described, rise(100 * HOUR), goal);
+  }
+  for (const othersUse of [0.1, 0.2, 0.3]) {
+    add(
+      `others use ${othersUse}`,
+      world({ upstream: { othersUse } }),
+      steady,
+      'used >= 0.90, 429s <= 0.5',
+    );
+  }
+  for (const at of ['2m', '52h', '53h']) {
+    const restarts = [{ ...KILLS[0], at }];
+    add(`17 kills from ${at}`, world({ restarts }), killed(world()), 'within 2 %, 429s <= +1');
+  }
+  for (const factor of [0.6, 1]) {
+    const changes = [{ at: '50h', load: 3 }];
+    const described = world({
+      governor: { budget: factor * MILLION },
+      demand: { load: 0.3, changes },
+      windows: 13,
+    });
+    add(
+      `burst, budget ${factor}`,
+      described,
+      burst(50 * HOUR, factor * MILLION),
+      'bound <= 1, 429s <= 1',
+    );
+  }
+  const hiccups = world({ upstream: { transient429: 0.01 } });
+  add('1 % transient', hiccups, transient(world()), 'budget moved < 0.02');
+  if (trace !== null) {
+    const described = world({
+      upstream: { limit: 10 * MILLION },
+      governor: { budget: 15 * MILLION },
+      demand: { trace, sessions: 100 },
+    });
+    add('real traces', described, steady, 'used >= 0.97, 429s <= 0.12');
+  }
+  add(
+    'sliding window',
+    world({ upstream: { kind: 'sliding' }, governor: { windowKind: 'sliding' } }),
+    steady,
+    'used >= 0.95, 429s <= 0.2',
+  );
+  add(
+    'bucket, 2 M a minute, 8 replicas',
+    world({
+      windows: 240,
+      replicas: 8,
+      upstream: { kind: 'bucket', window: '1m', limit: 2 * MILLION },
+      governor: { windowKind: 'bucket', budget: 3 * MILLION },
+      demand: { sessions: 400 },
+    }),
+    PER_HOUR,
+    'used >= 0.95, 429s an hour <= 0.2',
+  );
+  for (const headers of ['anthropic', 'unified', 'openai']) {
+    add(
+      `headers: ${headers}`,
+      world({ upstream: { headers } }),
+      steady,
+      'used >= 0.98, 429s <= 0.02',
+    );
+  }
+  return goals;
+}
