@@ -9,6 +9,8 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 30_000,
+    // Named by the reporter where it was needed.
+    retry: process.env['CI'] === undefined ? 0 : 1,
     reporters: ['default', './test/support/count-reporter.ts'],
   },
 });
