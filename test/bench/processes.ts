@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { typescript } from '../support/child.js';
+import { PostgresServer } from '../support/postgres-server.js';
 import { TidegateProcess } from '../support/tidegate-process.js';
 import type { Load, LoadResult } from './http-load.js';
 
@@ -99,26 +100,26 @@ export async function startNginx(upstream: Target): Promise<Target> {
 /** With every charge on disk, and a budget that is never in the way. */
 export async function startTidegate(
   upstream: Target,
-  env: Readonly<Record<string, string>> = {},
-  name = 'tidegate file',
+  store: 'file' | 'sqlite' | 'postgres' = 'file',
 ): Promise<Target> {
   const directory = await mkdtemp(join(tmpdir(), 'tidegate-bench-'));
+  const database = store === 'postgres' ? await PostgresServer.start() : null;
   const tidegate = await TidegateProcess.start(
     {
       TIDEGATE_UPSTREAM: urlOf(upstream),
-      TIDEGATE_STATE: `file:${join(directory, 'state.json')}`,
+      TIDEGATE_STATE: database?.url() ?? `${store}:${join(directory, 'state')}`,
       TIDEGATE_BUDGET: '1000000000000',
-      ...env,
     },
     limited(PROXY_CORE),
   );
   const stop = async () => {
     await tidegate.kill();
+    await database?.stop();
     if (tidegate.err !== '') process.stderr.write(tidegate.err.slice(0, 2_000));
     await rm(directory, { recursive: true, force: true });
   };
   const { port } = new URL(tidegate.proxyUrl);
-  return { name, port: Number(port), pid: tidegate.child.pid as number, stop };
+  return { name: `tidegate ${store}`, port: Number(port), pid: tidegate.child.pid as number, stop };
 }
 
 /** Sends a load to a target, and tells what it cost the target meanwhile. */
