@@ -13,7 +13,7 @@ upstream          anthropic
   scope           anthropic: every request
     limit         tokens: learns how many tokens fit into a fixed window of 5h
 control plane     http://127.0.0.1:8788, no token
-state             file:/work/data/state.json
+state             file:/home/op/data/state.json
   if unreadable   cautious
   if empty        trust
 mode              enforce
@@ -86,5 +86,5 @@ test.each([
 
 test('of a store with a path a person sees the path', () => {
   const loaded = config({ TIDEGATE_STATE: 'sqlite:data/state.db' });
-  expect(describeConfig(loaded)).toContain('\nstate             sqlite:/work/data/state.db\n');
+  expect(describeConfig(loaded)).toContain('\nstate             sqlite:/home/op/data/state.db\n');
 });

@@ -31,7 +31,7 @@ test('with nothing set it is the default configuration', () => {
   expect(rest).toEqual({
     instance: 'box:8787',
     admin: { listen: { host: '127.0.0.1', port: 8788 }, token: null },
-    state: { kind: 'file', path: '/work/data/state.json' },
+    state: { kind: 'file', path: '/home/op/data/state.json' },
     loss: { onCorrupt: 'cautious', onEmpty: 'trust' },
     mode: 'enforce',
     backoff: { ladderMs: [30_000, 60_000, 120_000, 240_000, 300_000], probeEveryMs: 3_600_000 },
@@ -199,7 +199,7 @@ test.each([
   ['-_', 'host:8787'],
   ['h'.repeat(300), `${'h'.repeat(100)}:8787`],
 ])('the host name %s makes the instance %s', (hostname, instance) => {
-  const result = loadConfig({}, '/work', { hostname, readFile: () => '' });
+  const result = loadConfig({}, '/home/op', { hostname, readFile: () => '' });
   expect(result.ok && result.config.instance).toBe(instance);
 });
 

@@ -87,7 +87,7 @@ test('a mistake in the file is one even where the environment overrides it', () 
 
 describe('a file that cannot be read', () => {
   test.each([
-    ['missing.yaml', 'there is no such file (/work/missing.yaml)'],
+    ['missing.yaml', 'there is no such file (/home/op/missing.yaml)'],
     ['/etc/missing.yaml', 'there is no such file (/etc/missing.yaml)'],
   ])('%s', (name, reason) => {
     expect(mistakes({ TIDEGATE_CONFIG: name, TIDEGATE_TICK: 'x' })).toEqual([

@@ -4,13 +4,13 @@ import type { Config } from '../../src/config/config.js';
 
 export type Env = Readonly<Record<string, string>>;
 
-/** Loads as on a machine `box`, in /work, with `file` as /work/tidegate.yaml. */
+/** Loads as on a machine `box`, in /home/op, with `file` as /home/op/tidegate.yaml. */
 export function load(env: Env, file?: string): LoadResult {
   const withFile = file === undefined ? env : { TIDEGATE_CONFIG: 'tidegate.yaml', ...env };
-  return loadConfig(withFile, '/work', {
+  return loadConfig(withFile, '/home/op', {
     hostname: 'box',
     readFile(path) {
-      if (file !== undefined && path === '/work/tidegate.yaml') return file;
+      if (file !== undefined && path === '/home/op/tidegate.yaml') return file;
       throw Object.assign(new Error(`no such file: ${path}`), { code: 'ENOENT' });
     },
   });
