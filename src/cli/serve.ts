@@ -4,7 +4,7 @@ import { DataPlane } from '../data-plane.js';
 import { logEvents } from '../event-log.js';
 import { SteadyClock } from '../platform/clock.js';
 import { type Log, openLog } from '../platform/log.js';
-import { holdProcess, onStopSignal } from '../platform/signals.js';
+import { holdProcess, onFault, onStopSignal } from '../platform/signals.js';
 import { SYSTEM_TIMERS } from '../platform/timers.js';
 import { readVersion } from '../platform/version.js';
 import type { ServiceReports } from '../service-reports.js';
@@ -28,6 +28,7 @@ export async function serve(config: Config, terminal: Terminal): Promise<void> {
     report: logEvents(log),
     viaProxy: namesProxy(terminal.env),
   });
+  onFault((error) => log.error('a fault of its own ends Tidegate', { error: faultText(error) }));
   const stopAsked = new Promise<string>((resolve) => onStopSignal(resolve));
   const release = holdProcess();
   let reports: ServiceReports | null = null;
@@ -50,6 +51,11 @@ export async function serve(config: Config, terminal: Terminal): Promise<void> {
     reports?.close();
     release();
   }
+}
+
+/** For a report of the fault: where it happened, nothing of any request. */
+function faultText(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 /** Loaded only where a service manager listens. */

@@ -16,6 +16,18 @@ export function onStopSignal(stop: (signal: string) => void): void {
   }
 }
 
+/**
+ * Calls `report` when something is thrown that nobody catches, and ends the process as SIGKILL does.
+ * Node's own end would unload drivers first: SQLite would then clear away its log as at a clean stop,
+ * and the next start would miss it.
+ */
+export function onFault(report: (error: unknown) => void): void {
+  process.on('uncaughtException', (error) => {
+    report(error);
+    process.kill(process.pid, 'SIGKILL');
+  });
+}
+
 /** Keeps the process alive until the returned function is called, whatever else has ended. */
 export function holdProcess(): () => void {
   const timer = setInterval(() => {}, 1 << 30);

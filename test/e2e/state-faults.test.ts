@@ -110,6 +110,28 @@ describe('a state that can’t be read', () => {
   });
 });
 
+describe('a fault of its own', () => {
+  it.each(['file:state.json', 'sqlite:state.db'])(
+    'is said, and a restart finds all it knew: %s',
+    async (store) => {
+      const [scheme, name] = store.split(':') as [string, string];
+      const address = `${scheme}:${directory.at(name)}`;
+      const thrown = "process.once('SIGUSR2', () => { throw new Error('made for this test') })";
+      const first = await start({
+        TIDEGATE_STATE: address,
+        NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(thrown)}`,
+      });
+      for (let call = 0; call < 3; call += 1) await (await first.call()).text();
+      await until(async () => (await first.scope()).limits[0]!.reserved === 0);
+      first.child.kill('SIGUSR2');
+      expect(await first.exited).toEqual({ code: null, signal: 'SIGKILL' });
+      expect(first.err).toContain('made for this test');
+      const again = await start({ TIDEGATE_STATE: address });
+      expect(await again.scope()).toMatchObject({ state: 'open', limits: [{ used: 300 }] });
+    },
+  );
+});
+
 describe('a second instance', () => {
   it('is refused by name of the first, whose death frees the state', async () => {
     const first = await start({ TIDEGATE_INSTANCE: 'the-first' });
