@@ -11,7 +11,7 @@ import { TidegateProcess, until } from '../support/tidegate-process.js';
  * after the restart is exactly the sum of the estimates in flight, so the bound can be checked to the
  * token: used − orphaned >= the cost of every call that had settled.
  */
-const KILLS = { file: 10, others: 4 };
+const KILLS = { file: 6, others: 2 };
 const AGENTS = 8;
 /** A settlement may be this late where others keep the processors busy: 250 ms by design, plus a write. */
 const SETTLED_MS = 1_000;
