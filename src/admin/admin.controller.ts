@@ -27,6 +27,14 @@ export class AdminController {
     @Inject(Governor) private readonly governor: Governor,
   ) {}
 
+  /** Where a person with a browser arrives first. */
+  @Get()
+  home(): never {
+    throw new NotFoundException(
+      'there is no page here; there are GET /status, /metrics, /health/live, /health/ready, /health/startup and /health/upstream, POST /cooldown/clear and /budget/reset',
+    );
+  }
+
   @Get('status')
   async status(): Promise<Status> {
     const views = this.governor.scopes.map((scope) => this.governor.view(scope));

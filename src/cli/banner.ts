@@ -24,7 +24,7 @@ export function bannerOf(
     pointers.push(`  export ${dialectOf(upstream).pointer(proxyUrl, url)}`);
   });
   lines.push(
-    `  control  http://${formatAddress({ host: config.admin.listen.host, port: control.port })}  /status  /health/ready`,
+    `  control  http://${formatAddress({ host: config.admin.listen.host, port: control.port })}  /status  /health/ready  /metrics`,
     `  state    ${storeName(config.state)}`,
   );
   if (config.mode === 'observe') lines.push('  mode     observe: nothing is refused');

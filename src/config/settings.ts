@@ -103,7 +103,7 @@ export const SETTINGS = {
     parser: LISTEN_ADDRESS,
     absent: { text: '127.0.0.1:8788' },
     meaning:
-      'Where health, metrics, status, dashboard and operator commands are. Off loopback it needs an admin token.',
+      'Where health, metrics, status and operator commands are. Off loopback it needs an admin token.',
   },
   adminToken: {
     env: 'TIDEGATE_ADMIN_TOKEN',

@@ -14,7 +14,7 @@ import type { Draft } from './draft.js';
 import type { GuardsHeld } from './events.js';
 import { isCrashLoop, recentStarts, uncleanStarts } from './instances.js';
 
-/** A scope as it stands now: what /status, health, metrics and the dashboard tell. Instants in epoch ms. */
+/** A scope as it stands now: what /status, health and metrics tell. Instants in epoch ms. */
 export interface ScopeView {
   readonly scope: string;
   /** When it was looked at, by the store's clock. */

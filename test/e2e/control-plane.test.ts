@@ -124,6 +124,13 @@ describe('GET /status', () => {
     expect((await gate.status()).recentStarts).toBe(1);
   });
 
+  it('is named to whoever opens the control plane in a browser', async () => {
+    await start();
+    const response = await fetch(gate.controlUrl);
+    expect(response.status).toBe(404);
+    expect(await response.text()).toContain('GET /status');
+  });
+
   it('keeps its counters over a restart', async () => {
     await start();
     await (await gate.call()).text();
