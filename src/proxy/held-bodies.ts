@@ -33,6 +33,12 @@ export interface HeldBody {
   release(): void;
 }
 
+/** What one body has taken of the room for all. */
+interface Room {
+  growTo(bytes: number): void;
+  release(): void;
+}
+
 /**
  * Bodies of metered requests are read whole before the call: the estimate needs them, and a body that
  * breaks off must not have been charged. Bounded for each and for all together.
@@ -59,66 +65,80 @@ export class HeldBodies {
     if (stated > this.#largestBytes) return Promise.resolve(this.#tooLarge());
     if (this.#held + stated > this.#mostBytes) return Promise.resolve({ kind: 'no-room' });
     // Room for a stated length is taken at once: many uploads must not each find it free.
-    this.#held += stated;
+    const room = this.#roomOf(stated);
     invite();
     return new Promise((resolve) => {
+      const finish = (outcome: HoldOutcome) => {
+        if (outcome.kind !== 'held') room.release();
+        resolve(outcome);
+      };
       // A small body comes with its headers, and is here by the end of this turn.
       afterTurn(() => {
-        if (request.complete && !request.destroyed) resolve(this.#take(request, stated));
-        else this.#read(request, stated, resolve);
+        if (request.destroyed) finish({ kind: 'incomplete' });
+        else if (request.complete) finish(this.#take(request, room));
+        else this.#read(request, room, finish);
       });
     });
   }
 
   /** The body is here. */
-  #take(request: IncomingMessage, stated: number): HoldOutcome {
+  #take(request: IncomingMessage, room: Room): HoldOutcome {
     const bytes = (request.read() as Buffer | null) ?? NOTHING;
-    this.#held += bytes.length - stated;
-    let reserved = bytes.length;
-    const release = () => {
-      this.#held -= reserved;
-      reserved = 0;
-    };
-    return { kind: 'held', body: { bytes, heldAt: SYSTEM_TIME.monotonic(), release } };
+    return this.#objectionTo(bytes.length, room) ?? heldBody(bytes, room);
   }
 
-  #read(request: IncomingMessage, stated: number, resolve: (outcome: HoldOutcome) => void): void {
+  #read(request: IncomingMessage, room: Room, resolve: (outcome: HoldOutcome) => void): void {
     const chunks: Buffer[] = [];
     let received = 0;
-    let reserved = stated;
-    const release = () => {
-      this.#held -= reserved;
-      reserved = 0;
-    };
     const finish = (outcome: HoldOutcome) => {
       request.off('data', onData).off('end', onEnd).off('timeout', onBroken);
       request.off('close', onBroken).off('error', onBroken);
       request.setTimeout(0);
-      if (outcome.kind !== 'held') release();
       resolve(outcome);
     };
     const onData = (chunk: Buffer) => {
       received += chunk.length;
-      if (received > this.#largestBytes) return finish(this.#tooLarge());
-      if (received > reserved) {
-        this.#held += received - reserved;
-        reserved = received;
-        if (this.#held > this.#mostBytes) return finish({ kind: 'no-room' });
-      }
+      const objection = this.#objectionTo(received, room);
+      if (objection !== null) return finish(objection);
       chunks.push(chunk);
     };
     const onEnd = () => {
       const bytes = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, received);
-      // `release` keeps this scope alive, and with it a second copy.
-      chunks.length = 0;
-      finish({ kind: 'held', body: { bytes, heldAt: SYSTEM_TIME.monotonic(), release } });
+      finish(heldBody(bytes, room));
     };
     const onBroken = () => finish({ kind: 'incomplete' });
     request.on('data', onData).on('end', onEnd);
     request.on('close', onBroken).on('error', onBroken).setTimeout(this.#idleMs, onBroken);
   }
 
+  /** Takes the room that so many received bytes need; null if they may stay. */
+  #objectionTo(received: number, room: Room): HoldOutcome | null {
+    if (received > this.#largestBytes) return this.#tooLarge();
+    room.growTo(received);
+    return this.#held > this.#mostBytes ? { kind: 'no-room' } : null;
+  }
+
+  #roomOf(stated: number): Room {
+    let reserved = stated;
+    this.#held += reserved;
+    return {
+      growTo: (bytes) => {
+        if (bytes <= reserved) return;
+        this.#held += bytes - reserved;
+        reserved = bytes;
+      },
+      release: () => {
+        this.#held -= reserved;
+        reserved = 0;
+      },
+    };
+  }
+
   #tooLarge(): HoldOutcome {
     return { kind: 'too-large', limitBytes: this.#largestBytes };
   }
+}
+
+function heldBody(bytes: Buffer, { release }: Room): HoldOutcome {
+  return { kind: 'held', body: { bytes, heldAt: SYSTEM_TIME.monotonic(), release } };
 }

@@ -86,6 +86,40 @@ describe('held bodies', () => {
     },
   );
 
+  describe('that come in one piece with their headers', () => {
+    /** Held from the moment its headers are parsed, with all the rest in the same read. */
+    async function holdAtOnce(bodies: HeldBodies, then: (request: IncomingMessage) => void) {
+      const { port } = server.address() as AddressInfo;
+      const wire = await Wire.open(`http://127.0.0.1:${port}`);
+      const outcome = new Promise<HoldOutcome>((resolve) => {
+        arrived = (request) => {
+          resolve(bodies.hold(request));
+          then(request);
+        };
+      });
+      const head = 'POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n';
+      await wire.write(`${head}b\r\nhello world\r\n0\r\n\r\n`);
+      return outcome;
+    }
+
+    it('have the same bounds', async () => {
+      const small = new HeldBodies({ largestBytes: 10 });
+      const tooLarge = { kind: 'too-large', limitBytes: 10 };
+      expect(await holdAtOnce(small, () => {})).toEqual(tooLarge);
+      const full = new HeldBodies({ mostBytes: 20 });
+      expect(bytesOf(await holdAtOnce(full, () => {}))).toBe('hello world');
+      expect(await holdAtOnce(full, () => {})).toEqual({ kind: 'no-room' });
+      expect([small.heldBytes, full.heldBytes]).toEqual([0, 11]);
+    });
+
+    it('are given up if the client is gone by the end of the turn', async () => {
+      const bodies = new HeldBodies();
+      const gone = holdAtOnce(bodies, (request) => request.destroy());
+      expect(await gone).toEqual({ kind: 'incomplete' });
+      expect(bodies.heldBytes).toBe(0);
+    });
+  });
+
   it('of a client that leaves or falls silent are given up', async () => {
     const bodies = new HeldBodies({ idleMs: 50 });
     const leaving = await begin('Content-Length: 6');
