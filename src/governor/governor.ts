@@ -49,8 +49,8 @@ export interface GovernorOptions {
   readonly instance: string;
   /** Observe mode: what would be refused passes, charged and counted. */
   readonly observe: boolean;
-  /** Period of the scheduled job, in ms, the same for all instances; 1 min by default. */
-  readonly tickMs?: number;
+  /** Period of the scheduled job, in ms, the same for all instances. */
+  readonly tickMs: number;
   readonly timers: Timers;
   readonly random: Random;
   /** Told of every change once it is durable. Must not throw. */
@@ -329,7 +329,7 @@ export class Governor {
 
   /** The scheduled job: one look at every scope. */
   async tick(): Promise<void> {
-    const { policies, instance: self, tickMs = 60_000 } = this.#options;
+    const { policies, instance: self, tickMs } = this.#options;
     for (const runtime of this.#scopes.values()) {
       const held = await this.#updates.update(runtime.rules, null, (draft) => {
         const context = runtime.tickContext(self, tickMs);

@@ -170,7 +170,8 @@ export class UpstreamProxy {
     if (objection !== null) return this.#answers.turnAway(exchange, objection);
     if (this.#draining) return this.#answers.postpone(exchange, DRAINING);
     const { url = '/', method = 'GET' } = request;
-    if (!route.dialect.isMetered(method, plainPath(url))) {
+    const path = plainPath(url);
+    if (!route.dialect.isMetered(method, path)) {
       exchange.invite();
       // undici destroys what it was given, and the request must live on.
       const body = hasBody(request) ? request.pipe(new PassThrough()) : null;
@@ -179,10 +180,10 @@ export class UpstreamProxy {
     const held = await this.#hold(exchange);
     if (held === null) return;
     try {
-      const admission = await this.#admit(route, exchange, held);
+      const admission = await this.#admit(route, exchange, held, path);
       if (admission === 'refused') return;
       // What nobody reads need not be asked for.
-      const shaped = admission === null ? null : this.#shape(route, exchange, held);
+      const shaped = admission === null ? null : this.#shape(route, exchange, held, path);
       await this.#forward(route, exchange, { body: held, admission, shaped });
     } finally {
       held.release();
@@ -190,10 +191,14 @@ export class UpstreamProxy {
   }
 
   /** Makes the request ask for its usage, where the dialect knows how and the upstream takes it. */
-  #shape(route: OpenRoute, { request }: Exchange, held: HeldBody): ShapedRequest | null {
+  #shape(
+    route: OpenRoute,
+    { request }: Exchange,
+    held: HeldBody,
+    path: string,
+  ): ShapedRequest | null {
     const { dialect, shapes } = route;
     if (!shapes || dialect.shapeRequest === undefined) return null;
-    const path = plainPath(request.url ?? '/');
     const shaped = dialect.shapeRequest(path, headerFields(request.headers), held.bytes);
     if (shaped !== null) held.bytes = shaped.body;
     return shaped;
@@ -233,6 +238,7 @@ export class UpstreamProxy {
     route: OpenRoute,
     exchange: Exchange,
     held: HeldBody,
+    path: string,
   ): Promise<Admission | null | 'refused'> {
     const { governor, observe, log } = this.#options;
     const { requestId } = exchange;
@@ -242,7 +248,6 @@ export class UpstreamProxy {
     }
     const fields = headerFields(exchange.request.headers);
     const scope = route.scopeOf((name) => fields.get(name));
-    const path = plainPath(exchange.request.url ?? '/');
     const { model, session } = route.dialect.readRequest(fields, held.bytes, path);
     const bodyBytes = held.bytes.length;
     const outcome = await governor.admit(scope, { requestId, model, session, bodyBytes });

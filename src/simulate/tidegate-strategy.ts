@@ -57,7 +57,7 @@ export class TidegateStrategy implements Strategy<Admission> {
   }
 
   async start(replica: number): Promise<TidegateProcess> {
-    const { windowMs, windowKind, budget } = this.#world.governor;
+    const { windowMs, windowKind, budget, tickMs } = this.#world.governor;
     const repository = this.#shared ?? this.#reopen();
     const timers = new ProcessTimers(this.#time);
     const governor = new Governor({
@@ -71,6 +71,7 @@ export class TidegateStrategy implements Strategy<Admission> {
       ],
       instance: `simulated-${replica}`,
       observe: false,
+      tickMs,
       timers,
       random: this.#random,
       report: (_scope, event) => this.#report(event),

@@ -48,6 +48,7 @@ class Load {
       ],
       instance: 'bench',
       observe: false,
+      tickMs: 60_000,
       timers: SYSTEM_TIMERS,
       random: SYSTEM_RANDOM,
       report: () => {},

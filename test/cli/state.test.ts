@@ -10,7 +10,8 @@ import { fullScopeState, withSequence } from '../support/scope-states.js';
 import { SqliteStore } from '../support/sqlite-store.js';
 import { FileStore } from '../support/file-store.js';
 import type { StoreOnDisk } from '../support/store-on-disk.js';
-import { TidegateProcess, until } from '../support/tidegate-process.js';
+import { TidegateProcess } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 import { tidegate } from './run.js';
 
 const STORES = [

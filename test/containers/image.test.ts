@@ -2,7 +2,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { until } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 
 /**
  * The image, built for real and run with what a container runtime gives it: a root file system of its

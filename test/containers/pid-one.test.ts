@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { expect, it } from 'vitest';
 import { TemporaryDirectory } from '../support/temporary-directory.js';
-import { TidegateProcess, until } from '../support/tidegate-process.js';
+import { TidegateProcess } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 
 /**
  * Goal: in a container, where Tidegate is PID 1, SIGTERM is a clean stop without an init before it.

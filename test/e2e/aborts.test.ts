@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { describe, expect, it } from 'vitest';
 import { jsonMessage, STREAM_HEADERS, streamEvents } from '../support/fake-upstream.js';
 import { useGateway } from '../support/gateway.js';
-import { until } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 import { type Wire } from '../support/wire.js';
 
 const MIB = 1024 * 1024;

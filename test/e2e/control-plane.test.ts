@@ -2,7 +2,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FakeUpstream, jsonMessage, refusal } from '../support/fake-upstream.js';
 import { TemporaryDirectory } from '../support/temporary-directory.js';
-import { TidegateProcess, until } from '../support/tidegate-process.js';
+import { TidegateProcess } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 
 let directory: TemporaryDirectory;
 let upstream: FakeUpstream;

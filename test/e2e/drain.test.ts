@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { STREAM_HEADERS, streamEvents } from '../support/fake-upstream.js';
 import { Gateway } from '../support/gateway.js';
 import { expectRefusal } from '../support/local-answer.js';
-import { until } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 import type { Wire } from '../support/wire.js';
 
 const MIB = 1024 * 1024;

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { jsonMessage } from '../support/fake-upstream.js';
 import { Gateway, useGateway } from '../support/gateway.js';
 import { expectLocalAnswer } from '../support/local-answer.js';
-import { until } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 
 const lines = (...all: string[]) => `${all.join('\r\n')}\r\n\r\n`;
 const POST = 'POST /v1/messages HTTP/1.1';

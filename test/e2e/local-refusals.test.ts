@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { jsonMessage, refusal, type Answer } from '../support/fake-upstream.js';
 import { type Gateway, useGateway } from '../support/gateway.js';
 import { expectRefusal, type ExpectedRefusal } from '../support/local-answer.js';
-import { until } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 
 const CALL = 'POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}';
 

@@ -7,7 +7,7 @@ import { jsonMessage, refusal, type Answer } from '../support/fake-upstream.js';
 import { Gateway } from '../support/gateway.js';
 import { Scrape } from '../support/prometheus-text.js';
 import { readQuery, unknownIn } from '../support/promql.js';
-import { until } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 
 /**
  * One real process is driven through what its metrics tell of, killed, and started again. Most tests read

@@ -10,7 +10,7 @@ import {
   streamCompletion,
   streamResponse,
 } from '../support/openai-upstream.js';
-import { until } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 
 const gateway = useGateway({ TIDEGATE_DIALECT: 'openai', TIDEGATE_BACKOFF: '1s' });
 afterEach(() => gateway.clearCooldown());

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { STREAM_HEADERS, streamEvents } from '../support/fake-upstream.js';
 import { Gateway, type Environment } from '../support/gateway.js';
 import { expectLocalAnswer } from '../support/local-answer.js';
-import { until } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 
 const CALL = 'POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}';
 

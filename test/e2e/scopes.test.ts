@@ -3,7 +3,8 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { BOUNDS } from '../../src/state/scope-state.js';
 import { FakeUpstream, jsonMessage, messageText, refusal } from '../support/fake-upstream.js';
 import { TemporaryDirectory } from '../support/temporary-directory.js';
-import { TidegateProcess, until } from '../support/tidegate-process.js';
+import { TidegateProcess } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 
 let directory: TemporaryDirectory;
 let upstream: FakeUpstream;

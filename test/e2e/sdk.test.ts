@@ -9,7 +9,7 @@ import {
   type Answer,
 } from '../support/fake-upstream.js';
 import { useGateway } from '../support/gateway.js';
-import { until } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 
 const gateway = useGateway({ TIDEGATE_BACKOFF: '1s' });
 afterEach(() => gateway.clearCooldown());

@@ -3,7 +3,8 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'no
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FakeUpstream, jsonMessage } from '../support/fake-upstream.js';
 import { TemporaryDirectory } from '../support/temporary-directory.js';
-import { TidegateProcess, until } from '../support/tidegate-process.js';
+import { TidegateProcess } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 
 let directory: TemporaryDirectory;
 let upstream: FakeUpstream;

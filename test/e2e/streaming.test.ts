@@ -4,7 +4,7 @@ import zlib from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { STREAM_HEADERS, streamEvents } from '../support/fake-upstream.js';
 import { useGateway } from '../support/gateway.js';
-import { until } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 
 const MIB = 1024 * 1024;
 const CALL = 'POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}';

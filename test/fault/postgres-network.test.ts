@@ -4,7 +4,7 @@ import type { StateRepository } from '../../src/state/state-repository.js';
 import { PostgresStore } from '../support/postgres-store.js';
 import { increment, sequenceOf } from '../support/scope-states.js';
 import { type Link, TcpProxy } from '../support/tcp-proxy.js';
-import { until } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 
 /**
  * What the network may do to a commit. `near` reaches the database by way of a proxy that does it,

@@ -4,7 +4,7 @@ import type { StateRepository } from '../../src/state/state-repository.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { PostgresStore, sql } from '../support/postgres-store.js';
 import { increment, sequenceOf } from '../support/scope-states.js';
-import { until } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 
 /** What may happen to the server itself: one of this file's own, with commits that it need not flush. */
 let server: PostgresServer;

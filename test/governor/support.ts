@@ -75,6 +75,7 @@ export class Town {
       scopes: [{ name: SCOPE, limits: this.rules }],
       instance,
       observe,
+      tickMs: MINUTE,
       timers: this.time,
       random: () => this.#random,
       report: (_scope, event) => this.events.push(event),

@@ -3,7 +3,8 @@ import { expect, it } from 'vitest';
 import { FakeUpstream, messageText, refusal } from '../support/fake-upstream.js';
 import { freePort, isOpen } from '../support/free-port.js';
 import { type OwnState, STORES, type StoreUnderTest } from '../support/stores.js';
-import { TidegateProcess, until } from '../support/tidegate-process.js';
+import { TidegateProcess } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 
 /**
  * The incident that Tidegate exists for, with time scaled down: the upstream's window is spent, a

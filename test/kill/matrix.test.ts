@@ -8,7 +8,8 @@ import {
   streamEvents,
 } from '../support/fake-upstream.js';
 import { type OwnState, STORES } from '../support/stores.js';
-import { TidegateProcess, until } from '../support/tidegate-process.js';
+import { TidegateProcess } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 
 /**
  * Goal: whatever moment the process is killed at, the durable charge is never below what the upstream

@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { FakeUpstream, jsonMessage } from '../support/fake-upstream.js';
 import { STORES } from '../support/stores.js';
-import { TidegateProcess, until } from '../support/tidegate-process.js';
+import { TidegateProcess } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 
 /**
  * Goal: with the heavy-tailed costs of real traffic, a crash under-counts at most

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { STREAM_HEADERS, streamEvents } from '../support/fake-upstream.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { COST, Replicas, TOKENS } from '../support/replicas.js';
-import { until } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 
 /**
  * Goal: neither the death of replicas nor that of the database lets more through. Method: real

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { refusal } from '../support/fake-upstream.js';
 import { Replicas, TOKENS } from '../support/replicas.js';
 import { TemporaryDirectory } from '../support/temporary-directory.js';
-import { until } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 
 /**
  * Goal: any number of replicas acts as one. Method: real processes whose clocks are minutes apart,

@@ -2,7 +2,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
 import type { Status } from '../../src/admin/status.js';
 import { FakeUpstream, jsonMessage } from './fake-upstream.js';
 import { TemporaryDirectory } from './temporary-directory.js';
-import { TidegateProcess, until } from './tidegate-process.js';
+import { TidegateProcess } from './tidegate-process.js';
+import { until } from './until.js';
 import { Wire } from './wire.js';
 
 /** A stop that waits for no exchange takes a fraction of this. */

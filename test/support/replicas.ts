@@ -4,7 +4,8 @@ import type { Status } from '../../src/admin/status.js';
 import { type Answer, FakeUpstream, messageText } from './fake-upstream.js';
 import { PostgresStore } from './postgres-store.js';
 import { TemporaryDirectory } from './temporary-directory.js';
-import { TidegateProcess, until } from './tidegate-process.js';
+import { TidegateProcess } from './tidegate-process.js';
+import { until } from './until.js';
 
 const SKEWED_CLOCK = fileURLToPath(new URL('./skewed-clock.mjs', import.meta.url));
 /** The clocks of any two neighbours are minutes apart, in both directions. */

@@ -13,7 +13,7 @@ import {
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { TemporaryDirectory } from './temporary-directory.js';
-import { until } from './tidegate-process.js';
+import { until } from './until.js';
 
 const REPOSITORY = resolve(import.meta.dirname, '../..');
 const BOOT_SCRIPT = fileURLToPath(new URL('boot-systemd.sh', import.meta.url));

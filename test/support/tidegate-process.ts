@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Status } from '../../src/admin/status.js';
+import { until } from './until.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const START_MS = 60_000;
@@ -129,18 +130,5 @@ export class TidegateProcess {
       .split('\n')
       .filter((line) => line.startsWith('{'))
       .map((line) => JSON.parse(line));
-  }
-}
-
-/** Waits until `condition` holds; rejects after `deadlineMs`, with what `explain` says. */
-export async function until(
-  condition: () => boolean | Promise<boolean>,
-  deadlineMs = 5_000,
-  explain: () => string = () => '',
-): Promise<void> {
-  const deadline = performance.now() + deadlineMs;
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`waited ${deadlineMs} ms. ${explain()}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

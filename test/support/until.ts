@@ -1,6 +1,12 @@
-import { expect } from 'vitest';
-
-/** Waits for what will come by itself in a moment; fails if it has not come within a second. */
-export async function until(condition: () => boolean): Promise<void> {
-  await expect.poll(condition, { interval: 2, timeout: 1_000 }).toBe(true);
+/** Waits until `condition` holds; rejects after `deadlineMs`, with what `explain` says. */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  deadlineMs = 5_000,
+  explain: () => string = () => '',
+): Promise<void> {
+  const deadline = performance.now() + deadlineMs;
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error(`waited ${deadlineMs} ms. ${explain()}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }

@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net';
-import { until } from './tidegate-process.js';
+import { until } from './until.js';
 
 /** An HTTP answer as it came over the wire. */
 export interface WireAnswer {

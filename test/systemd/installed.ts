@@ -6,7 +6,7 @@ import {
   reasonWithoutMachine,
   SystemdMachine,
 } from '../support/systemd-machine.js';
-import { until } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 
 export const UNIT = 'tidegate.service';
 export const SHIPPED = new URL('../../ops/systemd/', import.meta.url);

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { until } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
 import { GUIDE_DROP_INS } from './guide.js';
 import { Installed, MISBEHAVE, PATIENCE_MS, SKIPPED } from './installed.js';
 
