@@ -11,8 +11,10 @@ import type { Policies } from './governor/policies.js';
 import { openRepository } from './open-repository.js';
 import type { SteadyClock } from './platform/clock.js';
 import type { Log } from './platform/log.js';
+import { RotatingLog } from './platform/rotating-log.js';
 import { SYSTEM_RANDOM } from './platform/random.js';
 import { SYSTEM_TIMERS, withDeadline } from './platform/timers.js';
+import { AccessLog } from './proxy/access-log.js';
 import { type Route, UpstreamProxy } from './proxy/upstream-proxy.js';
 import type { StateRepository } from './state/state-repository.js';
 
@@ -52,6 +54,8 @@ export class DataPlane {
     readonly policies: Policies,
     readonly governor: Governor,
     readonly proxy: UpstreamProxy,
+    /** Where the access log is written; null if none is kept. */
+    readonly accessLog: RotatingLog | null,
   ) {
     this.startedAt = clock.now();
   }
@@ -79,6 +83,13 @@ export class DataPlane {
       report,
     });
     await governor.load();
+    const lines = openAccessLog(config, log);
+    const accessLog =
+      lines &&
+      new AccessLog(
+        (line) => lines.write(line),
+        () => clock.now(),
+      );
     const proxy = new UpstreamProxy({
       routes: config.upstreams.map((upstream) => routeTo(upstream, governor)),
       governor,
@@ -88,9 +99,10 @@ export class DataPlane {
       timers: SYSTEM_TIMERS,
       now: () => clock.now(),
       onDate: (date) => clock.witness(date),
+      accessLog,
       log,
     });
-    return new DataPlane(config, clock, repository, policies, governor, proxy);
+    return new DataPlane(config, clock, repository, policies, governor, proxy, lines);
   }
 
   get phase(): Phase {
@@ -128,8 +140,28 @@ export class DataPlane {
     await this.proxy.close();
     await this.governor.stop(SETTLE_MS);
     await this.repository.close();
+    await this.accessLog?.close();
     this.#phase = 'stopped';
   }
+}
+
+/** What one file of the access log holds, and how many older ones are kept. */
+const ACCESS_LOG_BYTES = 64 * 1024 * 1024;
+const ACCESS_LOGS_KEPT = 5;
+
+function openAccessLog({ accessLog: path }: Config, log: Log): RotatingLog | null {
+  if (path === null) return null;
+  const lines: RotatingLog = new RotatingLog({
+    path,
+    mostBytes: ACCESS_LOG_BYTES,
+    keep: ACCESS_LOGS_KEPT,
+    onProblem: (problem) => {
+      const { dropped } = lines;
+      if (problem === null) log.info('the access log is written again', { dropped });
+      else log.warn('the access log: requests are served, lines wait', { problem });
+    },
+  });
+  return lines;
 }
 
 function routeTo(upstream: UpstreamConfig, governor: Governor): Route {

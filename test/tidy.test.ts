@@ -45,6 +45,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'dialects',
     'platform',
     'undici',
+    'node:crypto',
     'node:http',
     'node:net',
     'node:stream',

@@ -20,6 +20,8 @@ export interface Config {
   readonly maxRetryAfterMs: number;
   /** Period of the scheduled job. */
   readonly tickMs: number;
+  /** Absolute path of the access log; null: none is kept. */
+  readonly accessLog: string | null;
   /** How long streams may go on after SIGTERM. */
   readonly drainMs: number;
 }

@@ -17,6 +17,7 @@ export function describeConfig(config: Config): string {
     row(1, 'retry-after', `at most ${formatDuration(config.maxRetryAfterMs)}`),
     row(0, 'controller', describeController(config)),
     row(0, 'job', `every ${formatDuration(config.tickMs)}`),
+    ...(config.accessLog === null ? [] : [row(0, 'access log', config.accessLog)]),
     row(0, 'drain', `${formatDuration(config.drainMs)} after SIGTERM`),
     row(0, 'instance', config.instance),
   ];

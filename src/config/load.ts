@@ -145,8 +145,13 @@ function build(
     },
     maxRetryAfterMs: valueOf(settings.maxRetryAfter),
     tickMs: valueOf(settings.tick),
+    accessLog: resolveOptional(valueOf(settings.accessLog), cwd),
     drainMs: valueOf(settings.drain),
   };
+}
+
+function resolveOptional(path: string | null, cwd: string): string | null {
+  return path === null ? null : resolve(cwd, path);
 }
 
 /** The host's name may hold what an instance's must not. */

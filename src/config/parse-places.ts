@@ -55,6 +55,16 @@ function readIp6(text: string): string | null {
   return new URL(`http://[${text}]`).hostname.slice(1, -1);
 }
 
+export const LOG_FILE: Parser<string> = {
+  allowed: 'the path of a file, relative to the working directory or absolute',
+  example: './data/access.log',
+  parse(text) {
+    if (text.includes('\0')) return wrong('has a NUL character in it');
+    if (text.startsWith('~')) return wrong('begins with "~", which only a shell can resolve');
+    return /(^|\/)\.{0,2}$/.test(text) ? wrong('names a directory') : parsed(text);
+  },
+};
+
 const URL_ALLOWED = 'an http or https URL without user, password, query and fragment';
 
 /** Origin and base path, without a slash at the end. */

@@ -23,7 +23,7 @@ import {
   type Parser,
 } from './parse.js';
 import { JSON_PATH, METERED_PATHS } from './parse-api.js';
-import { FILE_NAME, LISTEN_ADDRESS, UPSTREAM_URL } from './parse-places.js';
+import { FILE_NAME, LISTEN_ADDRESS, LOG_FILE, UPSTREAM_URL } from './parse-places.js';
 import { STATE_STORE } from './state-store.js';
 
 export interface Setting {
@@ -239,6 +239,14 @@ export const SETTINGS = {
     absent: { text: '30s' },
     meaning:
       'How long running streams may go on after SIGTERM. Give the process manager a longer stop timeout than this.',
+  },
+  accessLog: {
+    env: 'TIDEGATE_ACCESS_LOG',
+    group: 'process',
+    parser: LOG_FILE,
+    absent: { means: 'none is kept' },
+    meaning:
+      'A file that gets one JSON line for each metered request: what was decided, what it cost, how long it took; no content. It is rotated at 64 MiB, and five older ones are kept. Each instance needs a file of its own.',
   },
   instance: {
     env: 'TIDEGATE_INSTANCE',

@@ -31,7 +31,7 @@ export interface Admission {
 export type AdmissionOutcome =
   /** `observed`: what would have been the refusal, in observe mode. */
   | { readonly kind: 'admitted'; readonly admission: Admission; readonly observed: Denial | null }
-  | { readonly kind: 'refused'; readonly denial: Denial }
+  | { readonly kind: 'refused'; readonly denial: Denial; readonly estimate: Cost }
   /**
    * The charge could not be made durable in time: nothing may be forwarded (observe mode: unmetered).
    * `problem`: what the store says of itself, for the operator.

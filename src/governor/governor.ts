@@ -207,7 +207,7 @@ export class Governor {
     }
     if (outcome.kind === 'refused') {
       runtime.noteRefusal();
-      return outcome;
+      return { ...outcome, estimate: cost as Cost };
     }
     const admission: Admission = {
       scope: runtime.rules.name,

@@ -61,6 +61,16 @@ export class HealthReport {
     return late ? session.degraded(told) : session.up(told);
   }
 
+  /** Whether logs can be written; requests are served all the same. */
+  logs(): HealthIndicatorResult {
+    const session = this.indicators.check('logs');
+    const { accessLog } = this.plane;
+    const problem = accessLog?.problem ?? null;
+    return problem === null
+      ? session.up()
+      : session.degraded({ problem, dropped: accessLog?.dropped ?? 0 });
+  }
+
   /** Who is blocked, why, and until when. Nothing of it takes the instance out of service. */
   async scope(name: string): Promise<HealthIndicatorResult> {
     const session = this.indicators.check(`scope:${name}`);

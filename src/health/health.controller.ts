@@ -27,6 +27,7 @@ export class HealthController {
       () => this.report.instance(),
       () => this.report.store(),
       () => this.report.jobs(),
+      () => this.report.logs(),
       ...this.governor.scopes.map((scope) => () => this.report.scope(scope)),
     ]);
   }

@@ -1,6 +1,7 @@
 import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Dialect, LocalProblem } from '../dialects/dialect.js';
 import type { Timers } from '../platform/timers.js';
+import type { AccessRecord } from './access-log.js';
 
 /**
  * How long the rest of an answered request is read and dropped. A connection that closes on unread
@@ -25,6 +26,8 @@ export interface Connection {
 export class Exchange {
   /** Resolves when the answer is out, or the client gone. */
   readonly closed: Promise<void>;
+  /** Its line in the access log; null where none is kept. */
+  record: AccessRecord | null = null;
   #answered = false;
 
   constructor(

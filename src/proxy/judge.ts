@@ -1,6 +1,7 @@
 import type { Dialect, HeaderFields, LimitSignal } from '../dialects/dialect.js';
 import type { Admission } from '../governor/admission.js';
 import type { Governor } from '../governor/governor.js';
+import type { AccessRecord } from './access-log.js';
 import { decodePrefix } from './body-decoder.js';
 
 /** What an answer that is not a success says before its body. */
@@ -14,6 +15,7 @@ export interface JudgeOptions {
   readonly dialect: Dialect;
   readonly governor: Governor;
   readonly admission: Admission;
+  readonly record: AccessRecord | null;
   /** Epoch ms. */
   readonly now: () => number;
   /** The start of the body, once there is enough of it to judge by. */
@@ -26,12 +28,14 @@ export interface JudgeOptions {
  * may come back before the cooldown is durable.
  */
 export function judge(head: AnswerHead, options: JudgeOptions): Promise<void> | null {
-  const { dialect, governor, admission, now, readStart } = options;
+  const { dialect, governor, admission, record, now, readStart } = options;
   const { status, fields, statements } = head;
   if (!dialect.mayRefuse(status)) return null;
   const reading = readStart().then((bytes) => {
     const body = decodePrefix(fields.get('content-encoding'), bytes);
-    return dialect.readRefusal(status, fields, body, now());
+    const refusal = dialect.readRefusal(status, fields, body, now());
+    record?.stated(refusal?.statedWaitMs ?? null);
+    return refusal;
   });
   // Only a 429 is sure to concern everyone; others hold nobody up while their body is read.
   if (status === 429) {

@@ -2,7 +2,7 @@ import type { LocalProblem } from '../dialects/dialect.js';
 import type { Denial } from '../governor/admit.js';
 import type { Log, LogFields } from '../platform/log.js';
 import type { Exchange } from './exchange.js';
-import { refusalOf, stateRefusal, type LocalRefusal } from './local-refusal.js';
+import { type Decision, refusalOf, stateRefusal, type LocalRefusal } from './local-refusal.js';
 import type { ProxyTally } from './proxy-tally.js';
 import { failureOf, type NoAnswer } from './upstream-failure.js';
 
@@ -74,10 +74,12 @@ export class LocalAnswers {
     details: LogFields,
     close: boolean,
   ): void {
+    const decision = headers['tidegate-decision'] as Decision;
+    exchange.record?.refused(decision, Number(headers['retry-after-ms']));
     this.options.log.info('refused', {
       requestId: exchange.requestId,
       ...details,
-      decision: headers['tidegate-decision'],
+      decision,
       until: headers['tidegate-blocked-until'],
     });
     exchange.answer({ kind, message }, { close, headers });

@@ -9,6 +9,7 @@ import type {
 import { headerFields, type HeaderRecord } from '../dialects/header-fields.js';
 import type { Admission } from '../governor/admission.js';
 import type { Governor } from '../governor/governor.js';
+import type { Settlement } from '../governor/settlement.js';
 import { SYSTEM_TIME } from '../platform/clock.js';
 import type { Timers } from '../platform/timers.js';
 import type { Exchange } from './exchange.js';
@@ -153,7 +154,7 @@ export class Relay implements Dispatcher.DispatchHandler {
 
   /** Tells the governor what the answer says. A promise: nothing is relayed before it resolves. */
   #inform(status: number, fields: HeaderFields): Promise<void> | null {
-    const { admission, dialect, governor, now, timers } = this.#options;
+    const { admission, dialect, exchange, governor, now, timers } = this.#options;
     if (admission === null) return null;
     const statements = dialect.readLimitSignals(fields, now());
     if (status < 300) {
@@ -164,7 +165,8 @@ export class Relay implements Dispatcher.DispatchHandler {
     const held = new HeldStart();
     const readStart = () => held.read(timers);
     const head = { status, fields, statements };
-    const verdict = judge(head, { dialect, governor, admission, now, readStart });
+    const { record } = exchange;
+    const verdict = judge(head, { dialect, governor, admission, record, now, readStart });
     if (verdict !== null) this.#held = held;
     return verdict;
   }
@@ -274,14 +276,19 @@ export class Relay implements Dispatcher.DispatchHandler {
   }
 
   async #settle(whole: boolean): Promise<void> {
-    const { admission, governor, onDone } = this.#options;
+    const { admission, exchange, governor, onDone } = this.#options;
     if (admission !== null) {
-      if (this.#meter !== null) governor.settle(admission, await this.#meter.end(whole));
-      else if (this.#status !== 0) governor.settle(admission, { kind: 'not-a-success' });
-      else
-        governor.settle(admission, { kind: this.#controller === null ? 'not-sent' : 'no-answer' });
+      const settlement = this.#meter === null ? this.#cost() : await this.#meter.end(whole);
+      exchange.record?.settled(settlement);
+      governor.settle(admission, settlement);
     }
     onDone();
+  }
+
+  /** Of a request without a success. */
+  #cost(): Settlement {
+    if (this.#status !== 0) return { kind: 'not-a-success' };
+    return { kind: this.#controller === null ? 'not-sent' : 'no-answer' };
   }
 }
 

@@ -10,6 +10,7 @@ import { SYSTEM_TIME } from '../platform/clock.js';
 import type { Log } from '../platform/log.js';
 import { randomHex } from '../platform/random.js';
 import { withDeadline, type Timers } from '../platform/timers.js';
+import type { AccessLog } from './access-log.js';
 import { hasBody, type Exchange } from './exchange.js';
 import { requestHeaders } from './headers.js';
 import { HeldBodies, type HeldBody } from './held-bodies.js';
@@ -51,6 +52,8 @@ export interface UpstreamProxyOptions {
   readonly now: () => number;
   /** Takes the `Date` header of upstream answers, as a witness for the clock. */
   readonly onDate: (date: string) => void;
+  /** Null: none is kept. */
+  readonly accessLog: AccessLog | null;
   readonly log: Log;
 }
 
@@ -160,7 +163,15 @@ export class UpstreamProxy {
     if (this.#draining) exchange.response.shouldKeepAlive = false;
     const served = this.#handle(route, exchange).then(() => exchange.closed);
     this.#underWay.add(served);
-    void served.then(() => this.#underWay.delete(served));
+    void served.then(() => {
+      this.#underWay.delete(served);
+      const { record, response } = exchange;
+      record?.close(response.headersSent ? response.statusCode : 0);
+    });
+  }
+
+  #openRecord({ name }: OpenRoute, { requestId }: Exchange) {
+    return this.#options.accessLog?.open(name, requestId) ?? null;
   }
 
   /** The way of a request: screened, held, admitted, forwarded. Resolves when it is settled. */
@@ -168,10 +179,12 @@ export class UpstreamProxy {
     const { request } = exchange;
     const objection = screen(request, this.#pseudonym);
     if (objection !== null) return this.#answers.turnAway(exchange, objection);
-    if (this.#draining) return this.#answers.postpone(exchange, DRAINING);
     const { url = '/', method = 'GET' } = request;
     const path = plainPath(url);
-    if (!route.dialect.isMetered(method, path)) {
+    const metered = route.dialect.isMetered(method, path);
+    if (metered) exchange.record = this.#openRecord(route, exchange);
+    if (this.#draining) return this.#answers.postpone(exchange, DRAINING);
+    if (!metered) {
       exchange.invite();
       // undici destroys what it was given, and the request must live on.
       const body = hasBody(request) ? request.pipe(new PassThrough()) : null;
@@ -250,11 +263,13 @@ export class UpstreamProxy {
     const scope = route.scopeOf((name) => fields.get(name));
     const { model, session } = route.dialect.readRequest(fields, held.bytes, path);
     const bodyBytes = held.bytes.length;
+    exchange.record?.asked(scope, model, session, bodyBytes);
     const outcome = await governor.admit(scope, { requestId, model, session, bodyBytes });
     const admits = outcome.kind === 'admitted' ? 'admitted' : 'refused';
     this.tally.decisionMs[admits].record(SYSTEM_TIME.monotonic() - held.heldAt);
     switch (outcome.kind) {
       case 'admitted':
+        exchange.record?.estimated(outcome.admission.estimate);
         this.tally.admissions.add(scope, 'admitted');
         if (outcome.observed !== null) {
           const { decision, until } = outcome.observed;
@@ -263,6 +278,7 @@ export class UpstreamProxy {
         }
         return outcome.admission;
       case 'refused':
+        exchange.record?.estimated(outcome.estimate);
         this.#answers.deny(exchange, outcome.denial, scope);
         return 'refused';
       case 'state-unavailable':
@@ -308,6 +324,7 @@ export class UpstreamProxy {
       body: held?.bytes ?? stream,
     };
     const metered = held !== null;
+    exchange.record?.forwarded();
     const sentAfterMs = metered ? SYSTEM_TIME.monotonic() - held.heldAt : 0;
     return new Promise((resolve) => {
       const relay = new Relay({
@@ -321,6 +338,7 @@ export class UpstreamProxy {
         now,
         onHead: (fields, status) => {
           this.tally.answered(route.name, metered, status);
+          exchange.record?.answered(status);
           this.#takeHead(route, exchange, fields);
         },
         onRelayed: (afterHeadMs) => {
@@ -329,6 +347,7 @@ export class UpstreamProxy {
         dispatch: (handler) => void agent.dispatch(message, handler),
         onNoAnswer: (noAnswer) => {
           this.tally.answered(route.name, metered, 0);
+          exchange.record?.answered(0);
           this.#answers.fail(exchange, noAnswer, route);
         },
         onDone: resolve,

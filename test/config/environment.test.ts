@@ -38,6 +38,7 @@ test('with nothing set it is the default configuration', () => {
     controller: { nudge: 0.03, nudgeEveryMs: 3_600_000, minTrafficMs: 3_600_000, minUsed: 0.05 },
     maxRetryAfterMs: 59_000,
     tickMs: 60_000,
+    accessLog: null,
     drainMs: 30_000,
   });
 });
@@ -66,6 +67,7 @@ test('every variable has its effect', () => {
     TIDEGATE_MIN_TRAFFIC: '0',
     TIDEGATE_MIN_USED: '0%',
     TIDEGATE_DRAIN: '0s',
+    TIDEGATE_ACCESS_LOG: '/var/log/tidegate/access.log',
     TIDEGATE_INSTANCE: 'gateway-1',
   };
   // Each of them differs from the default but for what this version has only one choice of.
@@ -87,6 +89,7 @@ test('every variable has its effect', () => {
     controller: { nudge: 0.5, nudgeEveryMs: 1_000, minTrafficMs: 0, minUsed: 0 },
     maxRetryAfterMs: 1_000,
     tickMs: 50,
+    accessLog: '/var/log/tidegate/access.log',
     drainMs: 0,
   });
 });
