@@ -56,12 +56,13 @@ function scopeStatus(view: ScopeView) {
 }
 
 function limitStatus(limit: LimitView) {
-  const { name, unit, window, budget, used, reserved, orphaned, remaining } = limit;
+  const { name, unit, models, window, budget, used, reserved, orphaned, remaining } = limit;
   const { kind, lengthMs, startedAt, endsAt, observed } = window;
   const { initial, floor, ceiling, current, learned, source } = budget;
   return {
     name,
     unit,
+    models,
     cooldown: cooldownStatus(limit.cooldown),
     window: {
       kind,

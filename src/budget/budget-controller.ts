@@ -40,7 +40,14 @@ export interface ChargeRequest {
 
 export type ChargeOutcome =
   | { readonly kind: 'charged'; readonly charge: Charge }
-  | { readonly kind: 'refused'; readonly limit: string; readonly until: Instant };
+  | {
+      readonly kind: 'refused';
+      /** The one that has room last. */
+      readonly limit: string;
+      readonly until: Instant;
+      /** Every limit that it does not fit. */
+      readonly full: readonly string[];
+    };
 
 /** A new slice, the same reference if nothing changed, and what came of it. */
 export interface Weighed<Outcome> {
@@ -54,7 +61,8 @@ export type NudgeOutcome =
 
 /**
  * Windows, charges and the integral controller of one scope's limits.
- * Pure: slices and instants in, slices and outcomes out. Every limit is charged, or none.
+ * Pure: slices and instants in, slices and outcomes out. Every limit that a request is about is charged,
+ * or none; which those are, the caller says by the rules it hands over.
  */
 export class BudgetController {
   constructor(readonly settings: ControllerSettings) {}
@@ -77,6 +85,7 @@ export class BudgetController {
     now: Instant,
   ): Weighed<ChargeOutcome> {
     let refused: { limit: string; until: Instant } | null = null;
+    const full: string[] = [];
     for (const rule of rules) {
       const limit = limitOf(limits, rule.name);
       const amount = amountIn(rule.unit, request.cost);
@@ -85,13 +94,14 @@ export class BudgetController {
       const until = isSliding(rule, limit)
         ? roomAt(limit, rule, amount, budget, now)
         : (limit.window.endsAt ?? now + rule.windowMs);
+      full.push(rule.name);
       if (refused === null || until > refused.until) refused = { limit: rule.name, until };
     }
     if (refused === null) return this.force(limits, rules, request, now);
     const noted = mapLimits(limits, rules, (limit, rule) =>
       noteDenial(limit, amountIn(rule.unit, request.cost), request.cautious, now),
     );
-    return { limits: noted, outcome: { kind: 'refused', ...refused } };
+    return { limits: noted, outcome: { kind: 'refused', ...refused, full } };
   }
 
   /** Charges whatever the budget says: routine probes and observe mode. */
@@ -231,10 +241,16 @@ export class BudgetController {
     return { limits: next, outcome: moved };
   }
 
-  /** A routine probe of a budget that was learned goes out now. */
-  noteProbe(limits: Limits, name: string, now: Instant): Limits {
-    const limit = limitOf(limits, name);
-    return { ...limits, [name]: { ...limit, control: { ...limit.control, probedAt: now } } };
+  /** A routine probe of budgets that were learned goes out now. */
+  noteProbe(
+    limits: Limits,
+    rules: readonly LimitRules[],
+    names: readonly string[],
+    now: Instant,
+  ): Limits {
+    return mapLimits(limits, rules, (limit, { name }) =>
+      names.includes(name) ? { ...limit, control: { ...limit.control, probedAt: now } } : limit,
+    );
   }
 
   /** The upstream refused a request; `name` is the limit that was to blame, null for all of them. */

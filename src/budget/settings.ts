@@ -8,6 +8,11 @@ export interface LimitRules {
   readonly kind: WindowKind;
   /** Length of the window, >= 1000 ms. */
   readonly windowMs: number;
+  /**
+   * Patterns of the models it is about, in lower case, `*` for any characters; at least one. Null: every
+   * request's.
+   */
+  readonly models: readonly string[] | null;
   /** The operator's budget for one window in `unit`, >= 1; null: learn it. */
   readonly budget: number | null;
 }

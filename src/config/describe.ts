@@ -67,8 +67,9 @@ function describeScope(
   ];
 }
 
-function describeLimit({ unit, kind, windowMs, budget }: LimitRules): string {
-  const window = `a ${kind} window of ${formatDuration(windowMs)}`;
+function describeLimit({ unit, kind, windowMs, models, budget }: LimitRules): string {
+  const pool = models === null ? '' : `, of ${models.join(', ')} only`;
+  const window = `a ${kind} window of ${formatDuration(windowMs)}${pool}`;
   return budget === null
     ? `learns how many ${unit} fit into ${window}`
     : `${formatCount(budget)} ${unit} in ${window}`;

@@ -208,6 +208,7 @@ function buildLimit(draft: LimitDraft): LimitRules {
     unit: valueOf(draft.unit),
     kind: valueOf(draft.kind),
     windowMs: valueOf(draft.window),
+    models: valueOf(draft.models),
     budget: valueOf(draft.budget),
   };
 }

@@ -22,7 +22,7 @@ import {
   SECRET,
   type Parser,
 } from './parse.js';
-import { JSON_PATH, METERED_PATHS } from './parse-api.js';
+import { JSON_PATH, METERED_PATHS, MODEL_PATTERNS } from './parse-api.js';
 import { FILE_NAME, LISTEN_ADDRESS, LOG_FILE, UPSTREAM_URL } from './parse-places.js';
 import { STATE_STORE } from './state-store.js';
 
@@ -362,6 +362,14 @@ export const LIMIT_SETTINGS = {
     env: null,
     group: 'file',
     meaning: 'What may be spent in one window, in `unit`; or `learn`.',
+  },
+  models: {
+    env: null,
+    group: 'file',
+    parser: MODEL_PATTERNS,
+    absent: { means: 'every request' },
+    meaning:
+      'Makes the limit a pool of these models: only their requests are charged to it, refused for it, and held back while the upstream refuses them for it. A request whose model is not known counts as one of them.',
   },
 } as const satisfies Record<string, Setting>;
 

@@ -39,6 +39,7 @@ export interface LimitDraft {
   readonly window: Given<number>;
   readonly kind: Given<WindowKind>;
   readonly budget: Given<number | null>;
+  readonly models: Given<readonly string[] | null>;
 }
 
 export interface ScopeDraft extends Section<typeof SCOPE_SETTINGS> {
@@ -112,6 +113,7 @@ function plainUpstream(settings: Settings): UpstreamDraft {
     window: settings.window,
     kind: settings.windowKind,
     budget: settings.budget,
+    models: unset,
   };
   const draft = {
     path: '',

@@ -2,6 +2,8 @@ import type { Gate, Ticket } from '../backoff/backoff-policy.js';
 import type { Charge } from '../budget/budget-controller.js';
 import { amountIn, type Cost } from '../budget/cost.js';
 import { limitOf, wasRefused } from '../budget/limits.js';
+import { rulesFor } from '../budget/model-pools.js';
+import type { LimitRules } from '../budget/settings.js';
 import type { Instant, ModelEstimate } from '../state/scope-state.js';
 import type { Draft } from './draft.js';
 import { countInFlight, inFlight } from './instances.js';
@@ -35,6 +37,8 @@ export type AdmitOutcome =
 
 export interface AdmitRequest {
   readonly cost: Cost;
+  /** Empty if unknown: it is charged to the limits of every model then. */
+  readonly model: string;
   readonly instance: string;
   /** Observe mode: what would be refused passes, charged and counted. */
   readonly observe: boolean;
@@ -52,41 +56,46 @@ const UNREFUSED_PATIENCE = 4;
 /** Cooldown, then budget; then the charge. */
 export function admit(draft: Draft, policies: Policies, request: AdmitRequest): AdmitOutcome {
   freshen(draft, policies);
+  const rules = rulesFor(draft.rules, request.model);
   const gate = policies.backoff.gate(draft.hot.backoff, draft.now);
-  const closed = closedBy(draft, gate);
+  const closed = closedBy(draft, rules, gate);
   if (closed !== null && !request.observe) return { kind: 'refused', denial: closed };
 
   const cautious = draft.hot.cautious !== null;
   const chargeRequest = { cost: request.cost, instance: request.instance, cautious };
   const { budget } = policies;
-  const tried = budget.charge(draft.hot.limits, draft.rules, chargeRequest, draft.now);
+  const tried = budget.charge(draft.hot.limits, rules, chargeRequest, draft.now);
   if (tried.outcome.kind === 'charged') {
     const role = closed === null ? roleFor(gate) : 'bystander';
     draft.setHot({ limits: tried.limits });
     return grant(draft, policies, request, role, tried.outcome.charge, closed);
   }
 
-  const { limit, until } = tried.outcome;
+  const { limit, until, full } = tried.outcome;
   // A cooldown decides first, in observe mode too.
   const denial: Denial = closed ?? { decision: 'budget', until, now: draft.now, limit };
-  const due = closed === null && routineProbeIsDue(draft, policies, limit, request.cost);
+  const due =
+    closed === null &&
+    rules.every(
+      (rule) => !full.includes(rule.name) || routineProbeIsDue(draft, policies, rule, request.cost),
+    );
   draft.setHot({ limits: tried.limits });
   if (!due && !request.observe) return { kind: 'refused', denial };
-  const forced = budget.force(draft.hot.limits, draft.rules, chargeRequest, draft.now);
-  draft.setHot({ limits: due ? budget.noteProbe(forced.limits, limit, draft.now) : forced.limits });
+  const forced = budget.force(draft.hot.limits, rules, chargeRequest, draft.now);
+  draft.setHot({
+    limits: due ? budget.noteProbe(forced.limits, rules, full, draft.now) : forced.limits,
+  });
   const role = due ? 'routine' : 'bystander';
   return grant(draft, policies, request, role, forced.outcome.charge, due ? null : denial);
 }
 
-function closedBy(draft: Draft, gate: Gate): Denial | null {
+function closedBy(draft: Draft, rules: readonly LimitRules[], gate: Gate): Denial | null {
   const { now, hot } = draft;
   if (gate.kind === 'closed') {
     return { decision: gate.decision, until: gate.until, now, limit: null };
   }
   if (hot.cautious === null) return null;
-  const hasBudget = draft.rules.some(
-    ({ name }) => limitOf(hot.limits, name).budget.current !== null,
-  );
+  const hasBudget = rules.some(({ name }) => limitOf(hot.limits, name).budget.current !== null);
   if (hasBudget || inFlight(hot) < hot.cautious.allowance) return null;
   return { decision: 'budget', until: now + CAUTIOUS_WAIT_MS, now, limit: null };
 }
@@ -98,14 +107,19 @@ function roleFor(gate: Gate): Ticket['role'] {
 
 /**
  * Exhaustion by a budget that was learned is looked into from time to time, for upstream quotas get
- * reset early. One by the operator's own budget is not: nothing learned ever loosens that.
+ * reset early. One by the operator's own budget is not: nothing learned ever loosens that. Where several
+ * limits are exhausted, it must be due for each of them.
  */
-function routineProbeIsDue(draft: Draft, policies: Policies, name: string, cost: Cost): boolean {
+function routineProbeIsDue(
+  draft: Draft,
+  policies: Policies,
+  rule: LimitRules,
+  cost: Cost,
+): boolean {
   const { probeEveryMs } = policies.backoff.settings;
-  const rule = draft.rules.find((candidate) => candidate.name === name);
-  const limit = limitOf(draft.hot.limits, name);
+  const limit = limitOf(draft.hot.limits, rule.name);
   const { budget, control, used } = limit;
-  if (rule === undefined || probeEveryMs <= 0 || budget.source !== 'learned') return false;
+  if (probeEveryMs <= 0 || budget.source !== 'learned') return false;
   if (rule.budget !== null && used + amountIn(rule.unit, cost) > rule.budget) return false;
   const since = latest(control.denied?.at ?? null, control.probedAt);
   const everyMs = wasRefused(limit) ? probeEveryMs : UNREFUSED_PATIENCE * probeEveryMs;
@@ -143,7 +157,7 @@ function grant(
     role !== 'ordinary' ||
     hot.cautious !== null ||
     hot.backoff.overload.rung > 0 ||
-    draft.rules.some(({ name }) => !limitOf(draft.hot.limits, name).window.anchored);
+    Object.keys(charge).some((name) => !limitOf(draft.hot.limits, name).window.anchored);
   return {
     kind: 'admitted',
     grant: { sequence, admittedAt: now, ticket, charge, awaited },

@@ -26,7 +26,8 @@ const LIKELY_CAUSE = 0.5;
 
 /**
  * The limit a refusal is to blame on: by what it names, else the only one, else the fullest if at
- * least half of it is used. `named` is what the refusal names as exceeded.
+ * least half of it is used. `named` is what the refusal names as exceeded, `rules` the limits that the
+ * refused request was charged to: no other can have refused it.
  */
 export function attribute(
   named: readonly StatedLimit[],
@@ -50,8 +51,9 @@ export function attribute(
 /**
  * The configured limit that a statement is about, or null.
  * By name; else by unit and length. A name like `7d_opus` is one model's own limit and matches by name
- * only. Where a scope has one limit of a length that the upstream doesn't state, the statement the
- * upstream calls representative speaks for it.
+ * only; one like `7d` is every model's, so a pool has it only as its own name. Where a scope has one
+ * limit of a length that the upstream doesn't state, the statement the upstream calls representative
+ * speaks for it. `rules` are the limits that the request was charged to.
  */
 export function ruleFor(
   stated: StatedLimit,
@@ -62,11 +64,17 @@ export function ruleFor(
   if (byName !== undefined) return byName;
   const length = stated.windowMs;
   const isPlainWindow = /^\d+[mhd]$/.test(stated.name);
-  const byShape = rules.find(
-    (rule) => (rule.unit === stated.name || isPlainWindow) && rule.windowMs === length,
-  );
-  if (byShape !== undefined) return byShape;
-  const [only, ...others] = rules;
+  const shared = rules.filter(({ models }) => models === null);
+  const ofLength = (rule: LimitRules) => rule.windowMs === length;
+  if (isPlainWindow) {
+    const byLength = shared.find(ofLength);
+    if (byLength !== undefined) return byLength;
+  }
+  // A limit of a unit is each model's own (wire facts §1.3), so the pool's, if it has one.
+  const byUnit = rules.filter((rule) => rule.unit === stated.name && ofLength(rule));
+  const [own] = [...byUnit.filter(({ models }) => models !== null), ...byUnit];
+  if (own !== undefined) return own;
+  const [only, ...others] = shared;
   if (only === undefined || others.length > 0 || !isPlainWindow) return null;
   if (statements.some(({ windowMs }) => windowMs === only.windowMs)) return null;
   const statement = statements.find(({ name }) => name === stated.name);

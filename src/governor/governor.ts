@@ -200,7 +200,12 @@ export class Governor {
       outcome = await this.#updates.update(runtime.rules, request.requestId, (draft) => {
         learned ??= learnedBefore(draft, request.model);
         cost = { requests: 1, ...estimateCost(learned, basis, draft.now) };
-        return admit(draft, policies, { cost, instance, observe: observing });
+        return admit(draft, policies, {
+          cost,
+          model: request.model,
+          instance,
+          observe: observing,
+        });
       });
     } finally {
       if (outcome?.kind !== 'admitted') runtime.active -= 1;

@@ -57,6 +57,8 @@ export interface CooldownView {
 export interface LimitView {
   readonly name: string;
   readonly unit: Unit;
+  /** Patterns of the models that it is about; null: every request's. */
+  readonly models: readonly string[] | null;
   readonly cooldown: CooldownView | null;
   readonly window: {
     readonly kind: WindowKind;
@@ -96,7 +98,10 @@ export function viewScope(
 ): ScopeView {
   const { hot, cold, now, rules } = draft;
   const cautious = hot.cautious !== null;
-  const exhausted = rules.filter(({ name }) => isExhausted(limitOf(hot.limits, name), cautious));
+  // What binds some models only is told under its limit: the others pass.
+  const exhausted = rules.filter(
+    ({ name, models }) => models === null && isExhausted(limitOf(hot.limits, name), cautious),
+  );
   const cooldown = viewCooldown(draft);
   const starts = cold.starts[instance] ?? [];
   return {
@@ -166,6 +171,7 @@ function viewLimit({ hot }: Draft, rule: LimitRules, cooldown: CooldownView | nu
   return {
     name: rule.name,
     unit: rule.unit,
+    models: rule.models,
     cooldown: hot.backoff.cooldown?.limit === rule.name ? cooldown : null,
     window: { kind: rule.kind, lengthMs: rule.windowMs, startedAt, endsAt, observed },
     budget: { ...boundsOf(limit.budget), current, learned, source },

@@ -100,7 +100,10 @@ export function lowerCharge(charge: Charge, rules: readonly LimitRules[], estima
 
 /** Whether the cost is more than what was charged, in any limit. */
 export function exceedsCharge(charge: Charge, rules: readonly LimitRules[], cost: Cost): boolean {
-  return rules.some(({ name, unit }) => amountIn(unit, cost) > (charge[name]?.amount ?? 0));
+  return rules.some(({ name, unit }) => {
+    const entry = charge[name];
+    return entry !== undefined && amountIn(unit, cost) > entry.amount;
+  });
 }
 
 function settlePendingSample(draft: Draft, grant: Grant, actual: Cost): void {

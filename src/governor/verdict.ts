@@ -1,6 +1,7 @@
 import { cooldownKind, speaksOfWindow, type RefusalFacts } from '../backoff/refusal.js';
 import type { Charge } from '../budget/budget-controller.js';
 import { limitOf } from '../budget/limits.js';
+import { chargedOf } from '../budget/model-pools.js';
 import type { LimitRules } from '../budget/settings.js';
 import type { CooldownKind } from '../state/scope-state.js';
 import type { Grant } from './admit.js';
@@ -73,9 +74,10 @@ function takeStatements(
   charge: Charge,
   statements: readonly LimitStatement[],
 ): void {
+  const charged = chargedOf(draft.rules, charge);
   for (const statement of statements) {
     const { resetAt } = statement;
-    const rule = ruleFor(statement, statements, draft.rules);
+    const rule = ruleFor(statement, statements, charged);
     const entry = rule === null ? undefined : charge[rule.name];
     if (rule === null || entry === undefined || resetAt === null) continue;
     const inMs = resetAt - draft.now;
@@ -121,7 +123,8 @@ export function refuse(
   refusal: UpstreamRefusal,
 ): void {
   freshen(draft, policies);
-  const { hot, now, rules } = draft;
+  const { hot, now } = draft;
+  const rules = chargedOf(draft.rules, grant.charge);
   const blame = attribute(refusal.limits, refusal.statements, hot.limits, rules);
   const kind = cooldownKind(refusal, windowMsOf(rules, blame.limit));
   const { statedWaitMs, jitter } = refusal;
@@ -159,7 +162,7 @@ function windowMsOf(rules: readonly LimitRules[], name: string | null): number {
   const rule = rules.find((candidate) => candidate.name === name);
   // A sliding window frees little by little, so it is refused with short waits itself.
   if (rule?.kind === 'sliding') return 0;
-  return rule?.windowMs ?? Math.max(...rules.map(({ windowMs }) => windowMs));
+  return rule?.windowMs ?? Math.max(0, ...rules.map(({ windowMs }) => windowMs));
 }
 
 /** A quota's stated wait is a statement of when the window ends. */

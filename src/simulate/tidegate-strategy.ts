@@ -66,7 +66,9 @@ export class TidegateStrategy implements Strategy<Admission> {
       scopes: [
         {
           name: SCOPE,
-          limits: [{ name: LIMIT, unit: 'tokens', kind: windowKind, windowMs, budget }],
+          limits: [
+            { name: LIMIT, unit: 'tokens', kind: windowKind, windowMs, models: null, budget },
+          ],
         },
       ],
       instance: `simulated-${replica}`,

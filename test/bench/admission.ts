@@ -42,7 +42,14 @@ class Load {
         {
           name: 'bench',
           limits: [
-            { name: 'tokens', unit: 'tokens', kind: 'fixed', windowMs: 5 * HOUR, budget: 1e15 },
+            {
+              name: 'tokens',
+              unit: 'tokens',
+              kind: 'fixed',
+              windowMs: 5 * HOUR,
+              models: null,
+              budget: 1e15,
+            },
           ],
         },
       ],

@@ -7,7 +7,7 @@ describe('admission', () => {
   it('charges the estimate, and refuses what the budget has no room for until the window ends', () => {
     const book = new Book([rule(1000)]);
     expect(book.charge(600, 0)).toMatchObject({ kind: 'charged' });
-    expect(book.charge(401, 1)).toEqual({ kind: 'refused', limit: 'tokens', until: WINDOW });
+    expect(book.charge(401, 1)).toMatchObject({ kind: 'refused', limit: 'tokens', until: WINDOW });
     expect(book.charge(400, 2)).toMatchObject({ kind: 'charged' });
     expect(book.limit.used).toBe(1000);
     expect(book.charge(1, WINDOW)).toMatchObject({ kind: 'charged' });
@@ -29,7 +29,12 @@ describe('admission', () => {
     const book = new Book(rules);
     book.charge(10, 0);
     book.charge(10, 1);
-    expect(book.charge(10, 2)).toEqual({ kind: 'refused', limit: 'calls', until: 60_000 });
+    expect(book.charge(10, 2)).toEqual({
+      kind: 'refused',
+      limit: 'calls',
+      full: ['calls'],
+      until: 60_000,
+    });
     expect(book.limits['tokens']?.used).toBe(20);
     expect(book.limits['calls']?.used).toBe(2);
     expect(book.charge(10, 60_000).kind).toBe('charged');

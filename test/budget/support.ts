@@ -17,7 +17,15 @@ export const CONTROLLER = new BudgetController({
 });
 
 export function rule(budget: number | null, overrides: Partial<LimitRules> = {}): LimitRules {
-  return { name: 'tokens', unit: 'tokens', kind: 'fixed', windowMs: WINDOW, budget, ...overrides };
+  return {
+    name: 'tokens',
+    unit: 'tokens',
+    kind: 'fixed',
+    windowMs: WINDOW,
+    models: null,
+    budget,
+    ...overrides,
+  };
 }
 
 export function tokens(amount: number): Cost {

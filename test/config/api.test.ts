@@ -53,7 +53,14 @@ ${lines}`;
     expect(first(env).defaultScope).toEqual({
       name: 'generic',
       limits: [
-        { name: 'requests', unit: 'requests', kind: 'fixed', windowMs: 3_600_000, budget: 1000 },
+        {
+          name: 'requests',
+          unit: 'requests',
+          kind: 'fixed',
+          windowMs: 3_600_000,
+          models: null,
+          budget: 1000,
+        },
       ],
     });
   });

@@ -22,7 +22,14 @@ test('with nothing set it is the default configuration', () => {
     defaultScope: {
       name: 'anthropic',
       limits: [
-        { name: 'tokens', unit: 'tokens', kind: 'fixed', windowMs: 18_000_000, budget: null },
+        {
+          name: 'tokens',
+          unit: 'tokens',
+          kind: 'fixed',
+          windowMs: 18_000_000,
+          models: null,
+          budget: null,
+        },
       ],
     },
     scopes: [],

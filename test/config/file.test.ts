@@ -20,6 +20,7 @@ function limit(given: Partial<LimitRules>): LimitRules {
     unit: 'tokens',
     kind: 'fixed',
     windowMs: 18_000_000,
+    models: null,
     budget: null,
     ...given,
   };
@@ -245,6 +246,7 @@ describe('upstreams', () => {
       limits: [
         limit({ name: '5h', budget: 1_000_000 }),
         limit({ name: '7d', windowMs: 604_800_000 }),
+        limit({ name: '7d_opus', windowMs: 604_800_000, models: ['claude-opus-*'] }),
       ],
     });
     const perMinute = [

@@ -47,6 +47,10 @@ upstreams:
       - name: 7d
         window: 7d
         budget: learn
+      # A pool: counts and holds back the requests of these models only.
+      - name: 7d_opus
+        window: 7d
+        models: ["claude-opus-*"] # quotes: YAML has a meaning of its own for *
 
   - name: keys
     url: https://api.anthropic.com

@@ -17,10 +17,18 @@ import { ManualTime } from '../support/manual-time.js';
 export const SECOND = 1_000;
 export const MINUTE = 60 * SECOND;
 export const HOUR = 60 * MINUTE;
+export const DAY = 24 * HOUR;
 export const SCOPE = 'test';
 
 export function limit(overrides: Partial<LimitRules> = {}): LimitRules {
-  const base = { name: 'tokens', unit: 'tokens', kind: 'fixed', windowMs: 5 * HOUR, budget: null };
+  const base = {
+    name: 'tokens',
+    unit: 'tokens',
+    kind: 'fixed',
+    windowMs: 5 * HOUR,
+    budget: null,
+    models: null,
+  };
   return { ...base, ...overrides } as LimitRules;
 }
 
