@@ -35,6 +35,11 @@ export interface BodyDecoder {
   destroy(): void;
 }
 
+/** By the value of `content-encoding`: the bytes are the content as they are. */
+export function isPlain(contentEncoding: string | undefined): boolean {
+  return contentEncoding === undefined || codingsOf(contentEncoding)?.length === 0;
+}
+
 /**
  * Takes the value of `content-encoding`; for none and for `identity` each chunk is handed over as
  * it is, within `write`.

@@ -24,11 +24,11 @@ export interface Connection {
 
 /** One request and the one answer to it: the upstream's, which a Relay carries, or our own. */
 export class Exchange {
-  /** Resolves when the answer is out, or the client gone. */
-  readonly closed: Promise<void>;
   /** Its line in the access log; null where none is kept. */
   record: AccessRecord | null = null;
   #answered = false;
+  #closed = false;
+  #onceClosed: (() => void)[] = [];
 
   constructor(
     readonly request: IncomingMessage,
@@ -38,7 +38,17 @@ export class Exchange {
     private readonly dialect: Dialect,
     private readonly timers: Timers,
   ) {
-    this.closed = new Promise((resolve) => void response.once('close', () => resolve()));
+    response.once('close', () => this.#close());
+  }
+
+  /** Calls when the answer is out, or the client gone; never at once. */
+  whenClosed(call: () => void): void {
+    if (this.#closed) queueMicrotask(call);
+    else this.#onceClosed.push(call);
+  }
+
+  get closed(): Promise<void> {
+    return new Promise((resolve) => this.whenClosed(resolve));
   }
 
   /** The client waits no more: it went away, or has its whole answer. */
@@ -96,6 +106,16 @@ export class Exchange {
     // To HTTP/1.0 the end of the connection is the end of the answer; a reset is not.
     if (request.httpVersion === '1.0') response.socket?.resetAndDestroy();
     else response.destroy();
+  }
+
+  #close(): void {
+    this.#closed = true;
+    const calls = this.#onceClosed;
+    this.#onceClosed = [];
+    for (const call of calls) call();
+    // A connection lives on, and what it holds would be copied from one collection to the next.
+    const { connection, request } = this;
+    if (connection.latest === this && request.complete) connection.latest = null;
   }
 
   get #unread(): boolean {

@@ -1,6 +1,6 @@
 import type { Dialect, TokenUsage, UsageReader } from '../dialects/dialect.js';
 import type { Settlement } from '../governor/settlement.js';
-import { openBodyDecoder, type BodyDecoder } from './body-decoder.js';
+import { isPlain, openBodyDecoder, type BodyDecoder } from './body-decoder.js';
 
 /** Told once each, as soon as the answer tells. */
 export interface MeterListener {
@@ -15,7 +15,8 @@ export interface MeterListener {
 /** Reads the usage of one successful answer off the bytes as they pass by; never holds or changes them. */
 export class Meter {
   readonly #reader: UsageReader;
-  readonly #decoder: BodyDecoder;
+  /** Null: there is nothing to decode. */
+  readonly #decoder: BodyDecoder | null;
   readonly #listener: MeterListener;
   #toldInput = false;
   #toldFailure = false;
@@ -28,21 +29,29 @@ export class Meter {
   ) {
     this.#listener = listener;
     this.#reader = dialect.openUsageReader(contentType ?? '');
-    this.#decoder = openBodyDecoder(
-      contentEncoding,
-      (chunk) => this.#take(this.#reader.push(chunk)),
-      () => listener.onDrained(),
-    );
+    this.#decoder = isPlain(contentEncoding)
+      ? null
+      : openBodyDecoder(
+          contentEncoding,
+          (chunk) => this.#take(this.#reader.push(chunk)),
+          () => listener.onDrained(),
+        );
   }
 
   /** False asks for a pause until `onDrained`. */
   push(chunk: Buffer): boolean {
-    return this.#decoder.write(chunk);
+    if (this.#decoder !== null) return this.#decoder.write(chunk);
+    this.#take(this.#reader.push(chunk));
+    return true;
   }
 
-  /** The answer ended, whole or not. Resolves to how it is to be settled. */
-  async end(whole: boolean): Promise<Settlement> {
-    await this.#decoder.end();
+  /** The answer ended, whole or not. How it is to be settled, at once where nothing has to be decoded. */
+  end(whole: boolean): Settlement | Promise<Settlement> {
+    if (this.#decoder === null) return this.#settlement(whole);
+    return this.#decoder.end().then(() => this.#settlement(whole));
+  }
+
+  #settlement(whole: boolean): Settlement {
     const usage = this.#reader.end();
     this.#take(usage);
     return {

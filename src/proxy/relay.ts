@@ -84,7 +84,7 @@ export class Relay implements Dispatcher.DispatchHandler {
 
   constructor(options: RelayOptions) {
     this.#options = options;
-    void options.exchange.closed.then(() => this.#onClientClose());
+    options.exchange.whenClosed(() => this.#onClientClose());
   }
 
   send(): void {
@@ -264,7 +264,8 @@ export class Relay implements Dispatcher.DispatchHandler {
     if (end.whole) exchange.end();
     else if (this.#status !== 0) exchange.cut();
     else if (!exchange.over) onNoAnswer({ error: end.error, sent: this.#controller !== null });
-    void this.#settle(end.whole);
+    // On its own, for undici would take a fault in there for one of the answer.
+    queueMicrotask(() => this.#settle(end.whole));
   }
 
   #judgeShape(): void {
@@ -275,10 +276,16 @@ export class Relay implements Dispatcher.DispatchHandler {
     if (shaped?.isRejected(status, body)) onShapeRejected();
   }
 
-  async #settle(whole: boolean): Promise<void> {
+  #settle(whole: boolean): void {
+    if (this.#meter === null) return this.#done(this.#cost());
+    const settlement = this.#meter.end(whole);
+    if (settlement instanceof Promise) void settlement.then((cost) => this.#done(cost));
+    else this.#done(settlement);
+  }
+
+  #done(settlement: Settlement): void {
     const { admission, exchange, governor, onDone } = this.#options;
     if (admission !== null) {
-      const settlement = this.#meter === null ? this.#cost() : await this.#meter.end(whole);
       exchange.record?.settled(settlement);
       governor.settle(admission, settlement);
     }

@@ -4,7 +4,7 @@ import { PassThrough } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { Dialect, HeaderFields, ShapedRequest } from '../dialects/dialect.js';
 import { headerFields } from '../dialects/header-fields.js';
-import type { Admission } from '../governor/admission.js';
+import type { Admission, AdmissionOutcome } from '../governor/admission.js';
 import type { Governor } from '../governor/governor.js';
 import { SYSTEM_TIME } from '../platform/clock.js';
 import type { Log } from '../platform/log.js';
@@ -13,12 +13,13 @@ import { withDeadline, type Timers } from '../platform/timers.js';
 import type { AccessLog } from './access-log.js';
 import { hasBody, type Exchange } from './exchange.js';
 import { requestHeaders } from './headers.js';
-import { HeldBodies, type HeldBody } from './held-bodies.js';
+import { HeldBodies, type HeldBody, type HoldOutcome } from './held-bodies.js';
 import { createListener, listenOn } from './listener.js';
 import { DRAINING, LocalAnswers, NO_ROOM, STATE_UNAVAILABLE } from './local-answers.js';
 import { ProxyTally } from './proxy-tally.js';
 import { Relay } from './relay.js';
 import { plainPath, screen } from './screen.js';
+import { UnderWay } from './under-way.js';
 import { openUpstreamAgent } from './upstream-agent.js';
 
 /** One upstream and the listener whose every path belongs to it. */
@@ -88,7 +89,7 @@ export class UpstreamProxy {
   readonly #pseudonym = `tidegate-${randomHex(4)}`;
   readonly #idPrefix = `tg_${randomHex(4)}`;
   readonly #routes: OpenRoute[] = [];
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #underWay = new UnderWay();
   #requests = 0;
   #draining = false;
 
@@ -128,9 +129,9 @@ export class UpstreamProxy {
   async drain(deadlineMs: number): Promise<void> {
     this.#draining = true;
     const { timers } = this.#options;
-    await withDeadline(timers, deadlineMs, Promise.all(this.#underWay), undefined);
+    await withDeadline(timers, deadlineMs, this.#underWay.ended(), undefined);
     for (const { server } of this.#routes) server.closeAllConnections();
-    await withDeadline(timers, CUT_MS, Promise.all(this.#underWay), undefined);
+    await withDeadline(timers, CUT_MS, this.#underWay.ended(), undefined);
   }
 
   /** Closes the listeners and the connections to the upstreams. */
@@ -161,21 +162,23 @@ export class UpstreamProxy {
 
   #serve(route: OpenRoute, exchange: Exchange): void {
     if (this.#draining) exchange.response.shouldKeepAlive = false;
-    const served = this.#handle(route, exchange).then(() => exchange.closed);
-    this.#underWay.add(served);
-    void served.then(() => {
-      this.#underWay.delete(served);
+    const underWay = this.#underWay.begin();
+    const end = () => {
+      underWay.end();
       const { record, response } = exchange;
       record?.close(response.headersSent ? response.statusCode : 0);
-    });
+    };
+    const settled = this.#handle(route, exchange);
+    if (settled === undefined) exchange.whenClosed(end);
+    else void settled.then(() => exchange.whenClosed(end));
   }
 
   #openRecord({ name }: OpenRoute, { requestId }: Exchange) {
     return this.#options.accessLog?.open(name, requestId) ?? null;
   }
 
-  /** The way of a request: screened, held, admitted, forwarded. Resolves when it is settled. */
-  async #handle(route: OpenRoute, exchange: Exchange): Promise<void> {
+  /** The way of a request: screened, and if it spends nothing forwarded. A promise resolves when it is settled. */
+  #handle(route: OpenRoute, exchange: Exchange): Promise<void> | void {
     const { request } = exchange;
     const objection = screen(request, this.#pseudonym);
     if (objection !== null) return this.#answers.turnAway(exchange, objection);
@@ -184,16 +187,23 @@ export class UpstreamProxy {
     const metered = route.dialect.isMetered(method, path);
     if (metered) exchange.record = this.#openRecord(route, exchange);
     if (this.#draining) return this.#answers.postpone(exchange, DRAINING);
-    if (!metered) {
-      exchange.invite();
-      // undici destroys what it was given, and the request must live on.
-      const body = hasBody(request) ? request.pipe(new PassThrough()) : null;
-      return this.#forward(route, exchange, { body, admission: null, shaped: null });
-    }
-    const held = await this.#hold(exchange);
-    if (held === null) return;
+    if (metered) return this.#handleMetered(route, exchange, path);
+    exchange.invite();
+    // undici destroys what it was given, and the request must live on.
+    const body = hasBody(request) ? request.pipe(new PassThrough()) : null;
+    return this.#forward(route, exchange, { body, admission: null, shaped: null });
+  }
+
+  /** One that spends the limits: held, admitted, forwarded. Few promises, for there is much traffic. */
+  async #handleMetered(route: OpenRoute, exchange: Exchange, path: string): Promise<void> {
+    const hold = await this.#bodies.hold(exchange.request, () => exchange.invite());
+    if (hold.kind !== 'held') return this.#answerUnheld(exchange, hold);
+    const held = hold.body;
     try {
-      const admission = await this.#admit(route, exchange, held, path);
+      if (this.#draining) return this.#answers.postpone(exchange, DRAINING);
+      const { scope, asks } = this.#readRequest(route, exchange, held, path);
+      const outcome = await this.#options.governor.admit(scope, asks);
+      const admission = this.#admissionOf(exchange, held, scope, outcome);
       if (admission === 'refused') return;
       // What nobody reads need not be asked for.
       const shaped = admission === null ? null : this.#shape(route, exchange, held, path);
@@ -226,45 +236,44 @@ export class UpstreamProxy {
     );
   }
 
-  /** Reads the whole body, or answers for it and returns null. */
-  async #hold(exchange: Exchange): Promise<HeldBody | null> {
-    const outcome = await this.#bodies.hold(exchange.request, () => exchange.invite());
-    switch (outcome.kind) {
-      case 'held':
-        return outcome.body;
+  /** The body is not whole. */
+  #answerUnheld(exchange: Exchange, hold: Exclude<HoldOutcome, { kind: 'held' }>): void {
+    switch (hold.kind) {
       case 'too-large': {
-        const message = `the body of a metered request may have at most ${outcome.limitBytes} bytes`;
-        this.#answers.turnAway(exchange, { kind: 'too-large', message });
-        return null;
+        const message = `the body of a metered request may have at most ${hold.limitBytes} bytes`;
+        return this.#answers.turnAway(exchange, { kind: 'too-large', message });
       }
       case 'no-room':
-        this.#answers.postpone(exchange, NO_ROOM);
-        return null;
+        return this.#answers.postpone(exchange, NO_ROOM);
       case 'incomplete':
         exchange.response.destroy();
-        return null;
     }
   }
 
-  /** Null: passes unrecorded, in observe mode. A refusal is answered here. */
-  async #admit(
+  /** What the governor is to know of the request. */
+  #readRequest(
     route: OpenRoute,
-    exchange: Exchange,
+    { request, requestId, record }: Exchange,
     held: HeldBody,
     path: string,
-  ): Promise<Admission | null | 'refused'> {
-    const { governor, observe, log } = this.#options;
-    const { requestId } = exchange;
-    if (this.#draining) {
-      this.#answers.postpone(exchange, DRAINING);
-      return 'refused';
-    }
-    const fields = headerFields(exchange.request.headers);
+  ) {
+    const fields = headerFields(request.headers);
     const scope = route.scopeOf((name) => fields.get(name));
     const { model, session } = route.dialect.readRequest(fields, held.bytes, path);
     const bodyBytes = held.bytes.length;
-    exchange.record?.asked(scope, model, session, bodyBytes);
-    const outcome = await governor.admit(scope, { requestId, model, session, bodyBytes });
+    record?.asked(scope, model, session, bodyBytes);
+    return { scope, asks: { requestId, model, session, bodyBytes } };
+  }
+
+  /** Null: passes unrecorded, in observe mode. A refusal is answered here. */
+  #admissionOf(
+    exchange: Exchange,
+    held: HeldBody,
+    scope: string,
+    outcome: AdmissionOutcome,
+  ): Admission | null | 'refused' {
+    const { observe, log } = this.#options;
+    const { requestId } = exchange;
     const admits = outcome.kind === 'admitted' ? 'admitted' : 'refused';
     this.tally.decisionMs[admits].record(SYSTEM_TIME.monotonic() - held.heldAt);
     switch (outcome.kind) {
