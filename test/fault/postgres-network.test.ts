@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { hasCode } from '../../src/platform/tidegate-error.js';
+import type { ScopeState } from '../../src/state/scope-state.js';
 import type { StateRepository } from '../../src/state/state-repository.js';
 import { PostgresStore } from '../support/postgres-store.js';
 import { increment, sequenceOf } from '../support/scope-states.js';
@@ -28,13 +29,20 @@ afterEach(async () => {
   await store.dispose();
 });
 
+/** By what a step of a commit is known on the wire. */
+const SIGNS = {
+  lock: 'isolation level read committed',
+  commit: 'commit\0',
+  unlocked: 'skip locked',
+};
+type Step = keyof typeof SIGNS;
+
 /** Does it once, to the connection on which a step of the next commit is sent. */
-function onceAt(step: 'lock' | 'commit', act: (link: Link) => void): void {
-  const sign = step === 'lock' ? 'for no key update' : 'commit\0';
+function onceAt(step: Step, act: (link: Link, chunk: Buffer) => void): void {
   proxy.onClientData = (link, chunk) => {
-    if (!chunk.includes(sign)) return;
+    if (!chunk.includes(SIGNS[step])) return;
     proxy.onClientData = () => undefined;
-    act(link);
+    act(link, chunk);
   };
 }
 
@@ -45,36 +53,115 @@ async function codeOf(update: Promise<unknown>): Promise<string> {
   );
 }
 
-describe('a commit of which nothing is heard', () => {
-  it('cut after COMMIT was sent: unknown, and it had happened', async () => {
-    onceAt('commit', (link) => {
+/** `near` finds the row as it had left it, and writes without the lock from here on. */
+async function leaveUndisturbed(): Promise<number> {
+  await near.update('a', increment);
+  return (await near.update('a', increment)) + 1;
+}
+
+describe('the way of a commit', () => {
+  it('is one message while nobody else writes, and by way of the lock once somebody has', async () => {
+    await leaveUndisturbed();
+    const steps: string[] = [];
+    proxy.onClientData = (_, chunk) => {
+      steps.push(...Object.keys(SIGNS).filter((step) => chunk.includes(SIGNS[step as Step])));
+    };
+    const stepsOf = async (decide: typeof increment) => {
+      steps.length = 0;
+      await near.update('a', decide);
+      return steps.join(' ');
+    };
+    expect(await stepsOf(increment)).toBe('unlocked');
+    expect(await stepsOf((state) => ({ state, outcome: 0 }))).toBe('');
+    await other.update('a', increment);
+    expect(await stepsOf(increment)).toBe('unlocked lock commit');
+    expect(await stepsOf(increment)).toBe('lock commit');
+    expect(await stepsOf(increment)).toBe('unlocked');
+    await other.update('a', increment);
+    expect(await stepsOf((state) => ({ state, outcome: 0 }))).toBe('lock');
+  });
+});
+
+describe.each([
+  ['under the lock', 'commit', () => Promise.resolve(1)],
+  ['without the lock', 'unlocked', leaveUndisturbed],
+] as const)('a commit %s of which nothing is heard', (_, step, prepare) => {
+  it('cut after it was sent: it had happened, and is told once the row shows it', async () => {
+    const before = await prepare();
+    onceAt(step, (link) => {
       link.toClient = 'swallow';
       setTimeout(() => link.cut(), 200);
     });
-    expect(await codeOf(near.update('a', increment))).toBe('STATE_UNKNOWN');
-    expect(await sequenceOf(other, 'a')).toBe(2);
-    // The next one works on what is durable.
-    expect(await near.update('a', increment)).toBe(2);
+    expect(await near.update('a', increment)).toBe(before);
+    expect(await sequenceOf(other, 'a')).toBe(before + 1);
+    expect(await near.update('a', increment)).toBe(before + 1);
     expect(near.health()).toMatchObject({ healthy: true });
   });
 
-  it('cut before COMMIT arrived: unknown, and it had not happened', async () => {
-    onceAt('commit', (link) => {
+  it('cut before it arrived: it had not happened, and is done again', async () => {
+    const before = await prepare();
+    onceAt(step, (link) => {
       link.toServer = 'swallow';
       setTimeout(() => link.cut(), 50);
     });
-    expect(await codeOf(near.update('a', increment))).toBe('STATE_UNKNOWN');
-    expect(await sequenceOf(other, 'a')).toBe(1);
-    expect(await near.update('a', increment)).toBe(1);
+    expect(await near.update('a', increment)).toBe(before);
+    expect(await sequenceOf(other, 'a')).toBe(before + 1);
+    expect(await near.update('a', increment)).toBe(before + 1);
   });
 
-  it('blackholed at COMMIT: unknown in bounded time, and on with another connection', async () => {
-    onceAt('commit', (link) => link.blackhole());
+  it('cut, and others have written since: unknown', async () => {
+    const before = await prepare();
+    onceAt(step, (link) => {
+      link.toClient = 'swallow';
+      void until(async () => (await sequenceOf(other, 'a')) > before)
+        .then(() => other.update('a', increment))
+        .then(() => link.cut());
+    });
+    expect(await codeOf(near.update('a', increment))).toBe('STATE_UNKNOWN');
+    // The next one works on what is durable.
+    expect(await near.update('a', increment)).toBe(before + 2);
+  });
+
+  it('blackholed: unknown in bounded time, and on with another connection', async () => {
+    await prepare();
+    onceAt(step, (link) => link.blackhole());
     const since = performance.now();
     expect(await codeOf(near.update('a', increment))).toBe('STATE_UNKNOWN');
     expect(performance.now() - since).toBeLessThan(6_000);
     expect(near.health().healthy).toBe(false);
     expect(await codeOf(near.update('a', increment))).toBe('done');
+  });
+});
+
+describe('a commit without the lock that arrives late', () => {
+  it.each([
+    ['is done again', increment],
+    ['is decided otherwise', (state: ScopeState) => ({ state, outcome: -1 })],
+  ])('changes nothing after it %s', async (_, again) => {
+    const before = await leaveUndisturbed();
+    let late = () => undefined as void;
+    const heard = new Promise<void>((resolve) => {
+      onceAt('unlocked', (link, chunk) => {
+        link.toServer = 'swallow';
+        late = () => {
+          link.server.once('data', () => resolve());
+          link.server.write(chunk);
+        };
+        link.client.destroy();
+      });
+    });
+    let decide = increment;
+    const outcome = await near.update('a', (state, now) => {
+      const decided = decide(state, now);
+      decide = again;
+      return decided;
+    });
+    expect(outcome).toBe(again === increment ? before : -1);
+    const told = await sequenceOf(other, 'a');
+    expect(told).toBe(again === increment ? before + 1 : before);
+    late();
+    await heard;
+    expect(await sequenceOf(other, 'a')).toBe(told);
   });
 });
 

@@ -1,3 +1,4 @@
+import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { hasCode } from '../../src/platform/tidegate-error.js';
 import type { ScopeState } from '../../src/state/scope-state.js';
@@ -74,6 +75,84 @@ describe('several instances', () => {
     }));
     expect((await other.update('a', look)).cold.starts).toEqual({});
     expect((await other.read('a')).state.cold.starts).toEqual({});
+  });
+});
+
+describe('an instance that had a scope to itself for long', () => {
+  const alone = async () => {
+    const one = await store.open();
+    for (let n = 0; n < 3; n += 1) await one.update('a', increment);
+    return one;
+  };
+
+  it('sees what another wrote with its very next decision, whatever that decides', async () => {
+    const one = await alone();
+    const other = await store.open();
+    await other.update('a', increment);
+    // A refusal changes nothing, and must be right all the same.
+    expect((await one.update('a', look)).hot.sequence).toBe(4);
+    for (let n = 0; n < 3; n += 1) await one.update('a', look);
+    await other.update('a', increment);
+    expect(await one.update('a', increment)).toBe(5);
+    expect(await sequenceOf(other, 'a')).toBe(6);
+  });
+
+  it('makes no decision on a row that another holds', async () => {
+    const one = await alone();
+    const holder = new pg.Client({ connectionString: store.url });
+    await holder.connect();
+    await holder.query('begin; select from tidegate_scopes for no key update');
+    const decided = one.update('a', increment);
+    await holder.query(`update tidegate_scopes set revision = revision + 1, written_by = 'other',
+      hot = jsonb_set(hot::jsonb, '{sequence}', '10')::json`);
+    await holder.query('commit');
+    expect(await decided).toBe(10);
+    await holder.end();
+  });
+
+  it('writes the cold part with the hot one, or neither', async () => {
+    const one = await alone();
+    const other = await store.open();
+    await one.update('a', () => ({ state: fullScopeState(), outcome: null }));
+    expect((await other.read('a')).state).toEqual(fullScopeState());
+    await other.update('a', increment);
+    const expected = await other.update('a', look);
+    const outcome = await one.update('a', (state) => ({
+      state: { ...state, cold: { ...state.cold, starts: {} } },
+      outcome: state,
+    }));
+    expect(outcome).toEqual(expected);
+    expect((await other.read('a')).state.cold.starts).toEqual({});
+  });
+
+  it('finds that the database was emptied', async () => {
+    const one = await alone();
+    await store.empty();
+    expect(await one.update('a', takeIn)).toBe('rolled-back');
+  });
+
+  const databaseNow = async () => {
+    const sql = "select date_part('epoch', clock_timestamp()) * 1000 as now";
+    return (await store.sql<{ now: number }>(sql))[0]!.now;
+  };
+  const timeOf = (state: ScopeState, now: number) => ({ ...increment(state, now), outcome: now });
+
+  it.each([
+    ['stood still, as a machine’s that sleeps', () => 0],
+    ['ran ahead by a minute', () => performance.now() + 60_000],
+  ])('does not go by its own clock, which %s', async (_, later) => {
+    let monotonic = () => performance.now();
+    const one = await store.open({ monotonic: () => monotonic() });
+    for (let n = 0; n < 3; n += 1) await one.update('a', timeOf);
+    // So that the next reading is of this clock.
+    if (later() === 0) monotonic = later;
+    await one.update('a', timeOf);
+    monotonic = later;
+    await store.sql('select pg_sleep(1)');
+    const before = await databaseNow();
+    const now = await one.update('a', timeOf);
+    expect(now).toBeGreaterThanOrEqual(Math.floor(before) - 750);
+    expect(now).toBeLessThanOrEqual(await databaseNow());
   });
 });
 

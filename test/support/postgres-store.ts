@@ -36,12 +36,18 @@ export class PostgresStore {
 
   /** Opens the store; through another address, if told. */
   async open(
-    options: { url?: string; instance?: string; loss?: Partial<LossPolicy> } = {},
+    options: {
+      url?: string;
+      instance?: string;
+      loss?: Partial<LossPolicy>;
+      monotonic?: () => number;
+    } = {},
   ): Promise<StateRepository> {
     const repository = await openPostgresStateRepository({
       url: options.url ?? this.url,
       instance: options.instance ?? 'test',
       loss: { onCorrupt: 'cautious', onEmpty: 'trust', ...options.loss },
+      ...(options.monotonic && { monotonic: options.monotonic }),
     });
     this.#opened.push(repository);
     return repository;

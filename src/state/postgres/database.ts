@@ -8,8 +8,8 @@ import { MIGRATION_LOCK, MIGRATIONS, MIGRATIONS_TABLE } from './migrations.js';
 export const POOL_SIZE = 4;
 /** To get a connection, from the pool or the server. */
 const CONNECT_MS = 1_000;
-/** Of a few small statements. */
-const ANSWER_MS = 2_500;
+/** Of one round trip of a few small statements: longer than the server may take by its timeouts. */
+export const ANSWER_MS = 2_500;
 /** A migration, or waiting for one that another replica runs. */
 const MIGRATE_MS = 60_000;
 

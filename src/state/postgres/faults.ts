@@ -40,11 +40,19 @@ export function isMissingTable(error: unknown): boolean {
 }
 
 /**
- * Whether a COMMIT that failed can't have happened all the same: only an error of the transaction
- * itself says so (integrity, rollback). The end of a session says nothing.
+ * Whether the server's answer to what commits rules out that it happened: data, integrity,
+ * read-only, rollback, syntax and rights, locks, cancelled. The end of a session says nothing, and
+ * errors of disk, memory and internals may be the last words of a server that crashes after all.
  */
-export function isCertainRollback(error: unknown): boolean {
-  return /^(23|40)/.test(sqlState(error));
+export function isCertainFailure(error: unknown): boolean {
+  return /^(22|23|25006|40|42|55|57014)/.test(sqlState(error));
+}
+
+/** What commits was sent, and it may or may not have happened. */
+export class InDoubt extends Error {
+  constructor(readonly reason: unknown) {
+    super('the outcome of a commit is not known');
+  }
 }
 
 /** What an operator can do, by SQLSTATE or system error. */

@@ -1,8 +1,7 @@
-import type { SteadyClock } from '../../platform/clock.js';
+import { type SteadyClock, SYSTEM_TIME, type TimeSources } from '../../platform/clock.js';
 import { randomHex } from '../../platform/random.js';
 import { hasCode, TidegateError } from '../../platform/tidegate-error.js';
 import { type Cancel, SYSTEM_TIMERS, type Timers } from '../../platform/timers.js';
-import type { Instant } from '../scope-state.js';
 import type {
   Decide,
   LossPolicy,
@@ -17,24 +16,13 @@ import {
   isConnectionLoss,
   isMissingTable,
   isPassing,
+  NoAnswer,
   unavailable,
   unknownOutcome,
 } from './faults.js';
-import {
-  type FoundScope,
-  type KnownScope,
-  readScope,
-  type StoreRow,
-  StoreReplaced,
-} from './scope-row.js';
-import {
-  type FoundRows,
-  leaveScope,
-  lockScope,
-  peekScope,
-  Unconfirmed,
-  writeScope,
-} from './transaction.js';
+import { ScopeDecisions, type Trail } from './scope-decisions.js';
+import { StoreReplaced } from './scope-row.js';
+import { peekScope } from './transaction.js';
 
 export interface PostgresStoreOptions {
   /** `postgres://user:password@host:port/database?…` */
@@ -45,6 +33,8 @@ export interface PostgresStoreOptions {
   /** Is made to go by the database's. */
   readonly clock?: Pick<SteadyClock, 'follow'>;
   readonly timers?: Timers;
+  /** Carries the database's clock on between two readings of it. */
+  readonly monotonic?: TimeSources['monotonic'];
 }
 
 /** How often a database that can't be used is tried again. */
@@ -72,8 +62,8 @@ export async function openPostgresStateRepository(
 }
 
 /**
- * State in one database for many instances: each scope is a row, and whoever decides holds its lock.
- * Nothing is decided on what this process remembers; that only saves reading the same row again.
+ * State in one database for many instances: each scope is a row, and a decision is on what the row
+ * says when it is written. See ScopeDecisions.
  *
  * healthy ── a commit fails ──► unhealthy ── a commit, or the look once a second, succeeds ──► healthy
  *
@@ -85,14 +75,10 @@ class PostgresStateRepository implements StateRepository {
   readonly #options: PostgresStoreOptions;
   readonly #timers: Timers;
   readonly #database: Database;
-  /** Of this run of this process: tells its writes from everybody else's. */
-  readonly #writer = randomHex(4);
+  readonly #decisions: ScopeDecisions;
   /** Scopes are independent, and so each has a queue; there are no more than are configured. */
   readonly #queues = new Map<string, UpdateQueue>();
-  readonly #known = new Map<string, KnownScope>();
-  /** The latest instant told of each scope. */
-  readonly #told = new Map<string, Instant>();
-  #id = '';
+  readonly #writer = randomHex(4);
   #entering: Promise<void> | null = null;
   #entered = false;
   #problem: string | null = null;
@@ -107,6 +93,9 @@ class PostgresStateRepository implements StateRepository {
       applicationName: `tidegate ${options.instance}`.slice(0, 63),
       timers: this.#timers,
     });
+    const { loss, clock, monotonic = SYSTEM_TIME.monotonic } = options;
+    const writer = this.#writer;
+    this.#decisions = new ScopeDecisions(this.#database, { loss, clock, monotonic, writer });
   }
 
   async open(): Promise<void> {
@@ -133,9 +122,8 @@ class PostgresStateRepository implements StateRepository {
 
   async read(scope: string): Promise<Snapshot> {
     const { state, now } = await this.#use(async (session) => {
-      const known = this.#known.get(scope);
-      const rows = await peekScope(this.#database, session, scope, known);
-      return this.#find(scope, rows, known);
+      const known = this.#decisions.known(scope);
+      return this.#decisions.find(scope, await peekScope(this.#database, session, scope, known));
     });
     return { state, now };
   }
@@ -150,10 +138,9 @@ class PostgresStateRepository implements StateRepository {
   }
 
   health(): StoreHealth {
-    let revision = 0;
-    for (const { hot } of this.#known.values()) revision += hot.revision;
     const problem = this.#problem;
-    return { healthy: problem === null, problem, id: this.#id, revision };
+    const { storeId, revision } = this.#decisions;
+    return { healthy: problem === null, problem, id: storeId, revision };
   }
 
   close(): Promise<void> {
@@ -168,39 +155,15 @@ class PostgresStateRepository implements StateRepository {
   }
 
   async #commit(scope: string, fold: Fold): Promise<void> {
+    const trail: Trail = { doubt: null };
     try {
-      await this.#attempt((session) => this.#decide(session, scope, fold));
+      await this.#attempt((session) => this.#decisions.decide(session, scope, fold, trail), trail);
     } catch (error) {
-      throw this.#fail(toStateFailure(error));
+      this.#decisions.distrust();
+      const { doubt } = trail;
+      throw this.#fail(doubt === null ? unavailable(error) : unknownOutcome(doubt.reason));
     }
     this.#heal();
-  }
-
-  /** One transaction. Whatever it throws has not happened, but for STATE_UNKNOWN and Unconfirmed. */
-  async #decide(session: Session, scope: string, fold: Fold): Promise<void> {
-    const known = this.#known.get(scope);
-    const rows = await lockScope(this.#database, session, scope, known);
-    const found = this.#find(scope, rows, known);
-    const state = fold.decide(() => found.state, found.now).get(scope);
-    if (state === undefined) {
-      await leaveScope(this.#database, session);
-      return;
-    }
-    const written = await writeScope(this.#database, session, scope, found, state, this.#writer);
-    this.#known.set(scope, written);
-  }
-
-  #find(scope: string, { store, hot, cold }: FoundRows, known: KnownScope | undefined): FoundScope {
-    this.#assertSame(store);
-    const toldAt = this.#told.get(scope) ?? 0;
-    const found = readScope(store, hot, cold, known, this.#options.loss, toldAt);
-    this.#told.set(scope, found.now);
-    this.#options.clock?.follow(found.now);
-    return found;
-  }
-
-  #assertSame(store: StoreRow): void {
-    if (store.id !== this.#id) throw new StoreReplaced();
   }
 
   /** For reading: failures are told, and change nothing about health, which is about writing. */
@@ -209,12 +172,18 @@ class PostgresStateRepository implements StateRepository {
     try {
       return await this.#attempt(use);
     } catch (error) {
-      throw toStateFailure(error);
+      throw unavailable(error);
     }
   }
 
-  /** Repeats what certainly has not happened and may well happen now, a few times. */
-  async #attempt<Value>(use: (session: Session) => Promise<Value>): Promise<Value> {
+  /**
+   * Repeats what certainly has not happened and may well happen now, a few times; and what may have
+   * happened, since the next attempt sees whether it has.
+   */
+  async #attempt<Value>(
+    use: (session: Session) => Promise<Value>,
+    trail: Trail = { doubt: null },
+  ): Promise<Value> {
     for (let attempt = 1; ; attempt += 1) {
       try {
         await this.#enter();
@@ -222,7 +191,9 @@ class PostgresStateRepository implements StateRepository {
       } catch (error) {
         const replaced = error instanceof StoreReplaced || isMissingTable(error);
         if (replaced) this.#entered = false;
-        const again = replaced || isPassing(error) || isConnectionLoss(error);
+        const answered = !(error instanceof NoAnswer || error instanceof TidegateError);
+        const inDoubt = trail.doubt !== null && answered;
+        const again = replaced || isPassing(error) || isConnectionLoss(error) || inDoubt;
         if (attempt === MOST_ATTEMPTS || !again) throw error;
       }
     }
@@ -238,15 +209,11 @@ class PostgresStateRepository implements StateRepository {
   async #enterStore(): Promise<void> {
     await this.#database.migrate();
     const { loss } = this.#options;
+    const { storeId } = this.#decisions;
     const store = await this.#database.session((session) =>
-      enterStore(this.#database, session, this.#id, loss, randomHex(8), this.#writer),
+      enterStore(this.#database, session, storeId, loss, randomHex(8), this.#writer),
     );
-    // Of the same store, what was seen before is what tells whether it went back.
-    if (store.id !== this.#id) {
-      this.#known.clear();
-      for (const [name, scope] of store.scopes) this.#known.set(name, scope);
-    }
-    this.#id = store.id;
+    this.#decisions.enter(store);
     this.#entered = true;
   }
 
@@ -287,15 +254,9 @@ class PostgresStateRepository implements StateRepository {
       );
       if (this.#closing === null) this.#heal();
     } catch (error) {
-      this.#fail(toStateFailure(error));
+      this.#fail(unavailable(error));
     }
   }
-}
-
-function toStateFailure(error: unknown): TidegateError {
-  if (error instanceof Unconfirmed) return unknownOutcome(error);
-  if (hasCode(error, 'STATE_UNKNOWN')) return error;
-  return unavailable(error);
 }
 
 function closedError(): TidegateError {

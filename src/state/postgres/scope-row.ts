@@ -13,7 +13,7 @@ import type { LossPolicy } from '../state-repository.js';
 /** Names one write of a row: two databases that went apart have the same revisions for a while. */
 export interface Version {
   readonly revision: number;
-  /** The process that wrote it. */
+  /** The process that wrote it, and which of its writes it was; of all it tried, no two are alike. */
   readonly writtenBy: string;
 }
 
@@ -64,6 +64,8 @@ export interface FoundScope {
   readonly synchronousCommit: string;
   /** There is a row to update. */
   readonly exists: boolean;
+  /** Nothing was marked: the state is what the row says. */
+  readonly asStored: boolean;
   readonly hot: Version;
   readonly cold: Version;
   /** Why a part of the row can't be believed: it is to be set aside when the scope is written. */
@@ -101,7 +103,7 @@ export function readScope(
     const lost = known === undefined ? storeLost : lossAt('rolled-back');
     const hot = { revision: known?.hot.revision ?? 0, writtenBy: '' };
     const state = emptyScopeState(lost);
-    return { ...time, state, exists: false, hot, cold: NEVER, damage: null };
+    return { ...time, state, exists: false, asStored: false, hot, cold: NEVER, damage: null };
   }
   const hot = { revision: Number(row.revision), writtenBy: row.written_by };
   const parsed = parseRows(row, cold, known);
@@ -109,6 +111,7 @@ export function readScope(
   const found = {
     ...time,
     exists: true,
+    asStored: false,
     cold: { revision: Number(cold.cold_revision), writtenBy: cold.cold_written_by ?? '' },
     damage: parsed.damage,
   };
@@ -121,8 +124,12 @@ export function readScope(
     const above = { revision: Math.max(hot.revision, known.hot.revision), writtenBy: '' };
     return { ...found, hot: above, state: marked(parsed.state, lossAt('rolled-back')) };
   }
-  const state = parsed.loss === null ? parsed.state : marked(parsed.state, lossAt(parsed.loss));
-  return { ...found, hot, state };
+  if (parsed.loss === null) return { ...found, hot, state: parsed.state, asStored: true };
+  return { ...found, hot, state: marked(parsed.state, lossAt(parsed.loss)) };
+}
+
+export function isSame(one: Version, other: Version): boolean {
+  return one.revision === other.revision && one.writtenBy === other.writtenBy;
 }
 
 function isOlder(found: Version, seen: Version): boolean {

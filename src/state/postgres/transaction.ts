@@ -1,7 +1,7 @@
 import type { QueryResult } from 'pg';
-import { SCHEMA, type ScopeState } from '../scope-state.js';
-import type { Database, Session } from './database.js';
-import { isCertainRollback, NoAnswer, sqlState, unknownOutcome } from './faults.js';
+import { SCHEMA } from '../scope-state.js';
+import { ANSWER_MS, type Database, type Session } from './database.js';
+import { InDoubt, isCertainFailure, sqlState } from './faults.js';
 import {
   type ColdRow,
   type FoundScope,
@@ -10,19 +10,21 @@ import {
   NEVER,
   type StoreRow,
   StoreReplaced,
+  type Version,
 } from './scope-row.js';
 
 /*
- * One decision, in two round trips:
+ * One decision under the lock of its row, in two round trips:
  *
  *   begin · settings · select … for no key update · clock, store and cold part   ──►
  *                                                          (decide, synchronously)
  *   update · commit                                                              ──►
  *
- * The statements of a round trip travel together and are answered in order. The clock is read by a
- * statement of its own, after the row is ours: within the locking one it might be from before the
- * wait. The cold part, too: READ COMMITTED gives each statement a snapshot of its own, and the
- * locking one's may be from before the last commit.
+ * The statements of a round trip travel together, and are answered in order; those of the first are
+ * one string, for every message has its price on both sides. The clock is read by a statement of its
+ * own, after the row is ours: within the locking one it might be from before the wait. The cold part,
+ * too: READ COMMITTED gives each statement a snapshot of its own, and the locking one's may be from
+ * before the last commit.
  *
  * The longest anybody is delayed by a replica that stops with the row in its hands is the idle
  * timeout: then the server ends its session. The others wait for the row longer than that, or they
@@ -31,8 +33,6 @@ import {
 const IDLE_MS = 750;
 const LOCK_MS = 1_500;
 const STATEMENT_MS = 1_800;
-/** Of one round trip: longer than the server may take by the timeouts above. */
-const ANSWER_MS = 2_500;
 
 /** One string for the parser: a fifth of the whole is saved. */
 const BEGIN = `begin isolation level read committed;
@@ -42,18 +42,6 @@ const BEGIN = `begin isolation level read committed;
 
 /** `off` and `local` would call durable what is not; anything stronger than `on` is kept. */
 const WAITS_FOR_NO_DISK = new Set(['off', 'local']);
-
-const HOT = `select revision, written_by, recorded_at, clock_ahead_ms, schema_major,
-  case when revision = $2 and written_by = $3 then null else hot::text end as hot
-  from tidegate_scopes where name = $1`;
-
-const STORE_AND_COLD = `select
-  store.id, store.lost::text as lost, current_setting('synchronous_commit') as synchronous_commit,
-  (extract(epoch from clock_timestamp()) * 1000)::float8 as now,
-  part.revision as cold_revision, part.written_by as cold_written_by,
-  case when part.revision = $2 and part.written_by = $3 then null else part.cold::text end as cold,
-  part.others::text as others
-  from tidegate_store store left join tidegate_scopes_cold part on part.name = $1`;
 
 const INSERT_HOT = `insert into tidegate_scopes
   (name, revision, written_by, recorded_at, clock_ahead_ms, schema_major, hot)
@@ -81,39 +69,28 @@ export interface FoundRows {
 /** Begins a transaction, and waits for the scope's row to be ours. */
 export async function lockScope(
   database: Database,
-  { client }: Session,
+  session: Session,
   scope: string,
   known: KnownScope | undefined,
 ): Promise<FoundRows> {
-  const [, hot, rest] = await database.answer(
-    ANSWER_MS,
-    Promise.all([
-      client.query(BEGIN),
-      client.query<HotRow>(`${HOT} for no key update`, hotParameters(scope, known)),
-      client.query<StoreRow & ColdRow>(STORE_AND_COLD, coldParameters(scope, known)),
-    ]),
-  );
-  return rowsOf(hot, rest);
+  const { hot, storeAndCold } = selects(session, scope, known);
+  const sql = `${BEGIN}; ${hot} for no key update; ${storeAndCold}`;
+  const results = await ask(database, session, sql);
+  return rowsOf(results.at(-2), results.at(-1));
 }
 
 /** Reads without waiting for anybody. */
 export async function peekScope(
   database: Database,
-  { client }: Session,
+  session: Session,
   scope: string,
   known: KnownScope | undefined,
 ): Promise<FoundRows> {
-  const [, hot, rest] = await database.answer(
-    ANSWER_MS,
-    Promise.all([
-      // Both parts as of one moment.
-      client.query('begin isolation level repeatable read, read only'),
-      client.query<HotRow>(HOT, hotParameters(scope, known)),
-      client.query<StoreRow & ColdRow>(STORE_AND_COLD, coldParameters(scope, known)),
-      client.query('commit'),
-    ]),
-  );
-  return rowsOf(hot, rest);
+  const { hot, storeAndCold } = selects(session, scope, known);
+  // Both parts as of one moment.
+  const begin = 'begin isolation level repeatable read, read only';
+  const results = await ask(database, session, `${begin}; ${hot}; ${storeAndCold}; commit`);
+  return rowsOf(results.at(-3), results.at(-2));
 }
 
 /** Ends a transaction that wrote nothing. */
@@ -121,38 +98,53 @@ export async function leaveScope(database: Database, { client }: Session): Promi
   await database.answer(ANSWER_MS, client.query('rollback'));
 }
 
-function hotParameters(scope: string, known: KnownScope | undefined): unknown[] {
-  const { revision, writtenBy } = known?.hot ?? NEVER;
-  return [scope, revision, writtenBy];
+/** The statements that read a scope; a part that is known already is not sent again. */
+function selects({ client }: Session, scope: string, known: KnownScope | undefined) {
+  const text = (value: string) => client.escapeLiteral(value);
+  const isKnown = (table: string, { revision, writtenBy }: Version) =>
+    `${table}.revision = ${revision} and ${table}.written_by = ${text(writtenBy)}`;
+  return {
+    hot: `select revision, written_by, recorded_at, clock_ahead_ms, schema_major,
+      case when ${isKnown('scope', known?.hot ?? NEVER)} then null else hot::text end as hot
+      from tidegate_scopes scope where name = ${text(scope)}`,
+    storeAndCold: `select store.id, store.lost::text as lost,
+      current_setting('synchronous_commit') as synchronous_commit,
+      date_part('epoch', clock_timestamp()) * 1000 as now,
+      part.revision as cold_revision, part.written_by as cold_written_by,
+      case when ${isKnown('part', known?.cold ?? NEVER)} then null else part.cold::text end as cold,
+      part.others::text as others
+      from tidegate_store store left join tidegate_scopes_cold part on part.name = ${text(scope)}`,
+  };
 }
 
-function coldParameters(scope: string, known: KnownScope | undefined): unknown[] {
-  const { revision, writtenBy } = known?.cold ?? NEVER;
-  return [scope, revision, writtenBy];
+/** Several statements as one message, which is parsed, answered and read at once. */
+async function ask(database: Database, { client }: Session, sql: string): Promise<QueryResult[]> {
+  const results: unknown = await database.answer(ANSWER_MS, client.query(sql));
+  return results as QueryResult[];
 }
 
-function rowsOf(hot: QueryResult<HotRow>, rest: QueryResult<StoreRow & ColdRow>): FoundRows {
-  const row = rest.rows[0];
+function rowsOf(hot: QueryResult | undefined, rest: QueryResult | undefined): FoundRows {
+  const row = rest?.rows[0] as (StoreRow & ColdRow) | undefined;
   if (row === undefined) throw new StoreReplaced();
-  return { store: row, hot: hot.rows[0], cold: row };
+  return { store: row, hot: hot?.rows[0] as HotRow | undefined, cold: row };
 }
 
 /**
  * Writes what changed, and commits.
  *
- * @throws TidegateError STATE_UNKNOWN; anything else has certainly not happened.
+ * @throws InDoubt; anything else has certainly not happened.
  */
 export async function writeScope(
   database: Database,
   session: Session,
   scope: string,
   found: FoundScope,
-  state: ScopeState,
-  writer: string,
-): Promise<KnownScope> {
+  written: KnownScope,
+): Promise<void> {
   if (session.failure !== null) throw session.failure;
   const { client } = session;
-  const hot = { revision: found.hot.revision + 1, writtenBy: writer };
+  const { hot, cold, ...others } = written.state;
+  const { revision, writtenBy } = written.hot;
   const statements: Promise<QueryResult>[] = [];
   if (WAITS_FOR_NO_DISK.has(found.synchronousCommit)) {
     statements.push(client.query('set local synchronous_commit = on'));
@@ -161,62 +153,38 @@ export async function writeScope(
   statements.push(
     client.query(found.exists ? UPDATE_HOT : INSERT_HOT, [
       scope,
-      hot.revision,
-      writer,
+      revision,
+      writtenBy,
       found.now,
       found.aheadMs,
       SCHEMA.major,
-      JSON.stringify(state.hot),
+      JSON.stringify(hot),
     ]),
   );
-  const coldChanged = !found.exists || found.damage !== null || restDiffers(found.state, state);
-  if (coldChanged) {
-    const { hot: _, cold, ...others } = state;
-    statements.push(
-      client.query(WRITE_COLD, [
-        scope,
-        hot.revision,
-        writer,
-        JSON.stringify(cold),
-        JSON.stringify(others),
-      ]),
-    );
+  if (written.cold === written.hot) {
+    const values = [scope, revision, writtenBy, JSON.stringify(cold), JSON.stringify(others)];
+    statements.push(client.query(WRITE_COLD, values));
   }
-  await commit(database, client, statements);
-  return { hot, cold: coldChanged ? hot : found.cold, state };
+  await confirm(database, Promise.allSettled([...statements, client.query('commit')]));
 }
 
-function restDiffers(before: ScopeState, after: ScopeState): boolean {
-  const names = Object.keys({ ...before, ...after }) as (keyof ScopeState)[];
-  return names.some((name) => name !== 'hot' && before[name] !== after[name]);
-}
-
-async function commit(
+async function confirm(
   database: Database,
-  client: Session['client'],
-  statements: readonly Promise<QueryResult>[],
+  sent: Promise<PromiseSettledResult<QueryResult>[]>,
 ): Promise<void> {
-  const sent = Promise.allSettled([...statements, client.query('commit')]);
   const results = await database.answer(ANSWER_MS, sent).catch((error: unknown) => {
-    throw error instanceof NoAnswer ? new Unconfirmed(error) : error;
+    throw new InDoubt(error);
   });
   const committed = results.pop();
   for (const result of results) {
     if (result.status === 'fulfilled') continue;
     // One that the server refused can't be part of a commit; of one it never answered, who knows.
-    throw sqlState(result.reason) === '' ? unknownOutcome(result.reason) : result.reason;
+    throw sqlState(result.reason) === '' ? new InDoubt(result.reason) : result.reason;
   }
   if (committed?.status === 'rejected') {
     const { reason } = committed;
-    throw isCertainRollback(reason) ? reason : unknownOutcome(reason);
+    throw isCertainFailure(reason) ? reason : new InDoubt(reason);
   }
   // An aborted transaction answers COMMIT with ROLLBACK.
   if (committed?.value.command !== 'COMMIT') throw new Error('the transaction was rolled back');
-}
-
-/** COMMIT was sent, and nothing came back: the connection must go, and the outcome is unknown. */
-export class Unconfirmed extends NoAnswer {
-  constructor(readonly reason: NoAnswer) {
-    super(ANSWER_MS);
-  }
 }
