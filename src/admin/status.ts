@@ -1,5 +1,5 @@
 import type { DataPlane } from '../data-plane.js';
-import type { CooldownView, LimitView, ScopeView } from '../governor/scope-view.js';
+import type { CooldownView, LimitView, ModelView, ScopeView } from '../governor/scope-view.js';
 import { rfc3339 } from '../platform/clock.js';
 
 /** The body of `GET /status`, a contract (docs/reference/http.md): times RFC 3339, durations in ms. */
@@ -36,6 +36,7 @@ function scopeStatus(view: ScopeView) {
     blockedUntil: instant(view.blockedUntil),
     cooldown: cooldownStatus(view.cooldown),
     limits: view.limits.map(limitStatus),
+    models: view.models.map(modelStatus),
     calibration: {
       accepted: calibration.accepted,
       discarded: calibration.discarded,
@@ -64,6 +65,7 @@ function limitStatus(limit: LimitView) {
     unit,
     models,
     cooldown: cooldownStatus(limit.cooldown),
+    blockedUntil: instant(limit.blockedUntil),
     window: {
       kind,
       lengthMs,
@@ -77,6 +79,10 @@ function limitStatus(limit: LimitView) {
     orphaned,
     remaining,
   };
+}
+
+function modelStatus({ model, cooldown }: ModelView) {
+  return { model, cooldown: cooldownStatus(cooldown) };
 }
 
 function cooldownStatus(cooldown: CooldownView | null) {

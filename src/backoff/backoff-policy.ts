@@ -1,4 +1,11 @@
-import type { BackoffState, Cooldown, CooldownKind, Instant, Probe } from '../state/scope-state.js';
+import type {
+  BackoffState,
+  Cooldown,
+  CooldownKind,
+  EpisodeState,
+  Instant,
+  Probe,
+} from '../state/scope-state.js';
 import { cooldownMs, overloadMs, terminalMs } from './ladder.js';
 import type { BackoffSettings } from './settings.js';
 
@@ -12,21 +19,29 @@ import type { BackoffSettings } from './settings.js';
  * Only the probe's 429 climbs. Every admission carries a ticket with the episode and rung it was made
  * under, and a verdict on any other changes nothing: ten concurrent 429s are one rung, and a success
  * that started before the refusal ends nothing.
+ *
+ * A scope has one such ladder, and each model pool that was refused apart from it has another.
  */
 
 /** What an admission remembers of the moment it was made; its verdict is weighed against it. */
-export interface Ticket {
+export interface EpisodeTicket {
   readonly episode: number;
-  /** Rung at admission; 0 when the scope was open. */
+  /** Rung at admission; 0 when the ladder was open. */
   readonly rung: number;
-  /** Number of the overload pause at admission. */
-  readonly overload: number;
   /**
    * - `probe`: decides the episode.
    * - `routine`: looks early whether a long cooldown or learned exhaustion still holds; never climbs.
    * - `bystander`: let through by observe mode; decides nothing.
    */
-  readonly role: 'ordinary' | 'probe' | 'routine' | 'bystander';
+  readonly role: Role;
+}
+
+export type Role = 'ordinary' | 'probe' | 'routine' | 'bystander';
+
+/** For the scope's own ladder. */
+export interface Ticket extends EpisodeTicket {
+  /** Number of the overload pause at admission. */
+  readonly overload: number;
 }
 
 export type Gate =
@@ -49,9 +64,9 @@ export interface RefusalVerdict {
   readonly jitter: number;
 }
 
-export interface Verdict<Outcome> {
+export interface Verdict<State, Outcome> {
   /** The same reference if nothing changed. */
-  readonly backoff: BackoffState;
+  readonly backoff: State;
   readonly outcome: Outcome;
 }
 
@@ -68,59 +83,83 @@ const PROBING_WAIT_MS = 1_000;
 /** A second transient refusal within this makes a cooldown. */
 const TRANSIENT_PAIR_MS = 10_000;
 
-/** Cooldowns, rungs, probes and overload pauses of one scope. Pure. */
+/** Cooldowns, rungs and probes of a scope and its model pools, and the scope's overload pauses. Pure. */
 export class BackoffPolicy {
   constructor(readonly settings: BackoffSettings) {}
 
   /** May a metered request pass now? Takes nothing: `takeProbe` does, once the budget agreed too. */
   gate(backoff: BackoffState, now: Instant): Gate {
     const { cooldown, overload } = backoff;
-    const terminal = cooldown?.kind === 'terminal';
-    if (cooldown !== null && now < cooldown.until) {
+    const holds = cooldown !== null && now < cooldown.until;
+    if (!holds && now < overload.until) {
+      return { kind: 'closed', decision: 'overload', until: overload.until };
+    }
+    return this.poolGate(backoff, now);
+  }
+
+  /** The same for a model pool. */
+  poolGate(pool: EpisodeState, now: Instant): Gate {
+    const { cooldown } = pool;
+    if (cooldown === null) return { kind: 'open' };
+    const terminal = cooldown.kind === 'terminal';
+    if (now < cooldown.until) {
       if (this.#routineProbeIsDue(cooldown, now)) return { kind: 'routine' };
       const decision = terminal ? 'terminal' : 'cooldown';
       return { kind: 'closed', decision, until: cooldown.until };
     }
-    if (now < overload.until) {
-      return { kind: 'closed', decision: 'overload', until: overload.until };
-    }
-    if (cooldown === null) return { kind: 'open' };
-    if (mayHandOut(liveProbes(backoff, now), now)) return { kind: 'probe' };
+    if (mayHandOut(liveProbes(pool, now), now)) return { kind: 'probe' };
     const decision = terminal ? 'terminal' : 'probing';
     return { kind: 'closed', decision, until: now + PROBING_WAIT_MS };
   }
 
-  ticket(backoff: BackoffState, role: Ticket['role']): Ticket {
-    return {
-      episode: backoff.episode,
-      rung: backoff.cooldown?.rung ?? 0,
-      overload: backoff.overload.number,
-      role,
-    };
+  ticket(backoff: BackoffState, role: Role): Ticket {
+    return { ...this.poolTicket(backoff, role), overload: backoff.overload.number };
+  }
+
+  poolTicket({ episode, cooldown }: EpisodeState, role: Role): EpisodeTicket {
+    return { episode, rung: cooldown?.rung ?? 0, role };
   }
 
   /** Hands the probe to the admission numbered `sequence`. Call only when the gate says `probe`. */
-  takeProbe(backoff: BackoffState, sequence: number, instance: string, now: Instant): BackoffState {
+  takeProbe<State extends EpisodeState>(
+    backoff: State,
+    sequence: number,
+    instance: string,
+    now: Instant,
+  ): State {
     const probe: Probe = { sequence, instance, takenAt: now, expiresAt: now + PROBE_LOST_MS };
     return { ...backoff, probes: [...liveProbes(backoff, now), probe] };
   }
 
   /** A routine probe of the cooldown goes out now. */
-  noteRoutineProbe(backoff: BackoffState, now: Instant): BackoffState {
+  noteRoutineProbe<State extends EpisodeState>(backoff: State, now: Instant): State {
     if (backoff.cooldown === null) return backoff;
     return { ...backoff, cooldown: { ...backoff.cooldown, probedAt: now } };
   }
 
   /** The upstream answered 2xx. The outcome tells whether that ended the episode. */
-  succeeded(backoff: BackoffState, ticket: Ticket, sequence: number): Verdict<boolean> {
-    const decisive = decides(ticket, backoff) && ticket.role !== 'ordinary';
+  succeeded(
+    backoff: BackoffState,
+    ticket: Ticket,
+    sequence: number,
+  ): Verdict<BackoffState, boolean> {
+    const verdict = this.poolSucceeded(backoff, ticket, sequence);
+    const { overload } = backoff;
+    if (overload.rung === 0 || ticket.overload !== overload.number) return verdict;
+    const resumed = { ...overload, rung: 0, until: overload.since };
+    return { ...verdict, backoff: { ...verdict.backoff, overload: resumed } };
+  }
+
+  /** The same for a ladder alone. */
+  poolSucceeded<State extends EpisodeState>(
+    pool: State,
+    ticket: EpisodeTicket,
+    sequence: number,
+  ): Verdict<State, boolean> {
+    const decisive = decides(ticket, pool) && ticket.role !== 'ordinary';
     // A routine probe of exhaustion by a budget finds no episode to end.
-    const ends = decisive && backoff.cooldown !== null;
-    let next = ends ? { ...backoff, cooldown: null, probes: [] } : dropProbe(backoff, sequence);
-    const { overload } = next;
-    if (overload.rung > 0 && ticket.overload === overload.number) {
-      next = { ...next, overload: { ...overload, rung: 0, until: overload.since } };
-    }
+    const ends = decisive && pool.cooldown !== null;
+    const next = ends ? { ...pool, cooldown: null, probes: [] } : dropProbe(pool, sequence);
     return { backoff: next, outcome: ends };
   }
 
@@ -131,17 +170,30 @@ export class BackoffPolicy {
     sequence: number,
     refusal: RefusalVerdict,
     now: Instant,
-  ): Verdict<RefusalOutcome> {
+  ): Verdict<BackoffState, RefusalOutcome> {
+    const { transientAt } = backoff;
+    const second = transientAt !== null && now - transientAt <= TRANSIENT_PAIR_MS;
+    if (refusal.kind === 'transient' && !second && climbs(ticket, backoff)) {
+      const seen = dropProbe(backoff, sequence);
+      return { backoff: { ...seen, transientAt: now }, outcome: 'noted' };
+    }
+    const verdict = this.poolRefused(backoff, ticket, sequence, refusal, now);
+    if (verdict.outcome !== 'began' && verdict.outcome !== 'climbed') return verdict;
+    return { ...verdict, backoff: { ...verdict.backoff, transientAt: null } };
+  }
+
+  /** The same for a ladder alone: what it is told of is no hiccup. */
+  poolRefused<State extends EpisodeState>(
+    backoff: State,
+    ticket: EpisodeTicket,
+    sequence: number,
+    refusal: RefusalVerdict,
+    now: Instant,
+  ): Verdict<State, RefusalOutcome> {
     const seen = dropProbe(backoff, sequence);
     if (!decides(ticket, backoff)) return { backoff: seen, outcome: 'ignored' };
     if (ticket.role === 'routine') {
       return { backoff: this.#takeStatement(seen, refusal, now), outcome: 'noted' };
-    }
-    if (refusal.kind === 'transient') {
-      const { transientAt } = backoff;
-      if (transientAt === null || now - transientAt > TRANSIENT_PAIR_MS) {
-        return { backoff: { ...seen, transientAt: now }, outcome: 'noted' };
-      }
     }
     const began = backoff.cooldown === null;
     const rung = (backoff.cooldown?.rung ?? 0) + 1;
@@ -159,7 +211,7 @@ export class BackoffPolicy {
     };
     const episode = began ? backoff.episode + 1 : backoff.episode;
     return {
-      backoff: { ...seen, episode, cooldown, probes: [], transientAt: null },
+      backoff: { ...seen, episode, cooldown, probes: [] },
       outcome: began ? 'began' : 'climbed',
     };
   }
@@ -171,7 +223,7 @@ export class BackoffPolicy {
     sequence: number,
     statedWaitMs: number | null,
     now: Instant,
-  ): Verdict<boolean> {
+  ): Verdict<BackoffState, boolean> {
     const seen = dropProbe(backoff, sequence);
     const { overload } = backoff;
     if (ticket.overload !== overload.number) return { backoff: seen, outcome: false };
@@ -182,7 +234,7 @@ export class BackoffPolicy {
   }
 
   /** The request ended without a verdict: the client went away, or the answer says nothing. */
-  abandoned(backoff: BackoffState, sequence: number): BackoffState {
+  abandoned<State extends EpisodeState>(backoff: State, sequence: number): State {
     return dropProbe(backoff, sequence);
   }
 
@@ -190,7 +242,7 @@ export class BackoffPolicy {
    * The instance died or fell silent: its probes are lost. They keep the place until their deadline,
    * for no crash may let more probes out than no crash would have.
    */
-  loseProbes(backoff: BackoffState, instance: string): BackoffState {
+  loseProbes<State extends EpisodeState>(backoff: State, instance: string): State {
     if (!backoff.probes.some((probe) => probe.instance === instance)) return backoff;
     const probes = backoff.probes.map((probe) =>
       probe.instance === instance
@@ -203,14 +255,32 @@ export class BackoffPolicy {
   /** The operator ends the episode and the pause. */
   clear(backoff: BackoffState, now: Instant): BackoffState {
     const overload = { ...backoff.overload, rung: 0, until: Math.min(backoff.overload.until, now) };
-    return { ...backoff, cooldown: null, probes: [], transientAt: null, overload };
+    return { ...this.clearPool(backoff), transientAt: null, overload };
+  }
+
+  clearPool<State extends EpisodeState>(pool: State): State {
+    return { ...pool, cooldown: null, probes: [] };
   }
 
   /** Moves every instant by `shiftMs`, after a clock that lies far behind the record was believed. */
   shift(backoff: BackoffState, shiftMs: number): BackoffState {
-    const { cooldown, probes, transientAt, overload } = backoff;
+    const { transientAt, overload } = backoff;
     return {
-      ...backoff,
+      ...this.shiftPool(backoff, shiftMs),
+      transientAt: transientAt === null ? null : transientAt + shiftMs,
+      // 0 stands for a pause that never was.
+      overload: {
+        ...overload,
+        since: Math.max(0, overload.since + shiftMs),
+        until: Math.max(0, overload.until + shiftMs),
+      },
+    };
+  }
+
+  shiftPool<State extends EpisodeState>(pool: State, shiftMs: number): State {
+    const { cooldown, probes } = pool;
+    return {
+      ...pool,
       cooldown: cooldown && {
         ...cooldown,
         since: cooldown.since + shiftMs,
@@ -222,13 +292,6 @@ export class BackoffPolicy {
         takenAt: probe.takenAt + shiftMs,
         expiresAt: probe.expiresAt + shiftMs,
       })),
-      transientAt: transientAt === null ? null : transientAt + shiftMs,
-      // 0 stands for a pause that never was.
-      overload: {
-        ...overload,
-        since: Math.max(0, overload.since + shiftMs),
-        until: Math.max(0, overload.until + shiftMs),
-      },
     };
   }
 
@@ -239,7 +302,11 @@ export class BackoffPolicy {
   }
 
   /** What a routine probe's refusal states about the end is newer than what we know; it never climbs. */
-  #takeStatement(backoff: BackoffState, refusal: RefusalVerdict, now: Instant): BackoffState {
+  #takeStatement<State extends EpisodeState>(
+    backoff: State,
+    refusal: RefusalVerdict,
+    now: Instant,
+  ): State {
     const { cooldown } = backoff;
     if (cooldown === null || refusal.statedWaitMs === null) return backoff;
     const wait = cooldownMs(this.settings, 1, refusal.statedWaitMs, refusal.jitter);
@@ -248,7 +315,7 @@ export class BackoffPolicy {
 }
 
 /** Whether a verdict on this ticket is about the present cooldown, or the present openness. */
-function decides(ticket: Ticket, backoff: BackoffState): boolean {
+function decides(ticket: EpisodeTicket, backoff: EpisodeState): boolean {
   return (
     ticket.role !== 'bystander' &&
     ticket.episode === backoff.episode &&
@@ -256,7 +323,12 @@ function decides(ticket: Ticket, backoff: BackoffState): boolean {
   );
 }
 
-function liveProbes(backoff: BackoffState, now: Instant): readonly Probe[] {
+/** Whether a refusal of it may begin an episode or climb. */
+function climbs(ticket: EpisodeTicket, backoff: EpisodeState): boolean {
+  return decides(ticket, backoff) && ticket.role !== 'routine';
+}
+
+function liveProbes(backoff: EpisodeState, now: Instant): readonly Probe[] {
   return backoff.probes.filter((probe) => probe.expiresAt > now);
 }
 
@@ -266,7 +338,7 @@ function mayHandOut(probes: readonly Probe[], now: Instant): boolean {
   return probes.length < MOST_PROBES && now - newest.takenAt >= PROBE_DEADLINE_MS;
 }
 
-function dropProbe(backoff: BackoffState, sequence: number): BackoffState {
+function dropProbe<State extends EpisodeState>(backoff: State, sequence: number): State {
   if (!backoff.probes.some((probe) => probe.sequence === sequence)) return backoff;
   return { ...backoff, probes: backoff.probes.filter((probe) => probe.sequence !== sequence) };
 }

@@ -3,7 +3,13 @@ import { formatCount } from '../config/format.js';
 import { storeName } from '../config/state-store.js';
 import { rfc3339 } from '../platform/clock.js';
 import type { FoundState } from '../state/held-state.js';
-import type { Instant, InstanceState, LimitState, ScopeState } from '../state/scope-state.js';
+import type {
+  Cooldown,
+  Instant,
+  InstanceState,
+  LimitState,
+  ScopeState,
+} from '../state/scope-state.js';
 import { readArguments } from './arguments.js';
 import type { Run } from './commands.js';
 import { EXIT } from './exit-codes.js';
@@ -42,22 +48,16 @@ function row(depth: number, label: string, value: string): string {
 }
 
 function describeScope(name: string, { hot, cold }: ScopeState): string[] {
-  const { cooldown } = hot.backoff;
   const { accepted, discarded } = cold.calibration;
   const { admitted, refused, upstream429 } = hot.counters;
   const caution = hot.cautious ?? hot.lost;
   return [
     row(0, 'scope', name),
     ...Object.entries(hot.limits).map(([limit, state]) => row(1, limit, describeLimit(state))),
-    ...(cooldown === null
-      ? []
-      : [
-          row(
-            1,
-            'cooldown',
-            `${cooldown.kind} until ${rfc3339(cooldown.until)}, rung ${cooldown.rung}`,
-          ),
-        ]),
+    ...describeCooldown(hot.backoff.cooldown, ''),
+    ...Object.entries(hot.pools).flatMap(([pool, { cooldown }]) =>
+      describeCooldown(cooldown, ` of ${pool}`),
+    ),
     ...(caution === null ? [] : [row(1, 'cautious', `reason ${caution.reason}`)]),
     row(1, 'samples', `${accepted} accepted, ${discarded} discarded`),
     row(
@@ -69,6 +69,12 @@ function describeScope(name: string, { hot, cold }: ScopeState): string[] {
       row(1, 'instance', `${instance}: ${describeInstance(state)}`),
     ),
   ];
+}
+
+function describeCooldown(cooldown: Cooldown | null, of: string): string[] {
+  if (cooldown === null) return [];
+  const { kind, until: end, rung } = cooldown;
+  return [row(1, 'cooldown', `${kind}${of} until ${rfc3339(end)}, rung ${rung}`)];
 }
 
 function describeLimit({ used, unsettled, orphaned, budget, window }: LimitState): string {

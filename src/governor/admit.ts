@@ -1,13 +1,24 @@
-import type { Gate, Ticket } from '../backoff/backoff-policy.js';
+import type { EpisodeTicket, Gate, Role, Ticket } from '../backoff/backoff-policy.js';
 import type { Charge } from '../budget/budget-controller.js';
 import { amountIn, type Cost } from '../budget/cost.js';
 import { limitOf, wasRefused } from '../budget/limits.js';
 import { rulesFor } from '../budget/model-pools.js';
 import type { LimitRules } from '../budget/settings.js';
-import type { Instant, ModelEstimate } from '../state/scope-state.js';
+import type { EpisodeState, Instant, ModelEstimate } from '../state/scope-state.js';
 import type { Draft } from './draft.js';
 import { countInFlight, inFlight } from './instances.js';
 import type { Policies } from './policies.js';
+import {
+  modelOf,
+  type PoolKey,
+  type PoolGate,
+  poolGates,
+  poolName,
+  poolOf,
+  type PoolTickets,
+  roleBeside,
+  setPool,
+} from './pools.js';
 import { freshen, latest } from './upkeep.js';
 
 /** The durable side of a request on its way; kept by the governor until it settles. */
@@ -15,10 +26,19 @@ export interface Grant {
   readonly sequence: number;
   /** By the store's clock. */
   readonly admittedAt: Instant;
+  /** Empty if unknown. */
+  readonly model: string;
   readonly ticket: Ticket;
+  /** For each of its model pools that had been refused before. */
+  readonly pools: PoolTickets;
   readonly charge: Charge;
   /** The first success has news for the scope: an episode, a pause, a window or caution hang on it. */
   readonly awaited: boolean;
+}
+
+/** The answer to it is what others wait for. */
+export function isProbe({ ticket, pools }: Pick<Grant, 'ticket' | 'pools'>): boolean {
+  return [ticket, ...Object.values(pools)].some(({ role }) => role !== 'ordinary');
 }
 
 export type RefusedDecision = 'cooldown' | 'budget' | 'probing' | 'terminal' | 'overload';
@@ -27,8 +47,10 @@ export interface Denial {
   readonly decision: RefusedDecision;
   readonly until: Instant;
   readonly now: Instant;
-  /** The limit whose budget is used up, for `budget`. */
+  /** The limit whose budget is used up, or whose model pool is held back. */
   readonly limit: string | null;
+  /** Only requests of some models are held back: those of this limit, or of this model. */
+  readonly pool: string | null;
 }
 
 export type AdmitOutcome =
@@ -57,8 +79,11 @@ const UNREFUSED_PATIENCE = 4;
 export function admit(draft: Draft, policies: Policies, request: AdmitRequest): AdmitOutcome {
   freshen(draft, policies);
   const rules = rulesFor(draft.rules, request.model);
-  const gate = policies.backoff.gate(draft.hot.backoff, draft.now);
-  const closed = closedBy(draft, rules, gate);
+  const gates: Gates = {
+    scope: policies.backoff.gate(draft.hot.backoff, draft.now),
+    pools: poolGates(draft, policies, request.model),
+  };
+  const closed = closedBy(draft, rules, gates);
   if (closed !== null && !request.observe) return { kind: 'refused', denial: closed };
 
   const cautious = draft.hot.cautious !== null;
@@ -66,14 +91,14 @@ export function admit(draft: Draft, policies: Policies, request: AdmitRequest): 
   const { budget } = policies;
   const tried = budget.charge(draft.hot.limits, rules, chargeRequest, draft.now);
   if (tried.outcome.kind === 'charged') {
-    const role = closed === null ? roleFor(gate) : 'bystander';
     draft.setHot({ limits: tried.limits });
-    return grant(draft, policies, request, role, tried.outcome.charge, closed);
+    const roles = closed === null ? rolesAt(gates) : allAre(gates, 'bystander');
+    return grant(draft, policies, request, roles, tried.outcome.charge, closed);
   }
 
   const { limit, until, full } = tried.outcome;
   // A cooldown decides first, in observe mode too.
-  const denial: Denial = closed ?? { decision: 'budget', until, now: draft.now, limit };
+  const denial: Denial = closed ?? { decision: 'budget', until, now: draft.now, limit, pool: null };
   const due =
     closed === null &&
     rules.every(
@@ -85,24 +110,53 @@ export function admit(draft: Draft, policies: Policies, request: AdmitRequest): 
   draft.setHot({
     limits: due ? budget.noteProbe(forced.limits, rules, full, draft.now) : forced.limits,
   });
-  const role = due ? 'routine' : 'bystander';
-  return grant(draft, policies, request, role, forced.outcome.charge, due ? null : denial);
+  const roles = allAre(gates, due ? 'routine' : 'bystander');
+  return grant(draft, policies, request, roles, forced.outcome.charge, due ? null : denial);
 }
 
-function closedBy(draft: Draft, rules: readonly LimitRules[], gate: Gate): Denial | null {
+interface Gates {
+  readonly scope: Gate;
+  readonly pools: readonly PoolGate[];
+}
+
+/** What the request is on each ladder. */
+interface Roles {
+  readonly scope: Role;
+  readonly pools: Readonly<Record<string, Role>>;
+}
+
+function rolesAt({ scope, pools }: Gates): Roles {
+  const role = roleFor(scope, 'ordinary');
+  return {
+    scope: role,
+    pools: Object.fromEntries(pools.map(({ pool, gate }) => [pool, roleFor(gate, role)])),
+  };
+}
+
+function allAre({ pools }: Gates, role: Role): Roles {
+  return { scope: role, pools: Object.fromEntries(pools.map(({ pool }) => [pool, role])) };
+}
+
+function roleFor(gate: Gate, beside: Role): Role {
+  if (gate.kind === 'probe' || gate.kind === 'routine') return gate.kind;
+  return roleBeside(beside);
+}
+
+/** Of several gates that are closed, the one that opens last. */
+function closedBy(draft: Draft, rules: readonly LimitRules[], gates: Gates): Denial | null {
   const { now, hot } = draft;
-  if (gate.kind === 'closed') {
-    return { decision: gate.decision, until: gate.until, now, limit: null };
+  let closed: Denial | null = null;
+  for (const { pool, gate } of [{ pool: null, gate: gates.scope }, ...gates.pools]) {
+    if (gate.kind !== 'closed' || (closed !== null && gate.until <= closed.until)) continue;
+    const name = pool === null ? null : poolName(pool);
+    const limit = pool === null || modelOf(pool) !== null ? null : name;
+    closed = { decision: gate.decision, until: gate.until, now, limit, pool: name };
   }
+  if (closed !== null) return closed;
   if (hot.cautious === null) return null;
   const hasBudget = rules.some(({ name }) => limitOf(hot.limits, name).budget.current !== null);
   if (hasBudget || inFlight(hot) < hot.cautious.allowance) return null;
-  return { decision: 'budget', until: now + CAUTIOUS_WAIT_MS, now, limit: null };
-}
-
-function roleFor(gate: Gate): Ticket['role'] {
-  if (gate.kind === 'probe' || gate.kind === 'routine') return gate.kind;
-  return 'ordinary';
+  return { decision: 'budget', until: now + CAUTIOUS_WAIT_MS, now, limit: null, pool: null };
 }
 
 /**
@@ -128,22 +182,22 @@ function routineProbeIsDue(
 
 function grant(
   draft: Draft,
-  { backoff }: Policies,
-  { instance }: AdmitRequest,
-  role: Ticket['role'],
+  policies: Policies,
+  { instance, model }: AdmitRequest,
+  roles: Roles,
   charge: Charge,
   observed: Denial | null,
 ): AdmitOutcome {
   const { hot, now } = draft;
   const sequence = hot.sequence + 1;
-  const ticket = backoff.ticket(hot.backoff, role);
-  if (role === 'probe' || role === 'routine') {
-    const taken =
-      role === 'probe'
-        ? backoff.takeProbe(hot.backoff, sequence, instance, now)
-        : backoff.noteRoutineProbe(hot.backoff, now);
-    draft.setHot({ backoff: taken });
-    draft.report({ kind: 'probe-taken', role });
+  const ticket = policies.backoff.ticket(hot.backoff, roles.scope);
+  const probe = { sequence, instance };
+  draft.setHot({ backoff: takeRole(draft, policies, hot.backoff, roles.scope, probe, null) });
+  const pools: Record<string, EpisodeTicket> = {};
+  for (const [pool, role] of Object.entries(roles.pools)) {
+    const state = poolOf(draft, pool);
+    pools[pool] = policies.backoff.poolTicket(state, role);
+    setPool(draft, pool, takeRole(draft, policies, state, role, probe, pool));
   }
   const admitted = hot.counters.admitted + 1;
   const refused = hot.counters.refused + (observed === null ? 0 : 1);
@@ -154,15 +208,33 @@ function grant(
   });
   draft.setHot({ instances: countInFlight(draft.hot.instances, instance, 1, draft.now) });
   const awaited =
-    role !== 'ordinary' ||
+    isProbe({ ticket, pools }) ||
     hot.cautious !== null ||
     hot.backoff.overload.rung > 0 ||
     Object.keys(charge).some((name) => !limitOf(draft.hot.limits, name).window.anchored);
   return {
     kind: 'admitted',
-    grant: { sequence, admittedAt: now, ticket, charge, awaited },
+    grant: { sequence, admittedAt: now, model, ticket, pools, charge, awaited },
     observed,
   };
+}
+
+/** The ladder as it is once the request has gone out in that role. */
+function takeRole<State extends EpisodeState>(
+  draft: Draft,
+  { backoff }: Policies,
+  state: State,
+  role: Role,
+  { sequence, instance }: { readonly sequence: number; readonly instance: string },
+  pool: PoolKey | null,
+): State {
+  if (role !== 'probe' && role !== 'routine') return state;
+  // On a ladder beside the one that is probed, there is nothing to find out.
+  if (pool !== null && state.cooldown === null) return state;
+  draft.report({ kind: 'probe-taken', role, pool: pool === null ? null : poolName(pool) });
+  return role === 'probe'
+    ? backoff.takeProbe(state, sequence, instance, draft.now)
+    : backoff.noteRoutineProbe(state, draft.now);
 }
 
 /** Local refusals are counted apart from the decision, many at a time: a refusal writes nothing. */

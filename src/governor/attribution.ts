@@ -82,6 +82,11 @@ export function ruleFor(
   return speaks ? only : null;
 }
 
+/** A window that only some models have: a length, and whose it is. The set of them is open (wire facts §1.2). */
+export function isModelWindow(name: string): boolean {
+  return /^\d+[smhdw]_./.test(name);
+}
+
 function fullestLimit(limits: Limits, rules: readonly LimitRules[]): string | null {
   let fullest: string | null = null;
   let most = LIKELY_CAUSE;

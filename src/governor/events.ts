@@ -1,7 +1,10 @@
 import type { Guard } from '../budget/guards.js';
 import type { CooldownKind, Instant, LossReason } from '../state/scope-state.js';
 
-/** A change of a scope's state that a person may want to know of, reported once it is durable. */
+/**
+ * A change of a scope's state that a person may want to know of, reported once it is durable. `pool` names
+ * the limit or the model of a pool's ladder; null: the scope's.
+ */
 export type GovernorEvent =
   | {
       readonly kind: 'cooldown-began' | 'cooldown-climbed';
@@ -10,9 +13,19 @@ export type GovernorEvent =
       readonly rung: number;
       readonly until: Instant;
       readonly limit: string | null;
+      readonly pool: string | null;
     }
-  | { readonly kind: 'episode-ended'; readonly episode: number; readonly rungs: number }
-  | { readonly kind: 'probe-taken'; readonly role: 'probe' | 'routine' }
+  | {
+      readonly kind: 'episode-ended';
+      readonly episode: number;
+      readonly rungs: number;
+      readonly pool: string | null;
+    }
+  | {
+      readonly kind: 'probe-taken';
+      readonly role: 'probe' | 'routine';
+      readonly pool: string | null;
+    }
   | { readonly kind: 'transient-refusal' }
   | { readonly kind: 'overload-pause'; readonly rung: number; readonly until: Instant }
   | { readonly kind: 'window-ended'; readonly limit: string; readonly used: number }

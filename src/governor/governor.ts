@@ -4,7 +4,7 @@ import type { Counts } from '../platform/counts.js';
 import type { Random } from '../platform/random.js';
 import { sleep, withDeadline, type Timers } from '../platform/timers.js';
 import type { StateRepository } from '../state/state-repository.js';
-import { admit, type AdmitOutcome, learnedBefore } from './admit.js';
+import { admit, type AdmitOutcome, isProbe, learnedBefore } from './admit.js';
 import {
   type Admission,
   type AdmissionOutcome,
@@ -232,7 +232,7 @@ export class Governor {
     const runtime = this.#runtime(admission.scope);
     if (!runtime.isNews(statements) && !admission.grant.awaited) return;
     const { policies, instance } = this.#options;
-    const decisive = admission.grant.ticket.role !== 'ordinary';
+    const decisive = isProbe(admission.grant);
     this.#change(admission, decisive, async () => {
       const charge = await this.#updates.persist(
         runtime.rules,

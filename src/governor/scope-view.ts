@@ -1,10 +1,12 @@
 import { boundsOf } from '../budget/bounds.js';
 import { effectiveBudget, isExhausted, limitOf, reservedOf } from '../budget/limits.js';
 import type { LimitRules, WindowKind } from '../budget/settings.js';
+import { limitPool, modelOf } from './pools.js';
 import type {
   BudgetSource,
   CautiousState,
   Counters,
+  EpisodeState,
   InstanceStart,
   Instant,
   Sample,
@@ -24,6 +26,8 @@ export interface ScopeView {
   readonly blockedUntil: Instant | null;
   readonly cooldown: CooldownView | null;
   readonly limits: readonly LimitView[];
+  /** Models that the upstream refuses for a window of their own which is not configured. */
+  readonly models: readonly ModelView[];
   readonly calibration: {
     readonly accepted: number;
     readonly discarded: number;
@@ -54,12 +58,21 @@ export interface CooldownView {
   readonly consecutive: number;
 }
 
+export interface ModelView {
+  /** In lower case. */
+  readonly model: string;
+  readonly cooldown: CooldownView;
+}
+
 export interface LimitView {
   readonly name: string;
   readonly unit: Unit;
   /** Patterns of the models that it is about; null: every request's. */
   readonly models: readonly string[] | null;
+  /** A pool's own; or the scope's, where the refusal named this limit. */
   readonly cooldown: CooldownView | null;
+  /** When the requests that it is about may pass again, as far as it and its pool know. */
+  readonly blockedUntil: Instant | null;
   readonly window: {
     readonly kind: WindowKind;
     readonly lengthMs: number;
@@ -111,6 +124,7 @@ export function viewScope(
     blockedUntil: blockedUntil(draft, cooldown, exhausted),
     cooldown,
     limits: rules.map((rule) => viewLimit(draft, rule, cooldown)),
+    models: viewModels(draft),
     calibration: cold.calibration,
     episode: hot.backoff.episode,
     counters: hot.counters,
@@ -130,14 +144,26 @@ function viewStarts(starts: readonly InstanceStart[], now: Instant): StartsView 
 
 /** A pause for overload is shown as a cooldown of that kind: it, too, keeps requests out until then. */
 function viewCooldown({ hot, now }: Draft): CooldownView | null {
-  const { cooldown, overload, episode } = hot.backoff;
-  if (cooldown !== null) {
-    const { since, until, kind, rung } = cooldown;
-    return { since, until, kind, episode, consecutive: rung };
-  }
+  const { overload } = hot.backoff;
+  const cooldown = viewEpisode(hot.backoff);
+  if (cooldown !== null) return cooldown;
   if (now >= overload.until) return null;
   const { since, until, number, rung } = overload;
   return { since, until, kind: 'overload', episode: number, consecutive: rung };
+}
+
+function viewEpisode({ cooldown, episode }: EpisodeState): CooldownView | null {
+  if (cooldown === null) return null;
+  const { since, until, kind, rung } = cooldown;
+  return { since, until, kind, episode, consecutive: rung };
+}
+
+function viewModels({ hot }: Draft): readonly ModelView[] {
+  return Object.entries(hot.pools).flatMap(([pool, state]) => {
+    const model = modelOf(pool);
+    const cooldown = viewEpisode(state);
+    return model === null || cooldown === null ? [] : [{ model, cooldown }];
+  });
 }
 
 function conditionOf(
@@ -163,7 +189,11 @@ function blockedUntil(
   return ends.length === 0 ? null : Math.max(...ends);
 }
 
-function viewLimit({ hot }: Draft, rule: LimitRules, cooldown: CooldownView | null): LimitView {
+function viewLimit(draft: Draft, rule: LimitRules, ofScope: CooldownView | null): LimitView {
+  const { hot } = draft;
+  const pool = hot.pools[limitPool(rule.name)];
+  const named = hot.backoff.cooldown?.limit === rule.name ? ofScope : null;
+  const cooldown = (pool === undefined ? null : viewEpisode(pool)) ?? named;
   const limit = limitOf(hot.limits, rule.name);
   const current = effectiveBudget(limit, hot.cautious !== null);
   const { startedAt, endsAt, observed } = limit.window;
@@ -172,7 +202,12 @@ function viewLimit({ hot }: Draft, rule: LimitRules, cooldown: CooldownView | nu
     name: rule.name,
     unit: rule.unit,
     models: rule.models,
-    cooldown: hot.backoff.cooldown?.limit === rule.name ? cooldown : null,
+    cooldown,
+    blockedUntil: blockedUntil(
+      draft,
+      cooldown,
+      isExhausted(limit, hot.cautious !== null) ? [rule] : [],
+    ),
     window: { kind: rule.kind, lengthMs: rule.windowMs, startedAt, endsAt, observed },
     budget: { ...boundsOf(limit.budget), current, learned, source },
     used: limit.used,

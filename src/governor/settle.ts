@@ -2,12 +2,13 @@ import type { Charge } from '../budget/budget-controller.js';
 import { amountIn, type Cost } from '../budget/cost.js';
 import { settleInSample } from '../calibration/sample.js';
 import type { LimitRules } from '../budget/settings.js';
-import { BOUNDS, type ModelEstimate } from '../state/scope-state.js';
+import { BOUNDS, type ModelEstimate, type PendingSample } from '../state/scope-state.js';
 import type { Grant } from './admit.js';
 import type { Draft } from './draft.js';
 import { countInFlight } from './instances.js';
 import type { Policies } from './policies.js';
-import { closeSampleIfComplete, freshen } from './upkeep.js';
+import { mapPools, mapSamples } from './pools.js';
+import { closeCompleteSamples, freshen } from './upkeep.js';
 
 /** Better figures came while the request is in flight. Returns the amended charge. */
 export function amend(
@@ -21,21 +22,19 @@ export function amend(
   const { charge } = grant;
   const amended = policies.budget.amend(draft.hot.limits, draft.rules, charge, estimate, instance);
   draft.setHot({ limits: amended.limits });
-  amendPendingSample(draft, grant, amended.outcome);
+  mapSamples(draft, (sample) => amendSample(sample, grant, amended.outcome));
   return amended.outcome;
 }
 
 /** What the settlement will correct is measured from the amended charge, so the sample takes this part now. */
-function amendPendingSample(draft: Draft, grant: Grant, amended: Charge): void {
-  const { pendingSample } = draft.hot;
-  if (pendingSample === null || pendingSample.limit === null) return;
-  if (grant.sequence > pendingSample.sequence) return;
-  const before = grant.charge[pendingSample.limit];
-  const after = amended[pendingSample.limit];
-  if (before === undefined || after === undefined || before.amount === after.amount) return;
-  if (before.window !== pendingSample.window) return;
-  const tokens = Math.max(0, pendingSample.tokens + after.amount - before.amount);
-  draft.setHot({ pendingSample: { ...pendingSample, tokens } });
+function amendSample(sample: PendingSample, grant: Grant, amended: Charge): PendingSample {
+  if (sample.limit === null || grant.sequence > sample.sequence) return sample;
+  const before = grant.charge[sample.limit];
+  const after = amended[sample.limit];
+  if (before === undefined || after === undefined || before.amount === after.amount) return sample;
+  if (before.window !== sample.window) return sample;
+  const tokens = Math.max(0, sample.tokens + after.amount - before.amount);
+  return { ...sample, tokens };
 }
 
 export interface SettleRequest {
@@ -58,9 +57,10 @@ export function settle(draft: Draft, policies: Policies, request: SettleRequest)
     backoff: policies.backoff.abandoned(hot.backoff, grant.sequence),
     counters: actual.requests > 0 ? { ...counters, upstreamRequests } : counters,
   });
+  mapPools(draft, (pool) => policies.backoff.abandoned(pool, grant.sequence));
   draft.setHot({ instances: countInFlight(draft.hot.instances, instance, -1, draft.now) });
-  settlePendingSample(draft, grant, actual);
-  closeSampleIfComplete(draft, policies);
+  mapSamples(draft, (sample) => settleSample(sample, rules, grant, actual));
+  closeCompleteSamples(draft, policies);
   if (estimate !== null) keepEstimate(draft, estimate.model, estimate.learned);
 }
 
@@ -106,12 +106,16 @@ export function exceedsCharge(charge: Charge, rules: readonly LimitRules[], cost
   });
 }
 
-function settlePendingSample(draft: Draft, grant: Grant, actual: Cost): void {
-  const { pendingSample } = draft.hot;
-  if (pendingSample === null || grant.sequence > pendingSample.sequence) return;
-  const rule = draft.rules.find(({ name }) => name === pendingSample.limit);
+function settleSample(
+  sample: PendingSample,
+  rules: readonly LimitRules[],
+  grant: Grant,
+  actual: Cost,
+): PendingSample {
+  if (grant.sequence > sample.sequence) return sample;
+  const rule = rules.find(({ name }) => name === sample.limit);
   const entry = rule === undefined ? undefined : grant.charge[rule.name];
-  const counted = rule !== undefined && entry?.window === pendingSample.window;
+  const counted = rule !== undefined && entry?.window === sample.window;
   const correction = counted ? amountIn(rule.unit, actual) - entry.amount : 0;
-  draft.setHot({ pendingSample: settleInSample(pendingSample, correction) });
+  return settleInSample(sample, correction);
 }

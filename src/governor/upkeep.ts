@@ -2,19 +2,29 @@ import { boundsOf } from '../budget/bounds.js';
 import { limitOf } from '../budget/limits.js';
 import { isOpen } from '../budget/window.js';
 import { isComplete, orphanInSample } from '../calibration/sample.js';
-import type { Instant, PendingSample, StateLoss } from '../state/scope-state.js';
+import type { Instant, StateLoss } from '../state/scope-state.js';
 import { Draft } from './draft.js';
 import type { GuardsHeld } from './events.js';
 import {
   addStart,
   forgetOldInstances,
   hasCrashLoop,
+  inFlight,
   isCrashLoop,
   silentInstances,
   uncleanStarts,
   withRoom,
 } from './instances.js';
 import type { Policies } from './policies.js';
+import {
+  forgetIdlePools,
+  type Ladder,
+  laddersOf,
+  mapPools,
+  mapSamples,
+  sampleOf,
+  setSample,
+} from './pools.js';
 
 /**
  * What time and accidents do to a scope, as opposed to requests: windows end, instances start, stop
@@ -54,29 +64,32 @@ function takeInLoss(
     const shiftMs = loss.at - loss.recordedAt;
     limits = budget.shift(limits, draft.rules, shiftMs);
     pauses = backoff.shift(pauses, shiftMs);
+    mapPools(draft, (pool) => backoff.shiftPool(pool, shiftMs));
   }
   const longest = Math.max(...draft.rules.map(({ windowMs }) => windowMs));
   const until = draft.now + longest;
+  for (const ladder of laddersOf(draft)) setSample(draft, ladder, null);
   draft.setHot({
     lost: null,
     limits: budget.distrust(limits, draft.rules),
     backoff: pauses,
-    pendingSample: null,
     cautious: { since: draft.now, until, reason: loss.reason, allowance: 1 },
   });
   draft.report({ kind: 'cautious-began', reason: loss.reason, until });
 }
 
-/** Closes the pending sample once nothing can change it any more. */
-export function closeSampleIfComplete(draft: Draft, policies: Policies): void {
-  const { pendingSample } = draft.hot;
-  if (pendingSample !== null && isComplete(pendingSample, draft.now)) {
-    closeSample(draft, policies, pendingSample);
+/** Closes the samples that nothing can change any more. */
+export function closeCompleteSamples(draft: Draft, policies: Policies): void {
+  for (const ladder of laddersOf(draft)) {
+    const sample = sampleOf(draft, ladder);
+    if (sample !== null && isComplete(sample, draft.now)) closeSample(draft, policies, ladder);
   }
 }
 
-/** Closes the pending sample as it stands, and learns from it if it is accepted. */
-export function closeSample(draft: Draft, policies: Policies, pending: PendingSample): void {
+/** Closes the ladder's sample as it stands, if it has one, and learns from it if it is accepted. */
+export function closeSample(draft: Draft, policies: Policies, ladder: Ladder): void {
+  const pending = sampleOf(draft, ladder);
+  if (pending === null) return;
   const { budget, calibration } = policies;
   const rule = draft.rules.find(({ name }) => name === pending.limit);
   const limitBefore = rule === undefined ? null : limitOf(draft.hot.limits, rule.name);
@@ -89,7 +102,7 @@ export function closeSample(draft: Draft, policies: Policies, pending: PendingSa
     limitBefore?.control.accepted,
   );
   draft.setCold({ calibration: closed.calibration });
-  draft.setHot({ pendingSample: null });
+  setSample(draft, ladder, null);
   const { limit, tokens, accepted, reason } = closed.sample;
   draft.report({ kind: 'sample', limit, tokens, accepted, reason });
   if (closed.learned === null || rule === undefined || before === null) return;
@@ -131,7 +144,7 @@ export function startInstance(draft: Draft, policies: Policies, self: InstanceId
       draft.report({ kind: 'crash-loop', instance: self.name, uncleanStarts: count });
     }
   }
-  closeSampleIfComplete(draft, policies);
+  closeCompleteSamples(draft, policies);
 }
 
 /** A clean stop, with everything settled. */
@@ -145,21 +158,20 @@ export function stopInstance(draft: Draft, name: string): void {
 /** What the instance had in flight stays charged but will never settle. */
 export function orphanInstance(draft: Draft, policies: Policies, name: string): void {
   const instance = draft.hot.instances[name];
-  const { limits, pendingSample } = draft.hot;
+  const { limits } = draft.hot;
   for (const rule of draft.rules) {
     const amount = limitOf(limits, rule.name).unsettled[name] ?? 0;
     if (amount > 0) {
       draft.report({ kind: 'charge-orphaned', instance: name, limit: rule.name, amount });
     }
   }
-  if (pendingSample !== null) {
-    const limit = pendingSample.limit === null ? undefined : limits[pendingSample.limit];
-    const current = limit?.window.number === pendingSample.window;
+  mapSamples(draft, (sample) => {
+    const limit = sample.limit === null ? undefined : limits[sample.limit];
+    const current = limit?.window.number === sample.window;
     const tokens = current ? (limit.unsettled[name] ?? 0) : 0;
-    draft.setHot({
-      pendingSample: orphanInSample(pendingSample, instance?.inFlight ?? 0, tokens),
-    });
-  }
+    return orphanInSample(sample, instance?.inFlight ?? 0, tokens);
+  });
+  mapPools(draft, (pool) => policies.backoff.loseProbes(pool, name));
   draft.setHot({
     limits: policies.budget.orphan(limits, draft.rules, name),
     backoff: policies.backoff.loseProbes(draft.hot.backoff, name),
@@ -192,7 +204,8 @@ export function tick(draft: Draft, policies: Policies, context: TickContext): Gu
     draft.report({ kind: 'name-shared', instance: context.self });
   }
   draft.state = forgetOldInstances(draft.state, context.self, now);
-  closeSampleIfComplete(draft, policies);
+  closeCompleteSamples(draft, policies);
+  if (inFlight(draft.hot) === 0) forgetIdlePools(draft);
   return weighGuards(draft, policies);
 }
 
@@ -240,20 +253,19 @@ function weighGuards(draft: Draft, { budget }: Policies): GuardsHeld {
   return held;
 }
 
-/** The operator ends the cooldown. */
+/** The operator ends the cooldown, and those of the model pools. */
 export function clearCooldown(draft: Draft, policies: Policies): void {
   freshen(draft, policies);
   draft.setHot({ backoff: policies.backoff.clear(draft.hot.backoff, draft.now) });
+  mapPools(draft, (pool) => policies.backoff.clearPool(pool));
   draft.report({ kind: 'cooldown-cleared' });
 }
 
 /** The operator takes back what was learned. */
 export function resetBudget(draft: Draft, policies: Policies): void {
   freshen(draft, policies);
-  draft.setHot({
-    limits: policies.budget.forget(draft.hot.limits, draft.rules),
-    pendingSample: null,
-  });
+  draft.setHot({ limits: policies.budget.forget(draft.hot.limits, draft.rules) });
+  for (const ladder of laddersOf(draft)) setSample(draft, ladder, null);
   draft.setCold({ calibration: policies.calibration.forget(draft.cold.calibration) });
   draft.report({ kind: 'budget-reset' });
 }

@@ -1,9 +1,10 @@
 import { cooldownKind, speaksOfWindow, type RefusalFacts } from '../backoff/refusal.js';
 import type { Charge } from '../budget/budget-controller.js';
+import type { EpisodeTicket, RefusalOutcome, RefusalVerdict } from '../backoff/backoff-policy.js';
 import { limitOf } from '../budget/limits.js';
 import { chargedOf } from '../budget/model-pools.js';
 import type { LimitRules } from '../budget/settings.js';
-import type { CooldownKind } from '../state/scope-state.js';
+import type { CooldownKind, EpisodeState, Instant } from '../state/scope-state.js';
 import type { Grant } from './admit.js';
 import {
   attribute,
@@ -15,7 +16,19 @@ import {
 import type { Draft } from './draft.js';
 import { inFlight } from './instances.js';
 import type { Policies } from './policies.js';
-import { closeSample, closeSampleIfComplete, freshen } from './upkeep.js';
+import {
+  type Ladder,
+  limitPool,
+  makeRoom,
+  poolName,
+  poolOf,
+  refusedPool,
+  sampleOf,
+  setPool,
+  setSample,
+  ticketFor,
+} from './pools.js';
+import { closeCompleteSamples, closeSample, freshen } from './upkeep.js';
 
 /** The doubling allowance of cautious mode ends here. */
 const MOST_ALLOWANCE = 1_024;
@@ -30,41 +43,65 @@ export function succeed(
 ): Charge {
   freshen(draft, policies);
   const { budget, backoff } = policies;
-  const rungs = draft.hot.backoff.cooldown?.rung ?? 0;
-  const verdict = backoff.succeeded(draft.hot.backoff, grant.ticket, grant.sequence);
+  const before = draft.hot.backoff;
+  const verdict = backoff.succeeded(before, grant.ticket, grant.sequence);
   draft.setHot({
     backoff: verdict.backoff,
     limits: budget.anchor(draft.hot.limits, draft.rules, grant.charge, grant.admittedAt),
   });
-  if (verdict.outcome) {
-    draft.report({ kind: 'episode-ended', episode: draft.hot.backoff.episode, rungs });
-    const { pendingSample } = draft.hot;
-    // The probe succeeded: a refusal that said nothing of its kind was no quota's.
-    if (pendingSample !== null && !pendingSample.confirmed) {
-      closeSample(draft, policies, pendingSample);
-    }
-  }
   let { charge } = grant;
-  // Only what ended an episode can have found an early reset: after any other success of this window the
-  // refusal before it said nothing about the window, and to begin it anew would part it from the upstream's.
-  if (grant.ticket.role === 'routine' && verdict.outcome) {
-    const reopened = budget.reopen(
-      draft.hot.limits,
-      draft.rules,
-      charge,
-      instance,
-      grant.admittedAt,
-    );
-    for (const { name } of draft.rules) {
-      if (charge[name] === reopened.outcome[name]) continue;
-      draft.report({ kind: 'window-reopened', limit: name });
-    }
-    draft.setHot({ limits: reopened.limits });
-    charge = reopened.outcome;
+  const reopen = (rules: readonly LimitRules[]) => {
+    charge = reopenWindows(draft, policies, rules, charge, { ...grant, instance });
+  };
+  if (verdict.outcome) {
+    endEpisode(draft, policies, null, before);
+    if (grant.ticket.role === 'routine') reopen(draft.rules);
+  }
+  for (const [pool, ticket] of Object.entries(grant.pools)) {
+    const state = poolOf(draft, pool);
+    const { backoff: ended, outcome } = backoff.poolSucceeded(state, ticket, grant.sequence);
+    setPool(draft, pool, ended);
+    if (!outcome) continue;
+    endEpisode(draft, policies, pool, state);
+    const own = draft.rules.filter(({ name }) => limitPool(name) === pool);
+    if (ticket.role === 'routine') reopen(own);
   }
   takeStatements(draft, policies, charge, statements);
   relaxCaution(draft, statements.length > 0);
   return charge;
+}
+
+/** A probe succeeded. `before`: the ladder as it stood. */
+function endEpisode(
+  draft: Draft,
+  policies: Policies,
+  ladder: Ladder,
+  { episode, cooldown }: EpisodeState,
+): void {
+  const pool = ladder === null ? null : poolName(ladder);
+  draft.report({ kind: 'episode-ended', episode, rungs: cooldown?.rung ?? 0, pool });
+  // A refusal that said nothing of its kind was no quota's.
+  if (sampleOf(draft, ladder)?.confirmed === false) closeSample(draft, policies, ladder);
+}
+
+/**
+ * A routine probe ended an episode: the upstream has reset early. After any other success the refusal
+ * before it said nothing about the window, and to begin it anew would part it from the upstream's.
+ */
+function reopenWindows(
+  draft: Draft,
+  { budget }: Policies,
+  rules: readonly LimitRules[],
+  charge: Charge,
+  { admittedAt, instance }: { readonly admittedAt: Instant; readonly instance: string },
+): Charge {
+  const reopened = budget.reopen(draft.hot.limits, rules, charge, instance, admittedAt);
+  for (const { name } of rules) {
+    if (charge[name] === reopened.outcome[name]) continue;
+    draft.report({ kind: 'window-reopened', limit: name });
+  }
+  draft.setHot({ limits: reopened.limits });
+  return reopened.outcome;
 }
 
 /** Resets that the upstream states in its headers end our windows. */
@@ -126,43 +163,80 @@ export function refuse(
   const { hot, now } = draft;
   const rules = chargedOf(draft.rules, grant.charge);
   const blame = attribute(refusal.limits, refusal.statements, hot.limits, rules);
-  const kind = cooldownKind(refusal, windowMsOf(rules, blame.limit));
+  const ladder = ladderOf(draft, refusal, rules, grant.model);
+  const windowMs = windowMsOf(rules, blame.limit, refusal.limits);
+  const kind = cooldownKind(refusal, windowMs);
   const { statedWaitMs, jitter } = refusal;
-  const verdict = policies.backoff.refused(
-    hot.backoff,
-    grant.ticket,
-    grant.sequence,
-    // The cooldown is the limit's only where the refusal says so, else the whole scope's.
-    { kind, statedWaitMs, limit: refusal.limits.length > 0 ? blame.limit : null, jitter },
-    now,
-  );
+  const limit = refusal.limits.length > 0 ? blame.limit : null;
+  const told = { kind, statedWaitMs, limit, jitter };
+  const outcome = refuseOn(draft, policies, ladder, grant, told);
   const { counters } = hot;
   const upstream429 = counters.upstream429 + (refusal.status === 429 ? 1 : 0);
-  draft.setHot({ backoff: verdict.backoff, counters: { ...counters, upstream429 } });
+  draft.setHot({ counters: { ...counters, upstream429 } });
   if (hot.cautious !== null && refusal.statements.length > 0) relaxCaution(draft, true);
 
-  if (kind === 'quota' && blame.limit !== null && verdict.outcome !== 'ignored') {
+  if (kind === 'quota' && blame.limit !== null && outcome !== 'ignored') {
     stateEndOfQuota(draft, policies, grant.charge, blame.limit, statedWaitMs);
   }
-  if (verdict.outcome === 'noted' && kind === 'transient') {
+  if (outcome === 'noted' && kind === 'transient') {
     draft.report({ kind: 'transient-refusal' });
   }
-  if (verdict.outcome !== 'began' && verdict.outcome !== 'climbed') return;
-  reportCooldown(draft, verdict.outcome);
+  if (outcome !== 'began' && outcome !== 'climbed') return;
+  reportCooldown(draft, ladder, outcome);
   if (kind === 'transient' || kind === 'terminal') return;
-  draft.setHot({
-    limits: policies.budget.noteRefusal(draft.hot.limits, rules, blame.limit, now),
-  });
-  if (verdict.outcome === 'began') beginSample(draft, policies, kind, blame);
-  else climbInSample(draft, policies, blame);
+  // A model's own window that is not configured says nothing about those that are.
+  if (ladder === null || blame.limit !== null) {
+    draft.setHot({
+      limits: policies.budget.noteRefusal(draft.hot.limits, rules, blame.limit, now),
+    });
+  }
+  if (outcome === 'began') beginSample(draft, policies, ladder, kind, blame);
+  else climbInSample(draft, policies, ladder, blame);
 }
 
-/** The window that a short wait is measured against; without a limit to blame, the longest. */
-function windowMsOf(rules: readonly LimitRules[], name: string | null): number {
+/** The ladder that a refusal is about: a model pool's where it says so, else the whole scope's. */
+function ladderOf(
+  draft: Draft,
+  { limits, statements }: UpstreamRefusal,
+  rules: readonly LimitRules[],
+  model: string,
+): Ladder {
+  const pool = refusedPool(limits, statements, rules, model);
+  return pool !== null && makeRoom(draft, pool) ? pool : null;
+}
+
+/** The other ladders learn nothing: a probe of theirs makes room for the next one. */
+function refuseOn(
+  draft: Draft,
+  { backoff }: Policies,
+  ladder: Ladder,
+  { ticket, pools, sequence }: Grant,
+  told: RefusalVerdict,
+): RefusalOutcome {
+  const { now, hot } = draft;
+  if (ladder === null) {
+    const verdict = backoff.refused(hot.backoff, ticket, sequence, told, now);
+    draft.setHot({ backoff: verdict.backoff });
+    return verdict.outcome;
+  }
+  draft.setHot({ backoff: backoff.abandoned(hot.backoff, sequence) });
+  const noted: EpisodeTicket = ticketFor(pools, ladder, ticket.role);
+  const verdict = backoff.poolRefused(poolOf(draft, ladder), noted, sequence, told, now);
+  setPool(draft, ladder, verdict.backoff);
+  return verdict.outcome;
+}
+
+/** The window that a short wait is measured against; without a limit to blame, the one named, or the longest. */
+function windowMsOf(
+  rules: readonly LimitRules[],
+  name: string | null,
+  named: readonly StatedLimit[],
+): number {
   const rule = rules.find((candidate) => candidate.name === name);
   // A sliding window frees little by little, so it is refused with short waits itself.
   if (rule?.kind === 'sliding') return 0;
-  return rule?.windowMs ?? Math.max(0, ...rules.map(({ windowMs }) => windowMs));
+  if (rule !== undefined) return rule.windowMs;
+  return named[0]?.windowMs ?? Math.max(0, ...rules.map(({ windowMs }) => windowMs));
 }
 
 /** A quota's stated wait is a statement of when the window ends. */
@@ -181,8 +255,8 @@ function stateEndOfQuota(
   });
 }
 
-function reportCooldown(draft: Draft, outcome: 'began' | 'climbed'): void {
-  const { cooldown, episode } = draft.hot.backoff;
+function reportCooldown(draft: Draft, ladder: Ladder, outcome: 'began' | 'climbed'): void {
+  const { cooldown, episode } = stateOf(draft, ladder);
   if (cooldown === null) return;
   draft.report({
     kind: outcome === 'began' ? 'cooldown-began' : 'cooldown-climbed',
@@ -191,20 +265,26 @@ function reportCooldown(draft: Draft, outcome: 'began' | 'climbed'): void {
     rung: cooldown.rung,
     until: cooldown.until,
     limit: cooldown.limit,
+    pool: ladder === null ? null : poolName(ladder),
   });
+}
+
+function stateOf(draft: Draft, ladder: Ladder): EpisodeState {
+  return ladder === null ? draft.hot.backoff : poolOf(draft, ladder);
 }
 
 function beginSample(
   draft: Draft,
   policies: Policies,
+  ladder: Ladder,
   kind: CooldownKind,
   blame: Attribution,
 ): void {
   const { hot, now } = draft;
   // One that still waits for settlements of an earlier episode is judged as it stands.
-  if (hot.pendingSample !== null) closeSample(draft, policies, hot.pendingSample);
+  closeSample(draft, policies, ladder);
   const context = {
-    episode: draft.hot.backoff.episode,
+    episode: stateOf(draft, ladder).episode,
     kind,
     limit: blame.limit,
     reason: blame.reason,
@@ -212,19 +292,19 @@ function beginSample(
     inFlight: inFlight(hot),
   };
   const limit = blame.limit === null ? null : limitOf(draft.hot.limits, blame.limit);
-  draft.setHot({ pendingSample: policies.calibration.open(context, limit, now) });
-  closeSampleIfComplete(draft, policies);
+  setSample(draft, ladder, policies.calibration.open(context, limit, now));
+  closeCompleteSamples(draft, policies);
 }
 
-function climbInSample(draft: Draft, policies: Policies, blame: Attribution): void {
-  const { backoff, pendingSample, limits } = draft.hot;
-  if (pendingSample !== null && !pendingSample.confirmed) {
-    draft.setHot({ pendingSample: { ...pendingSample, confirmed: true } });
-    closeSampleIfComplete(draft, policies);
+function climbInSample(draft: Draft, policies: Policies, ladder: Ladder, blame: Attribution): void {
+  const sample = sampleOf(draft, ladder);
+  if (sample?.confirmed === false) {
+    setSample(draft, ladder, { ...sample, confirmed: true });
+    closeCompleteSamples(draft, policies);
     return;
   }
-  const tokens = blame.limit === null ? 0 : limitOf(limits, blame.limit).used;
-  const climb = { episode: backoff.episode, limit: blame.limit, tokens };
+  const tokens = blame.limit === null ? 0 : limitOf(draft.hot.limits, blame.limit).used;
+  const climb = { episode: stateOf(draft, ladder).episode, limit: blame.limit, tokens };
   const calibration = policies.calibration.recordClimb(draft.cold.calibration, climb, draft.now);
   draft.setCold({ calibration });
 }

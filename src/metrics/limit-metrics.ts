@@ -46,6 +46,16 @@ export const LIMIT_METRICS: readonly Metric[] = [
     'When the window ends, in Unix time; none while no window is open',
     ({ window }) => (window.endsAt === null ? null : inSeconds(window.endsAt)),
   ),
+  ofLimits(
+    'tidegate_limit_blocked_until_timestamp_seconds',
+    'When the requests that the limit is about may pass again, as far as it and its model pool know, in Unix time; 0 if neither holds them back',
+    ({ blockedUntil }) => inSeconds(blockedUntil ?? 0),
+  ),
+  ofLimits(
+    'tidegate_limit_rung',
+    'Rung of the cooldown of its model pool, or of the scope for a refusal that named it; 0 without one',
+    ({ cooldown }) => cooldown?.consecutive ?? 0,
+  ),
 ];
 
 /** A gauge of limits; `read` answers null where there is nothing to tell. */

@@ -29,7 +29,7 @@ export function refusalOf(
   const retry = denial.decision !== 'terminal' && waitMs <= WORTH_RETRYING_MS;
   return {
     problem: PROBLEMS[denial.decision],
-    message: `${REASONS[denial.decision]} Blocked until ${rfc3339(denial.until)}.`,
+    message: `${reasonOf(denial)} Blocked until ${rfc3339(denial.until)}.`,
     headers: refusalHeaders(denial.decision, denial.until, waitMs, {
       retry,
       requestId,
@@ -73,6 +73,14 @@ const REASONS: Record<Denial['decision'], string> = {
     'Tidegate is holding requests back: the upstream refuses for a reason that waiting does not cure (spend cap or no credit).',
   overload: 'Tidegate is holding requests back: the upstream is overloaded.',
 };
+
+/** Where others pass, it says so. */
+function reasonOf({ decision, pool }: Denial): string {
+  const reason = REASONS[decision];
+  return pool === null
+    ? reason
+    : reason.replace('holding requests back', 'holding requests of this model back');
+}
 
 function refusalHeaders(
   decision: Decision,

@@ -11,18 +11,21 @@ export function auditScope({ hot, cold }: ScopeState): readonly string[] {
   const findings = Object.entries(hot.limits).flatMap(([name, limit]) =>
     auditLimit(limit).map((finding) => `limit ${name}: ${finding}`),
   );
-  const { cooldown, probes } = hot.backoff;
+  const ladders = [{ ...hot.backoff, sample: hot.pendingSample }, ...Object.values(hot.pools)];
   const { calibration } = cold;
   const accepted = calibration.samples.filter((sample) => sample.accepted).length;
   const rules: readonly (readonly [boolean, string])[] = [
     [Object.keys(hot.limits).length <= BOUNDS.limits, 'it has more limits than can be configured'],
-    [cooldown === null || cooldown.until >= cooldown.since, 'its cooldown ends before it begins'],
     [
-      probes.every(({ sequence }) => sequence <= hot.sequence),
+      ladders.every(({ cooldown }) => cooldown === null || cooldown.until >= cooldown.since),
+      'its cooldown ends before it begins',
+    ],
+    [
+      ladders.every(({ probes }) => probes.every(({ sequence }) => sequence <= hot.sequence)),
       'a probe has a number that no admission had yet',
     ],
     [
-      hot.pendingSample === null || hot.pendingSample.sequence <= hot.sequence,
+      ladders.every(({ sample }) => sample === null || sample.sequence <= hot.sequence),
       'its pending sample counts admissions that did not happen yet',
     ],
     [

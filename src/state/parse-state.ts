@@ -34,6 +34,7 @@ import {
   NO_OVERLOAD,
   type OverloadPause,
   type PendingSample,
+  type PoolState,
   type Probe,
   type Sample,
   SCHEMA,
@@ -224,6 +225,12 @@ const pendingSample = object<PendingSample>({
   confirmed: flag,
   reason: nullable(text),
 });
+const poolState = object<PoolState>({
+  episode: count,
+  cooldown: nullable(cooldown),
+  probes: list(probe, BOUNDS.probes),
+  sample: nullable(pendingSample),
+});
 const cautiousState = object<CautiousState>({
   since: instant,
   until: instant,
@@ -271,6 +278,8 @@ const hotState = object<HotState>(
   {
     limits: map(limitState, LIMITS_EVER),
     backoff: backoffState,
+    // Added with minor 2.
+    pools: map(poolState, BOUNDS.pools),
     pendingSample: nullable(pendingSample),
     cautious: nullable(cautiousState),
     lost: nullable(stateLoss),

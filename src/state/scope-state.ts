@@ -11,7 +11,7 @@
  */
 
 /** Version of the document. A higher `major` in a store stops the start (exit 78). */
-export const SCHEMA = { major: 1, minor: 1 } as const;
+export const SCHEMA = { major: 1, minor: 2 } as const;
 
 /** What keeps the document small. `limits` and `scopes` bound the configuration, the others the state. */
 export const BOUNDS = {
@@ -23,6 +23,7 @@ export const BOUNDS = {
   cells: 60,
   models: 16,
   probes: 3,
+  pools: 12,
   keys: 256,
 } as const;
 
@@ -43,7 +44,12 @@ export interface HotState {
   /** By the limit's configured name. */
   readonly limits: Readonly<Record<string, LimitState>>;
   readonly backoff: BackoffState;
-  /** The sample of the present episode while what was in flight at the refusal has not settled. */
+  /**
+   * Model pools that the upstream has refused, apart from the scope: `limit:` and the name of a limit with
+   * models, or `model:` and the model that was refused for a window which is not configured.
+   */
+  readonly pools: Readonly<Record<string, PoolState>>;
+  /** The sample of the scope's present episode while what was in flight at the refusal has not settled. */
   readonly pendingSample: PendingSample | null;
   readonly cautious: CautiousState | null;
   /** Set by an adapter that lost or restored this scope; the governor's next update turns it into `cautious`. */
@@ -133,12 +139,21 @@ export interface ControlState {
 
 export type CooldownKind = 'quota' | 'rate' | 'acceleration' | 'terminal' | 'transient' | 'unknown';
 
-export interface BackoffState {
+/** One ladder of cooldowns: the scope's, or a model pool's. */
+export interface EpisodeState {
   /** Number of the latest episode, 0 before the first. It is under way while `cooldown` is set. */
   readonly episode: number;
   readonly cooldown: Cooldown | null;
   /** Probes out now, oldest first. */
   readonly probes: readonly Probe[];
+}
+
+export interface PoolState extends EpisodeState {
+  /** As `pendingSample` is the scope's. */
+  readonly sample: PendingSample | null;
+}
+
+export interface BackoffState extends EpisodeState {
   /** Latest transient refusal that set no cooldown. */
   readonly transientAt: Instant | null;
   readonly overload: OverloadPause;
@@ -297,6 +312,7 @@ export function emptyScopeState(lost: StateLoss | null = null): ScopeState {
         transientAt: null,
         overload: NO_OVERLOAD,
       },
+      pools: {},
       pendingSample: null,
       cautious: null,
       lost,

@@ -91,6 +91,10 @@ describe('parseScopeState', () => {
     expect(valueAt(parseScopeState(changed(path, undefined)), path)).toBe(false);
   });
 
+  it('reads what a version without model pools wrote', () => {
+    expect(parseScopeState(changed(['hot', 'pools'], undefined)).hot.pools).toEqual({});
+  });
+
   it('keeps fields it does not know, also beside those it fills in', () => {
     const raw = changed(['hot', 'counters'], { admitted: 1, later: { x: 1 } });
     expect(parseScopeState(raw).hot.counters).toEqual({
@@ -122,6 +126,11 @@ describe('parseScopeState', () => {
     const cases: [string, (count: number) => unknown, number][] = [
       ['hot.limits.tokens.unsettled', (count) => named(count, 1), BOUNDS.instances],
       ['hot.backoff.probes', (count) => many(count, probes[0]), BOUNDS.probes],
+      [
+        'hot.pools',
+        (count) => named(count, fullScopeState().hot.pools['limit:opus']),
+        BOUNDS.pools,
+      ],
       ['cold.starts.host-a', (count) => many(count, start), BOUNDS.startsPerInstance],
       ['cold.starts', (count) => named(count, []), BOUNDS.instances],
     ];
@@ -167,7 +176,15 @@ describe('faultOf', () => {
 });
 
 /** What has names for keys. */
-const KEYED = new Set(['limits', 'unsettled', 'instances', 'estimates', 'starts', 'organizations']);
+const KEYED = new Set([
+  'limits',
+  'pools',
+  'unsettled',
+  'instances',
+  'estimates',
+  'starts',
+  'organizations',
+]);
 
 function valueAt(root: unknown, path: Path): unknown {
   let value = root;

@@ -24,6 +24,20 @@ export async function sequenceOf(repository: StateRepository, scope: string): Pr
 
 const AT = 1_763_856_000_123;
 
+const SAMPLE = {
+  at: AT,
+  episode: 2,
+  kind: 'quota',
+  limit: 'tokens',
+  window: 3,
+  sequence: 9,
+  outstanding: 4,
+  tokens: 11_000,
+  orphaned: 7,
+  confirmed: true,
+  reason: null,
+} as const;
+
 /** A state with something in every place, so that a round trip shows what gets lost. */
 export function fullScopeState(): ScopeState {
   const { hot, cold } = emptyScopeState();
@@ -71,19 +85,23 @@ export function fullScopeState(): ScopeState {
         transientAt: AT,
         overload: { number: 1, rung: 2, since: AT, until: AT + 2_000 },
       },
-      pendingSample: {
-        at: AT,
-        episode: 2,
-        kind: 'quota',
-        limit: 'tokens',
-        window: 3,
-        sequence: 9,
-        outstanding: 4,
-        tokens: 11_000,
-        orphaned: 7,
-        confirmed: true,
-        reason: null,
+      pools: {
+        'limit:opus': {
+          episode: 4,
+          cooldown: {
+            since: AT,
+            until: AT + 60_000,
+            kind: 'quota',
+            rung: 2,
+            limit: 'opus',
+            probedAt: AT,
+          },
+          probes: [{ sequence: 8, instance: 'host-a', takenAt: AT, expiresAt: AT + 10_000 }],
+          sample: null,
+        },
+        'model:claude-opus-4-1': { episode: 1, cooldown: null, probes: [], sample: SAMPLE },
       },
+      pendingSample: SAMPLE,
       cautious: { since: AT, until: AT + 1, reason: 'restored', allowance: 2 },
       lost: { reason: 'clock', at: AT, recordedAt: AT + 7_200_000 },
       instances: { 'host-a': { startedAt: AT, seenAt: AT, stoppedAt: null, inFlight: 4 } },
