@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { chmodSync, chownSync } from 'node:fs';
+import { chmodSync, chownSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePort } from './free-port.js';
 import { binariesFor, run, type RunAs, runAs } from './postgres-binaries.js';
@@ -40,7 +40,11 @@ export class PostgresServer {
     ]);
   }
 
-  static async start(settings: Readonly<Record<string, string>> = {}): Promise<PostgresServer> {
+  /** @param files Put into its data directory, in the place of those that it was made with. */
+  static async start(
+    settings: Readonly<Record<string, string>> = {},
+    files: Readonly<Record<string, string>> = {},
+  ): Promise<PostgresServer> {
     const root = new TemporaryDirectory();
     try {
       const as = runAs();
@@ -52,6 +56,11 @@ export class PostgresServer {
       // Only the empty cluster goes unflushed: losing the machine here loses a test.
       const make = ['-U', USER, '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'];
       await run(join(binaries, 'initdb'), ['-D', server.#data, ...make], as);
+      for (const [name, text] of Object.entries(files)) {
+        const path = join(server.#data, name);
+        writeFileSync(path, text, { mode: 0o600 });
+        if (uid !== undefined && gid !== undefined) chownSync(path, uid, gid);
+      }
       await server.resume();
       return server;
     } catch (error) {

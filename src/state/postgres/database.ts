@@ -49,7 +49,8 @@ export class Database {
   /** Connects, if it has not yet. */
   async #connect(): Promise<DataSource> {
     if (this.#source !== null) return this.#source;
-    const { url, applicationName } = this.#options;
+    const { applicationName } = this.#options;
+    const url = withVerifiedTls(this.#options.url);
     const source = new DataSource({
       type: 'postgres',
       url,
@@ -160,6 +161,15 @@ export class Database {
     // TypeORM's driver keeps its pool in `master`; the type of a driver does not say so.
     return (this.#source.driver as unknown as { readonly master: Pool }).master;
   }
+}
+
+/**
+ * `prefer`, `require` and `verify-ca` mean `verify-full`, as they do to this version of the driver:
+ * later ones will check less, and this one says so at each start.
+ */
+function withVerifiedTls(url: string): string {
+  if (/[?&]uselibpqcompat=/.test(url)) return url;
+  return url.replace(/([?&]sslmode=)(?:prefer|require|verify-ca)(?=&|$)/g, '$1verify-full');
 }
 
 /** In one transaction, the lock's. */

@@ -55,12 +55,24 @@ export class InDoubt extends Error {
   }
 }
 
+const TRUST = 'name the authority that issued its certificate: sslrootcert=/path/ca.pem in its URL';
+
 /** What an operator can do, by SQLSTATE or system error. */
 const REMEDIES: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: 'renew the certificate of the database',
+  DEPTH_ZERO_SELF_SIGNED_CERT: TRUST,
+  ENOENT: 'correct the path of that file in TIDEGATE_STATE',
+  ERR_TLS_CERT_ALTNAME_INVALID:
+    'reach it by a name that its certificate has, or give it one with the name in TIDEGATE_STATE',
+  NO_TLS: 'turn TLS on at the database, or take sslmode out of TIDEGATE_STATE',
+  SELF_SIGNED_CERT_IN_CHAIN: TRUST,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: TRUST,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: TRUST,
   ECONNREFUSED: 'start the database, or correct host and port in TIDEGATE_STATE',
   ENOTFOUND: 'correct the host in TIDEGATE_STATE',
   '25006': 'it is read-only: point TIDEGATE_STATE at the primary',
-  '28000': 'correct the user in TIDEGATE_STATE, or pg_hba.conf',
+  '28000':
+    'correct the user in TIDEGATE_STATE, or pg_hba.conf; if it wants TLS, add sslmode=verify-full',
   '28P01': 'correct user or password in TIDEGATE_STATE',
   '3D000': 'create the database, or correct its name in TIDEGATE_STATE',
   '42501': 'give its user the rights that docs/guides/postgres.md lists',
@@ -70,9 +82,14 @@ const REMEDIES: Readonly<Record<string, string>> = {
 };
 
 /** STATE_UNAVAILABLE: it has not happened. */
-export function unavailable(error: unknown): TidegateError {
+export function unavailable(error: unknown, url: string): TidegateError {
   if (error instanceof TidegateError && error.code === 'STATE_UNAVAILABLE') return error;
-  return fault('STATE_UNAVAILABLE', "the database can't be used", error);
+  return fault('STATE_UNAVAILABLE', `the database at ${addressOf(url)} can't be used`, error);
+}
+
+/** Host and port as the URL has them, and nothing else of it. */
+function addressOf(url: string): string {
+  return URL.canParse(url) ? decodeURIComponent(new URL(url).host) : 'an unreadable address';
 }
 
 /** STATE_UNKNOWN: it may have happened. */
@@ -88,7 +105,9 @@ function fault(
   // A failed connection to a name with several addresses has its reasons inside.
   const reason: unknown = cause instanceof AggregateError ? cause.errors[0] : cause;
   const message = reason instanceof Error ? reason.message : String(reason);
-  const name = String((reason as { readonly code?: unknown } | null)?.code);
+  // The driver has no code for it.
+  const hasNoTls = /does not support SSL/.test(message);
+  const name = hasNoTls ? 'NO_TLS' : String((reason as { readonly code?: unknown } | null)?.code);
   const own = reason instanceof TidegateError ? reason.hint : undefined;
   const hint = own ?? REMEDIES[name] ?? 'look at the database and the way to it';
   return new TidegateError(code, `${what} (${message})`, { hint, cause });

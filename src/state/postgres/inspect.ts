@@ -23,7 +23,7 @@ export async function inspectTables(url: string): Promise<FoundState | null> {
     if ((await database.pendingMigrations()).length > 0) return null;
     return await database.session((session) => database.answer(INSPECT_MS, inspect(session)));
   } catch (error) {
-    throw error instanceof TidegateError ? error : unavailable(error);
+    throw error instanceof TidegateError ? error : unavailable(error, url);
   } finally {
     await database.close();
   }

@@ -17,7 +17,7 @@ export async function migrateDatabase(
   try {
     return await (options.dryRun ? database.pendingMigrations() : database.migrate());
   } catch (error) {
-    throw unavailable(error);
+    throw unavailable(error, url);
   } finally {
     await database.close();
   }

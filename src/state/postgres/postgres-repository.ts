@@ -106,7 +106,7 @@ class PostgresStateRepository implements StateRepository {
         await this.#database.close();
         throw error;
       }
-      this.#fail(unavailable(error));
+      this.#fail(unavailable(error, this.#options.url));
     }
   }
 
@@ -161,7 +161,9 @@ class PostgresStateRepository implements StateRepository {
     } catch (error) {
       this.#decisions.distrust();
       const { doubt } = trail;
-      throw this.#fail(doubt === null ? unavailable(error) : unknownOutcome(doubt.reason));
+      throw this.#fail(
+        doubt === null ? unavailable(error, this.#options.url) : unknownOutcome(doubt.reason),
+      );
     }
     this.#heal();
   }
@@ -172,7 +174,7 @@ class PostgresStateRepository implements StateRepository {
     try {
       return await this.#attempt(use);
     } catch (error) {
-      throw unavailable(error);
+      throw unavailable(error, this.#options.url);
     }
   }
 
@@ -254,7 +256,7 @@ class PostgresStateRepository implements StateRepository {
       );
       if (this.#closing === null) this.#heal();
     } catch (error) {
-      this.#fail(unavailable(error));
+      this.#fail(unavailable(error, this.#options.url));
     }
   }
 }
