@@ -41,8 +41,9 @@ export class HealthReport {
     const { kind, shared } = this.plane.repository;
     const { healthy, problem } = this.plane.repository.health();
     const session = this.indicators.check('store');
-    if (healthy) return session.up({ kind });
+    if (healthy && problem === null) return session.up({ kind });
     const told = { kind, problem: problem ?? 'unknown' };
+    if (healthy) return session.degraded(told);
     // Every replica meets a shared store's failure: out of service they would refuse connections
     // instead of answering an honest 503.
     return shared ? session.degraded(told) : session.down(told);

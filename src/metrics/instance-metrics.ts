@@ -97,7 +97,7 @@ export const INSTANCE_METRICS: readonly Metric[] = [
     name: 'tidegate_store_writes_total',
     type: 'counter',
     labels: [],
-    help: 'Writes of the store since it was made, as this instance knows it, rewrites of state.json included; each may hold many updates',
+    help: 'Writes of the store since it was made, as this instance knows it; each may hold many updates',
     origin: 'instance',
     read: ({ plane }) => single(plane.repository.health().revision),
   },

@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import * as promises from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -120,34 +121,59 @@ async function sync(files: FileSystem, path: string): Promise<void> {
   }
 }
 
-export interface OpenFile {
-  readonly path: string;
-  readonly handle: FileHandle;
-}
-
 /**
- * Writes bytes at a position of an open file and resolves when they survive a power cut.
- *
- * @throws TidegateError STATE_UNKNOWN if they were written, but may not survive one. Don't sync the
- *   same file again: the kernel reports a failed write-back once and then calls the pages clean.
- *   Any other error means that they were not written, not all of them.
+ * Linux makes a write through such a handle as durable as `fdatasync` would. Elsewhere the flag may
+ * stop short of the drive's own cache, which `fdatasync` of Node does not.
  */
-export async function writeThrough(
-  { path, handle }: OpenFile,
-  bytes: Uint8Array,
-  position: number,
-): Promise<void> {
-  let written = 0;
-  while (written < bytes.length) {
-    const rest = bytes.length - written;
-    const { bytesWritten } = await handle.write(bytes, written, rest, position + written);
-    if (bytesWritten === 0) throw Object.assign(new Error('nothing was written'), { code: 'EIO' });
-    written += bytesWritten;
+const WRITES_THROUGH = process.platform === 'linux';
+
+/** What a write says that was refused before a byte of it was taken, or for want of room for it. */
+const NOT_WRITTEN = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EROFS']);
+
+/** A file whose writes are durable when they return. */
+export class DurableFile {
+  readonly path: string;
+  readonly #handle: FileHandle;
+
+  private constructor(path: string, handle: FileHandle) {
+    this.path = path;
+    this.#handle = handle;
   }
-  try {
-    await handle.datasync();
-  } catch (error) {
-    throw unknownOutcome(path, error);
+
+  /** A new one. The caller syncs the directory. */
+  static async create(files: FileSystem, path: string): Promise<DurableFile> {
+    const { O_RDWR, O_CREAT, O_EXCL, O_DSYNC } = constants;
+    const flags = O_RDWR | O_CREAT | O_EXCL | (WRITES_THROUGH ? O_DSYNC : 0);
+    return new DurableFile(path, await files.open(path, flags, PRIVATE_FILE));
+  }
+
+  /**
+   * Writes bytes at a position and resolves when they survive a power cut.
+   *
+   * @throws TidegateError STATE_UNKNOWN if they may have been written, and may not survive one.
+   *   Don't write to the same file again: the kernel reports a failed write-back once and then calls
+   *   the pages clean. Any other error means that they were not written, not all of them.
+   */
+  async write(bytes: Uint8Array, position: number): Promise<void> {
+    try {
+      for (let written = 0; written < bytes.length;) {
+        const rest = bytes.length - written;
+        const { bytesWritten } = await this.#handle.write(bytes, written, rest, position + written);
+        if (bytesWritten === 0) throw new Error('nothing was written');
+        written += bytesWritten;
+      }
+      if (!WRITES_THROUGH) await this.#handle.datasync();
+    } catch (error) {
+      throw NOT_WRITTEN.has(errorCode(error)) ? error : unknownOutcome(this.path, error);
+    }
+  }
+
+  async truncate(bytes: number): Promise<void> {
+    await this.#handle.truncate(bytes);
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close();
   }
 }
 

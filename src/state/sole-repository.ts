@@ -1,5 +1,4 @@
 import type { Clock } from '../platform/clock.js';
-import { errorCode } from '../platform/durable-file.js';
 import { TidegateError } from '../platform/tidegate-error.js';
 import type { Cancel, Timers } from '../platform/timers.js';
 import type { Instant, ScopeState } from './scope-state.js';
@@ -11,6 +10,7 @@ import type {
   StoreKind,
 } from './state-repository.js';
 import { type Fold, UpdateQueue } from './update-queue.js';
+import { problemOf, writeFault } from './write-fault.js';
 
 /** How often a store that can't be written is tried again. */
 const RETRY_EVERY_MS = 1_000;
@@ -47,7 +47,10 @@ export interface SoleStore {
   commit(changed: ReadonlyMap<string, ScopeState>): Promise<void>;
   /** When `upkeep` is due, in ms; 0 or less: now; null: there is nothing to do. */
   readonly upkeepDueIn: number | null;
+  /** Resolves when commits may go on; the rest of it may go on beside them. */
   upkeep(): Promise<void>;
+  /** What is not as it should be although commits are durable, in one sentence. */
+  readonly concern: string | null;
   /** Before a clean end. What can't be written then, the next start must be able to restore. */
   tidy(): Promise<void>;
   /** Ends the use of the store, whatever state it is in. */
@@ -85,6 +88,7 @@ class SoleStateRepository implements StateRepository {
   #problem: string | null = null;
   #writingSince: Instant | null = null;
   #cancelUpkeep: Cancel | null = null;
+  #upkeepWaits = false;
   #closing: Promise<void> | null = null;
 
   constructor(store: SoleStore, clock: Clock, timers: Timers) {
@@ -125,8 +129,8 @@ class SoleStateRepository implements StateRepository {
 
   health(): StoreHealth {
     const { id, revision } = this.#store;
-    const problem = this.#problem ?? this.#slowness();
-    return { healthy: problem === null, problem, id, revision };
+    const fault = this.#problem ?? this.#slowness();
+    return { healthy: fault === null, problem: fault ?? this.#store.concern, id, revision };
   }
 
   close(): Promise<void> {
@@ -154,6 +158,10 @@ class SoleStateRepository implements StateRepository {
     } finally {
       this.#writingSince = null;
     }
+    this.#planUpkeep();
+  }
+
+  #planUpkeep(): void {
     const dueInMs = this.#store.upkeepDueIn;
     if (dueInMs !== null) this.#upkeepIn(dueInMs);
   }
@@ -167,30 +175,37 @@ class SoleStateRepository implements StateRepository {
 
   #upkeepIn(delayMs: number): void {
     if (this.#closing !== null) return;
-    this.#cancelUpkeep ??= this.#timers.after(Math.max(0, delayMs), () => {
+    if (delayMs <= 0) return this.#upkeepNow();
+    this.#cancelUpkeep ??= this.#timers.after(delayMs, () => {
       this.#cancelUpkeep = null;
-      this.#queue.between(() => this.#upkeep());
+      this.#upkeepNow();
     });
   }
 
+  #upkeepNow(): void {
+    if (this.#upkeepWaits) return;
+    this.#upkeepWaits = true;
+    this.#queue.between(() => this.#upkeep());
+  }
+
   async #upkeep(): Promise<void> {
+    this.#upkeepWaits = false;
     try {
       if (this.#problem !== null) {
         await this.#store.start();
         this.#problem = null;
-      } else {
-        const dueInMs = this.#store.upkeepDueIn;
-        if (dueInMs !== null && dueInMs > 0) this.#upkeepIn(dueInMs);
-        else if (dueInMs !== null) await this.#store.upkeep();
+      } else if ((this.#store.upkeepDueIn ?? 1) <= 0) {
+        await this.#store.upkeep();
       }
+      this.#planUpkeep();
     } catch (error) {
       this.#fail(error);
     }
   }
 
   #fail(error: unknown): TidegateError {
-    const fault = error instanceof TidegateError ? error : writeFault(this.#store.path, error);
-    this.#problem = fault.hint === undefined ? fault.message : `${fault.message}: ${fault.hint}`;
+    const fault = writeFault(this.#store.path, error);
+    this.#problem = problemOf(fault);
     // Other upkeep may be further away.
     this.#cancelUpkeep?.();
     this.#cancelUpkeep = null;
@@ -201,25 +216,4 @@ class SoleStateRepository implements StateRepository {
 
 function throwIfFinal(error: unknown): void {
   if (error instanceof TidegateError && FINAL.has(error.code)) throw error;
-}
-
-const REMEDIES: Readonly<Record<string, string>> = {
-  ENOSPC: 'free space on its disk',
-  EDQUOT: 'raise the quota of its disk',
-  EROFS: 'make its disk writable',
-  EACCES: 'give the user Tidegate runs as the right to write its directory',
-  EPERM: 'give the user Tidegate runs as the right to write its directory',
-  ENOTDIR: 'a file stands where its directory should be',
-  EMFILE: 'raise the limit of open files',
-  SQLITE_FULL: 'free space on its disk',
-  SQLITE_BUSY: 'another program writes to it: end that',
-  SQLITE_READONLY: 'make its disk writable',
-};
-
-function writeFault(path: string, error: unknown): TidegateError {
-  const reason = error instanceof Error ? error.message : String(error);
-  return new TidegateError('STATE_UNAVAILABLE', `${path} can't be written (${reason})`, {
-    hint: REMEDIES[errorCode(error)] ?? 'look at its disk',
-    cause: error,
-  });
 }

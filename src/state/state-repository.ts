@@ -49,7 +49,7 @@ export interface Snapshot {
 
 export interface StoreHealth {
   readonly healthy: boolean;
-  /** One sentence for the operator when not healthy. */
+  /** One sentence for the operator when not healthy, or when healthy but not all as it should be. */
   readonly problem: string | null;
   /** Identity of the store's content; a new one means its memory was lost. Empty until it was read. */
   readonly id: string;

@@ -50,9 +50,16 @@ async function recovered(contents: Readonly<Record<string, Buffer>>): Promise<Fo
   return recover(files, PATHS, POLICY, false);
 }
 
-/** Sequence and loss with this journal beside a state.json at revision 100. */
-async function replayed(bytes: Buffer): Promise<[number | undefined, Found['loss']]> {
-  const { stored, loss } = await recovered({ [PATHS.state]: STATE, [PATHS.journal]: bytes });
+/** Sequence and loss with these journals beside a state.json at revision 100. */
+async function replayed(
+  first: Buffer,
+  second?: Buffer,
+): Promise<[number | undefined, Found['loss']]> {
+  const { stored, loss } = await recovered({
+    [PATHS.state]: STATE,
+    [PATHS.journals[0]]: first,
+    ...(second && { [PATHS.journals[1]]: second }),
+  });
   return [stored.scopes.get('a')?.hot.sequence, loss];
 }
 
@@ -101,7 +108,7 @@ describe('the journal', () => {
     expect(await replayed(journal(101, 103))).toEqual([103, null]);
     const { stored } = await recovered({
       [PATHS.state]: STATE,
-      [PATHS.journal]: journal(101, 103),
+      [PATHS.journals[0]]: journal(101, 103),
     });
     expect(stored.revision).toBe(103);
     // Records without a cold part leave it as it was.
@@ -143,6 +150,26 @@ describe('the journal', () => {
     }
   });
 
+  it('goes on in the other one, whichever is first, up to anywhere in a line', async () => {
+    const resting = Buffer.concat([journal(99, 103), longRecord(96)]);
+    const active = journal(104, 106);
+    // The turn before it; of other lengths, so that the new lines end within the old ones.
+    const old = Buffer.concat([94, 95, 96, 97].map((revision) => longRecord(revision)));
+    const line = record(104).length;
+    for (let length = 0; length <= active.length; length += 1) {
+      const mixed = Buffer.concat([active.subarray(0, length), old.subarray(length)]);
+      const complete = [103 + Math.floor(length / line), null];
+      expect(await replayed(resting, mixed), `${length} bytes`).toEqual(complete);
+      expect(await replayed(mixed, resting), `${length} bytes`).toEqual(complete);
+    }
+  });
+
+  it('that goes on in the other one shows damage at the end of the first', async () => {
+    const torn = journal(101, 103).subarray(0, -1);
+    expect(await replayed(torn, journal(104, 105))).toEqual([105, 'restored']);
+    expect(await replayed(journal(104, 105), torn)).toEqual([105, 'restored']);
+  });
+
   it('is indifferent to damage behind its end', async () => {
     const end = journal(101, 102).length;
     const bytes = Buffer.concat([journal(101, 102), longRecord(99), longRecord(100)]);
@@ -156,6 +183,9 @@ describe('the journal', () => {
 
   it('shows that state.json went back when it goes on from a later one', async () => {
     expect(await replayed(journal(105, 106))).toEqual([106, 'rolled-back']);
+    const second = Buffer.concat([journal(107, 108), longRecord(90)]);
+    expect(await replayed(journal(105, 106), second)).toEqual([108, 'rolled-back']);
+    expect(await replayed(second, journal(105, 106))).toEqual([108, 'rolled-back']);
   });
 
   it('of another store says nothing', async () => {
@@ -179,7 +209,7 @@ describe('the journal', () => {
     const found = await recovered({
       [PATHS.state]: STATE.subarray(0, 50),
       [PATHS.previous]: Buffer.from(encodeDocument(previous)),
-      [PATHS.journal]: Buffer.concat([journal(101, 102), longRecord(95), longRecord(96)]),
+      [PATHS.journals[0]]: Buffer.concat([journal(101, 102), longRecord(95), longRecord(96)]),
     });
     expect(found).toMatchObject({ loss: 'restored', recordedAt: AT });
     expect(found.stored).toMatchObject({ id: BASE.id, revision: 102 });
@@ -190,13 +220,13 @@ describe('the journal', () => {
   it('of another store restores nothing', async () => {
     const found = await recovered({
       [PATHS.previous]: STATE,
-      [PATHS.journal]: Buffer.concat([record(101), record(102, 'ff00')]),
+      [PATHS.journals[0]]: Buffer.concat([record(101), record(102, 'ff00')]),
     });
     expect(found.stored).toMatchObject({ id: BASE.id, revision: 101 });
   });
 
   it('alone restores what it has, under the id it has', async () => {
-    const found = await recovered({ [PATHS.journal]: journal(101, 102) });
+    const found = await recovered({ [PATHS.journals[0]]: journal(101, 102) });
     expect(found).toMatchObject({ loss: 'restored', fresh: false });
     expect(found.stored).toMatchObject({ id: BASE.id, revision: 102 });
     expect(found.stored.scopes.get('a')?.hot.sequence).toBe(102);

@@ -1,11 +1,13 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { FileSystem } from '../../src/platform/durable-file.js';
+import { inspectFiles } from '../../src/state/file/inspect.js';
 import { FileStore } from '../support/file-store.js';
 import { ManualTime } from '../support/manual-time.js';
-import { PowerCutDisk } from '../support/power-cut-disk.js';
+import { type Carelessness, PowerCutDisk } from '../support/power-cut-disk.js';
 import { increment } from '../support/scope-states.js';
-import type { FileCall } from '../support/watched-files.js';
+import { until } from '../support/until.js';
+import { type FileCall, systemError } from '../support/watched-files.js';
 
 /** Both ways to die: the process alone, and the machine with all that was not flushed. */
 type Death = 'kill' | 'power cut';
@@ -24,25 +26,31 @@ interface Run {
   readonly answer: () => void;
   /** From here on every call on the file system is one to die before. */
   readonly begin: () => void;
+  /** What is done before each call from here on, or thrown in its place. */
+  readonly before: (act: (call: FileCall) => Promise<void> | void) => void;
 }
 
+type Careless = (call: FileCall) => Carelessness | void;
+
 /**
- * Dies before every single call that a run makes on the file system; leaves out `careless` ones.
+ * Dies before every single call that a run makes on the file system; may be careless with some.
  */
 async function dieAtEveryInstant(
   death: Death,
   store: FileStore,
   run: (run: Run) => Promise<void>,
-  careless: (call: FileCall) => boolean = () => false,
+  careless: Careless = () => {},
 ): Promise<Instant[]> {
   const instants: Instant[] = [];
   let answered = 0;
   let begun = false;
-  const disk = new PowerCutDisk(store, (call) => {
+  let act: (call: FileCall) => Promise<void> | void = () => {};
+  const disk = new PowerCutDisk(store, async (call) => {
     if (!begun) return undefined;
+    await act(call);
     const crashed = death === 'kill' ? store.copy() : disk.cut();
     instants.push({ answered, during: `${call.operation} ${call.path}`, crashed });
-    return careless(call) ? 'skip' : undefined;
+    return careless(call);
   });
   try {
     await run({
@@ -50,6 +58,7 @@ async function dieAtEveryInstant(
       files: disk.files,
       answer: () => (answered += 1),
       begin: () => (begun = true),
+      before: (next) => (act = next),
     });
   } finally {
     await store.dispose();
@@ -57,16 +66,70 @@ async function dieAtEveryInstant(
   return instants;
 }
 
-/** Goes through journal and rewrites, with several callers at a time. */
-async function work({ store, files, answer, begin }: Run): Promise<void> {
+/** Goes through the journals' turns and rewrites, with several callers at a time. */
+async function work({ store, files, answer, begin, before }: Run): Promise<void> {
   const repository = await store.open({ files });
+  let saves = 0;
   begin();
-  for (let round = 0; round < 12; round += 1) {
-    const update = () => repository.update('a', increment).then(answer);
-    await Promise.all(Array.from({ length: 1 + (round % 3) }, update));
-    store.time?.advance(300);
+  before(({ operation, path }) => {
+    if (operation === 'handle.close' && path === store.directory) saves += 1;
+  });
+  for (let save = 1; save <= 3; save += 1) {
+    for (let round = 0; round < 4; round += 1) {
+      const update = () => repository.update('a', increment).then(answer);
+      await Promise.all(Array.from({ length: 1 + (round % 3) }, update));
+      store.time?.advance(300);
+    }
+    await until(() => saves === save);
   }
   await repository.close();
+}
+
+/** A step of writing state.json: what it does to any file but the journals and the lock. */
+function isStepOfSaving({ operation, path }: FileCall): boolean {
+  return !/journal|lock|owner/.test(path) && !['stat', 'readFile'].includes(operation);
+}
+
+function savedRevision({ path }: FileStore): number {
+  return (JSON.parse(readFileSync(path, 'utf8')) as { revision: number }).revision;
+}
+
+/** The steps that writes of state.json fail at, one after the other. */
+const FAILING = [null, /^handle\.sync .*tmp$/, /^rename /, null, /^handle\.sync .*data$/, null];
+
+/** A commit before every single step of every write of state.json, but for the last. */
+async function workBetweenSteps({ store, files, answer, begin, before }: Run): Promise<void> {
+  const repository = await store.open({ files });
+  const update = () => repository.update('a', increment).then(answer);
+  let failing: RegExp | null = null;
+  let failed = 0;
+  begin();
+  before(async (call) => {
+    if (!isStepOfSaving(call)) return;
+    await update();
+    if (!failing?.test(`${call.operation} ${call.path}`)) return;
+    failed += 1;
+    throw systemError('EIO');
+  });
+  for (failing of FAILING) {
+    const [revision, failures] = [savedRevision(store), failed];
+    await update();
+    await until(() => {
+      // Does nothing while a write is under way.
+      store.time?.advance(1_000);
+      return failing === null ? savedRevision(store) > revision : failed > failures;
+    });
+    await until(() => (repository.health().problem === null) === (failing === null));
+  }
+  before(() => {});
+  await repository.close();
+}
+
+/** Looks at what a death left, as `state check` would. */
+async function expectWhole({ answered, during, crashed }: Instant): Promise<void> {
+  const found = await inspectFiles(crashed.path);
+  expect(found?.loss, during).toBeNull();
+  expect(found?.stored.scopes.get('a')?.hot.sequence ?? 0, during).toBeGreaterThanOrEqual(answered);
 }
 
 /** Every answered update is there, nothing counts as lost, and it goes on from there. */
@@ -106,7 +169,7 @@ describe.each<Death>(['kill', 'power cut'])('a %s at any instant', (death) => {
     const seen = new Set(instants.map(({ during }) => during.replace(/ .*\//, ' ')));
     for (const step of [
       'handle.write state.json.journal',
-      'handle.datasync state.json.journal',
+      'handle.write state.json.journal2',
       'handle.sync state.json.tmp',
       'link state.json',
       'rename state.json.tmp',
@@ -115,6 +178,13 @@ describe.each<Death>(['kill', 'power cut'])('a %s at any instant', (death) => {
       expect(seen).toContain(step);
     }
     await inspect(instants, expectNoLoss);
+  });
+
+  it('loses no commit between any two steps of a rewrite, whether that succeeds or not', async () => {
+    const store = new FileStore(new ManualTime());
+    const instants = await dieAtEveryInstant(death, store, workBetweenSteps);
+    expect(instants.length).toBeGreaterThan(70);
+    await inspect(instants, expectWhole);
   });
 
   it('loses nothing while a killed one is taken over', async () => {
@@ -151,17 +221,33 @@ describe.each<Death>(['kill', 'power cut'])('a %s at any instant', (death) => {
   });
 });
 
-describe('the same power cut, with one flush left out', () => {
-  const flushes: Record<string, (call: FileCall) => boolean> = {
-    'of the journal': ({ operation }) => operation === 'handle.datasync',
-    'of the new state.json': ({ operation, path }) =>
-      operation === 'handle.sync' && path.endsWith('.tmp'),
-    'of the directory': ({ operation, path }) =>
-      operation === 'handle.sync' && !path.endsWith('.tmp'),
+describe('the same with one care left out', () => {
+  const cares: Record<string, readonly [Death, Careless]> = {
+    'the flush of the journal': [
+      'power cut',
+      ({ operation }) => (operation === 'handle.write' ? 'unflushed' : undefined),
+    ],
+    'the flush of the new state.json': [
+      'power cut',
+      ({ operation, path }) =>
+        operation === 'handle.sync' && path.endsWith('.tmp') ? 'skip' : undefined,
+    ],
+    'the flush of the directory': [
+      'power cut',
+      ({ operation, path }) =>
+        operation === 'handle.sync' && !path.endsWith('.tmp') ? 'skip' : undefined,
+    ],
+    // The journals then take turns on the word of a state.json that is not there.
+    'the rename': ['kill', ({ operation }) => (operation === 'rename' ? 'skip' : undefined)],
   };
-  it.each(Object.keys(flushes))('loses an answered update, or calls it lost: %s', async (flush) => {
-    const store = new FileStore(new ManualTime());
-    const instants = await dieAtEveryInstant('power cut', store, work, flushes[flush]);
+  it.each(Object.keys(cares))('loses an answered update, or calls it lost: %s', async (care) => {
+    const [death, careless] = cares[care]!;
+    const instants = await dieAtEveryInstant(
+      death,
+      new FileStore(new ManualTime()),
+      work,
+      careless,
+    );
     await expect(inspect(instants, expectNoLoss)).rejects.toThrow(/expected/);
   });
 });

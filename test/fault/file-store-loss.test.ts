@@ -11,13 +11,15 @@ import {
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { encodeDocument } from '../../src/state/file/document.js';
+import { inspectFiles } from '../../src/state/file/inspect.js';
+import type { FoundState } from '../../src/state/held-state.js';
 import { SCHEMA } from '../../src/state/scope-state.js';
 import { FileStore } from '../support/file-store.js';
 import { lossOf, setAsideNames, withoutLock } from '../support/look-at-store.js';
 import { ManualTime } from '../support/manual-time.js';
 import { increment, sequenceOf, setSequence } from '../support/scope-states.js';
 import { until } from '../support/until.js';
-import { FailingDisk } from '../support/watched-files.js';
+import { FailingDisk, watchedFiles } from '../support/watched-files.js';
 
 let time: ManualTime;
 let store: FileStore;
@@ -334,5 +336,36 @@ describe('the clock', () => {
     writeFileSync(`${crashed.path}.bak`, readFileSync(store.path));
     expect(await lossOf(await crashed.open())).toEqual(lost);
     await crashed.dispose();
+  });
+});
+
+describe('a look at a store in use', () => {
+  /** Makes commits beside each file that the inspector reads, and saves after every second. */
+  async function lookBeside(readsOf: RegExp): Promise<FoundState | null> {
+    const repository = await store.open();
+    const calls: string[] = [];
+    const files = watchedFiles({
+      before: async ({ path }) => {
+        if (!readsOf.test(path) || calls.length > 8) return;
+        calls.push(path);
+        await repository.update('a', increment);
+        await repository.update('a', increment);
+        time.advance(1_000);
+        await repository.update('a', increment);
+      },
+    });
+    const found = await inspectFiles(store.path, files);
+    expect(calls).not.toEqual([]);
+    return found;
+  }
+
+  it.each([
+    ['anything', /./],
+    ['the first journal', /journal$/],
+    ['the second journal', /journal2$/],
+  ])('finds nothing missing, whatever turns while it reads %s', async (_, readsOf) => {
+    const found = await lookBeside(readsOf);
+    expect(found?.loss).toBeNull();
+    expect(found?.stored.scopes.get('a')?.hot.sequence).toBeGreaterThan(22);
   });
 });

@@ -32,9 +32,17 @@ channel('http.server.request.start').subscribe(({ request }) => {
   }
 });
 
-channel('undici:request:create').subscribe(() => die('before the charge is forwarded'));
+/** A write of state.json is held until a request that came meanwhile has an answer. */
+let held = null;
+let forwarded = false;
+
+channel('undici:request:create').subscribe(() => {
+  die('before the charge is forwarded');
+  forwarded = held !== null;
+});
 
 channel('undici:request:headers').subscribe(({ response }) => {
+  if (forwarded) die(held);
   if (wanted === 'before anything is relayed') armed = wanted;
   die('before anything is relayed');
   if (response.statusCode !== 429) return;
@@ -108,12 +116,18 @@ Socket.prototype.write = function (chunk, ...rest) {
 
 const { rename } = promises;
 promises.rename = async (from, to) => {
-  if (wanted === 'before the rename' && to.endsWith('state.json')) armed = wanted;
-  die('before the rename');
+  const when = (point) => to.endsWith('state.json') && wanted?.endsWith(point);
+  if (when('before the rename')) await stopAt(wanted);
   await rename(from, to);
-  if (wanted === 'after the rename' && to.endsWith('state.json')) armed = wanted;
-  die('after the rename');
+  if (when('after the rename')) await stopAt(wanted);
 };
+
+async function stopAt(point) {
+  armed = point;
+  if (!point.startsWith('with a charge')) die(point);
+  held = point;
+  await new Promise(() => {});
+}
 syncBuiltinESMExports();
 
 if (isMainThread) {

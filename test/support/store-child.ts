@@ -3,10 +3,13 @@
  * in `.db` is a SQLite store's.
  * Says a line when it is open, and one for each update that was answered.
  */
-import { rmSync, writeFileSync, writeSync } from 'node:fs';
+import { constants, rmSync, writeFileSync, writeSync } from 'node:fs';
+import type { OpenMode } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { SteadyClock } from '../../src/platform/clock.js';
 import { openRepository } from '../../src/open-repository.js';
+import { SYSTEM_FILES } from '../../src/platform/durable-file.js';
+import { openFileStateRepository } from '../../src/state/file/file-repository.js';
 import { MemoryStateRepository } from '../../src/state/memory/memory-repository.js';
 import type { StateRepository } from '../../src/state/state-repository.js';
 import { increment, sequenceOf } from './scope-states.js';
@@ -17,8 +20,22 @@ const clock = new SteadyClock();
 function open(): Promise<StateRepository> {
   const kind = path.endsWith('.db') ? 'sqlite' : 'file';
   const loss = { onCorrupt: 'cautious', onEmpty: 'trust' } as const;
+  if (mode === 'write-carelessly' && kind === 'file') {
+    return openFileStateRepository({ path, instance, clock, loss, files: CARELESS_FILES });
+  }
   return openRepository({ kind, path }, { instance, clock, loss });
 }
+
+/** Writes go to the system, and not through it. */
+const CARELESS_FILES = {
+  ...SYSTEM_FILES,
+  open: (path: string, flags: OpenMode, permissions?: number) =>
+    SYSTEM_FILES.open(
+      path,
+      typeof flags === 'number' ? flags & ~constants.O_DSYNC : flags,
+      permissions,
+    ),
+} as typeof SYSTEM_FILES;
 
 /** At once and in order: nothing may be left in this process when it is killed. */
 function say(line: string): void {

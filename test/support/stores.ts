@@ -23,7 +23,12 @@ export interface StoreUnderTest {
 export const STORES: readonly StoreUnderTest[] = [
   {
     kind: 'file',
-    writePoints: ['before the rename', 'after the rename'],
+    writePoints: [
+      'before the rename',
+      'after the rename',
+      'with a charge before the rename',
+      'with a charge after the rename',
+    ],
     make: async () => stateOn(new FileStore(), 'file'),
   },
   {

@@ -10,7 +10,7 @@ export interface FileCall {
 
 export interface Watcher {
   /** May wait or throw in its place; `skip` pretends that it was done. */
-  before?(call: FileCall): void | 'skip' | Promise<void>;
+  before?(call: FileCall): void | 'skip' | Promise<void | 'skip'>;
   after?(call: FileCall): void;
 }
 
@@ -66,7 +66,7 @@ export class FailingDisk {
     });
   }
 
-  /** @param match Of `operation name`: `handle.datasync state.json.journal`. */
+  /** @param match Of `operation name`: `handle.write state.json.journal`. */
   fail(match: RegExp, code: string): void {
     this.#failing.push({ match, code });
   }

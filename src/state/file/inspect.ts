@@ -24,11 +24,17 @@ export async function inspectFiles(
     const current = await read(files, paths.state, decodeDocument);
     return current.kind === 'good' ? current.value.revision : current.kind;
   };
+  let doubtful: number | null = null;
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const before = await revisionNow();
     const found = await recover(files, paths, TRUSTING, false);
-    // The journal starts over only after state.json was replaced: it belongs to this one.
-    if (before === (await revisionNow())) return found.fresh ? null : found;
+    // A journal starts over only after state.json was replaced: they belong to this one.
+    if (before !== (await revisionNow())) continue;
+    const { fresh, loss, stored } = found;
+    if (fresh) return null;
+    // One that turned between two looks seems to lack what the other has; damage stays as it is.
+    if (loss === null || stored.revision === doubtful) return found;
+    doubtful = stored.revision;
   }
   throw new TidegateError('STATE_UNAVAILABLE', `${path} changes faster than it can be read`, {
     hint: 'try again',

@@ -1,9 +1,4 @@
-import {
-  type FileSystem,
-  type OpenFile,
-  PRIVATE_FILE,
-  writeThrough,
-} from '../../platform/durable-file.js';
+import { DurableFile, type FileSystem } from '../../platform/durable-file.js';
 import type { ColdState, HotState, Instant } from '../scope-state.js';
 import { checksum, isInstant, isRecord, isRevision } from './document.js';
 
@@ -31,63 +26,57 @@ export interface FoundRecord extends JournalRecord<unknown> {
   readonly start: number;
 }
 
-/** From here on a commit rewrites state.json, and the journal starts over. */
-const FULL_BYTES = 8 * 1024 * 1024;
+/** A file this long is given back to the disk when it starts over. */
+const LARGE_BYTES = 16 * 1024 * 1024;
 
 /**
- * The commits since the last rewrite of state.json: a line each, `<checksum> <JSON>`.
+ * A file of commits: a line each, `<checksum> <JSON>`.
  *
- * After a rewrite it starts over at offset 0 without being truncated, because overwriting blocks
- * that are there is faster than appending (measured: 0.14 ms against 0.25 ms), as the file's length
- * need not be flushed too. So behind the last record stand older ones; their revisions tell.
+ * It starts over at offset 0 without being truncated, because overwriting blocks that are there is
+ * faster than appending (measured: 0.14 ms against 0.25 ms), as the file's length need not be flushed
+ * too. So behind the last record stand older ones; their revisions tell.
  */
 export class Journal {
-  readonly #file: OpenFile;
+  readonly #file: DurableFile;
   #end = 0;
   #size = 0;
 
-  private constructor(file: OpenFile) {
+  private constructor(file: DurableFile) {
     this.#file = file;
   }
 
-  /** A new, empty one; never one whose flush has failed. The caller syncs the directory. */
+  /** A new, empty one; never one whose write has failed. The caller syncs the directory. */
   static async create(files: FileSystem, path: string): Promise<Journal> {
     await files.rm(path, { force: true });
-    return new Journal({ path, handle: await files.open(path, 'wx', PRIVATE_FILE) });
+    return new Journal(await DurableFile.create(files, path));
   }
 
-  get empty(): boolean {
-    return this.#end === 0;
+  /** Bytes of the records since it last started over. */
+  get length(): number {
+    return this.#end;
   }
 
-  get full(): boolean {
-    return this.#end >= FULL_BYTES;
-  }
-
-  /** Resolves when the record is durable. Errors as of `writeThrough`; after one, don't append. */
+  /** Resolves when the record is durable. Errors as of `DurableFile`; after one, don't append. */
   async append(record: JournalRecord): Promise<void> {
     const line = encodeRecord(record);
-    await writeThrough(this.#file, line, this.#end);
+    await this.#file.write(line, this.#end);
     this.#end += line.length;
     this.#size = Math.max(this.#size, this.#end);
   }
 
-  /** To be called when state.json has all that the journal has. */
+  /** To be called when a durable state.json has all that is in it. */
   async startOver(): Promise<void> {
     this.#end = 0;
-    if (this.#size >= 2 * FULL_BYTES) await this.truncate();
-  }
-
-  /** Saves space, no more: what lies behind the end is not read as part of the log. */
-  async truncate(): Promise<void> {
-    await this.#file.handle.truncate(0).then(
+    if (this.#size < LARGE_BYTES) return;
+    // Saves space, no more: what lies behind the end is not read as part of the log.
+    await this.#file.truncate(0).then(
       () => (this.#size = 0),
       () => undefined,
     );
   }
 
   async close(): Promise<void> {
-    await this.#file.handle.close();
+    await this.#file.close();
   }
 }
 

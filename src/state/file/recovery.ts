@@ -13,11 +13,12 @@ import { findRecords, type FoundRecord } from './journal.js';
 export interface StorePaths {
   readonly state: string;
   readonly previous: string;
-  readonly journal: string;
+  readonly journals: readonly [string, string];
 }
 
 export function storePaths(state: string): StorePaths {
-  return { state, previous: `${state}.bak`, journal: `${state}.journal` };
+  const journals = [`${state}.journal`, `${state}.journal2`] as const;
+  return { state, previous: `${state}.bak`, journals };
 }
 
 /** What the files of a store tell. Reading them changes nothing. */
@@ -27,8 +28,8 @@ export interface Found extends FoundState {
   readonly fresh: boolean;
   /** Files that can't be believed, to be set aside before the restored state is written; */
   readonly setAside: readonly string[];
-  /** the journal only after it: until then no other file has its records. */
-  readonly setJournalAside: boolean;
+  /** journals only after it: until then no other file has their records. */
+  readonly setJournalsAside: readonly string[];
 }
 
 /**
@@ -45,49 +46,75 @@ export async function recover(
   lockWasThere: boolean,
 ): Promise<Found> {
   const current = await read(files, paths.state, decodeDocument);
-  const journal = await read(files, paths.journal, findRecords);
+  const journals: FoundJournal[] = [];
+  for (const path of paths.journals) {
+    journals.push({ path, reading: await read(files, path, findRecords) });
+  }
   if (current.kind === 'good') {
-    const found = replay(current.value, journal);
+    const found = replay(current.value, journals);
+    const [doubtful = paths.journals[0]] = found.setJournalsAside;
     if (found.loss === 'altered') refuseIf(policy, paths.state, 'its checksum does not fit it');
-    else if (found.loss !== null) refuseIf(policy, paths.journal, 'records in it are damaged');
+    else if (found.loss !== null) refuseIf(policy, doubtful, 'records in it are damaged');
     return found;
   }
   const previous = await read(files, paths.previous, decodeDocument);
-  const traces = [current, journal, previous].some(({ kind }) => kind !== 'missing');
+  const readings = [current, previous, ...journals.map(({ reading }) => reading)];
+  const traces = readings.some(({ kind }) => kind !== 'missing');
   if (!traces && !lockWasThere && !(await hasSetAside(files, paths.state))) {
     const loss = policy.onEmpty === 'cautious' ? 'empty' : null;
     return { ...NOTHING, stored: emptyDocument(randomHex(8)), loss, fresh: true };
   }
   refuseIf(policy, paths.state, current.kind === 'bad' ? current.why : 'it is missing');
-  return salvage(paths, current, previous, journal);
+  return salvage(paths, current, previous, journals);
 }
 
-const NOTHING = { recordedAt: null, setAside: [], setJournalAside: false };
+interface FoundJournal {
+  readonly path: string;
+  readonly reading: Reading<FoundRecord[]>;
+}
 
-/** The journal on top of the state.json it belongs to. */
-function replay(document: ReadDocument, journal: Reading<FoundRecord[]>): Found {
-  const records = journal.kind === 'good' ? journal.value : [];
-  const own = records.filter(({ id }) => id === document.id);
+const NOTHING = { recordedAt: null, setAside: [], setJournalsAside: [] };
+
+/** The records of both, oldest first: a crash leaves the end of the log in one, or in both. */
+function recordsOf(journals: readonly FoundJournal[]): FoundRecord[] {
+  return journals
+    .flatMap(({ reading }) => (reading.kind === 'good' ? reading.value : []))
+    .sort((a, b) => a.revision - b.revision);
+}
+
+/** The journals on top of the state.json they belong to. */
+function replay(document: ReadDocument, journals: readonly FoundJournal[]): Found {
+  const own = recordsOf(journals).filter(({ id }) => id === document.id);
   const merge = new Merge(document);
-  let applied = 0;
   for (const record of own) {
+    if (record.revision <= merge.revision) continue;
     if (record.revision !== merge.revision + 1 || !merge.apply(record)) break;
-    applied += 1;
   }
   // A torn last line is what a crash leaves: nobody was told that it is durable. A later record
   // behind a bad one shows that the bad one had been complete.
-  const newer = own.slice(applied).filter(({ revision }) => revision > merge.revision);
+  const end = merge.revision;
+  const newer = own.filter(({ revision }) => revision > end);
   for (const record of newer) merge.apply(record);
-  const damaged = newer.length > 0 || journal.kind === 'bad';
-  // Nothing is damaged, but the journal goes on from a later state.json than this one.
-  const rolledBack = newer[0]?.start === 0;
+  const bad = journals.some(({ reading }) => reading.kind === 'bad');
+  const damaged = newer.length > 0 || bad;
+  // Nothing is damaged, but the journals go on from a later state.json than this one.
+  const goesOn = ({ reading }: FoundJournal) => {
+    const records = reading.kind === 'good' ? reading.value : [];
+    const first = records.find(({ id, revision }) => id === document.id && revision > end);
+    return first === undefined || first.start === 0;
+  };
+  const rolledBack = !bad && end === document.revision && journals.every(goesOn);
   return {
     ...NOTHING,
     ...merge.result(),
     loss: damaged ? (rolledBack ? 'rolled-back' : 'restored') : document.altered ? 'altered' : null,
     fresh: false,
-    setJournalAside: damaged,
+    setJournalsAside: damaged ? journals.filter(isWorthALook).map(({ path }) => path) : [],
   };
+}
+
+function isWorthALook({ reading }: FoundJournal): boolean {
+  return reading.kind === 'bad' || (reading.kind === 'good' && reading.value.length > 0);
 }
 
 /**
@@ -97,10 +124,9 @@ function salvage(
   paths: StorePaths,
   current: Reading<StoreDocument>,
   previous: Reading<StoreDocument>,
-  journal: Reading<FoundRecord[]>,
+  journals: readonly FoundJournal[],
 ): Found {
-  const records = journal.kind === 'good' ? journal.value : [];
-  const ascending = records.toSorted((a, b) => a.revision - b.revision);
+  const ascending = recordsOf(journals);
   const id = previous.kind === 'good' ? previous.value.id : ascending.at(-1)?.id;
   const merge = new Merge(
     previous.kind === 'good' ? previous.value : emptyDocument(id ?? randomHex(8)),
@@ -116,7 +142,9 @@ function salvage(
     loss: id !== undefined ? 'restored' : current.kind === 'missing' ? 'missing' : 'corrupt',
     fresh: false,
     setAside,
-    setJournalAside: journal.kind === 'bad',
+    setJournalsAside: journals.flatMap(({ path, reading }) =>
+      reading.kind === 'bad' ? [path] : [],
+    ),
   };
 }
 

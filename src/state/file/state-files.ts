@@ -1,11 +1,6 @@
 import { dirname } from 'node:path';
 import { rfc3339, type SteadyClock } from '../../platform/clock.js';
-import {
-  type FileSystem,
-  makeDirectory,
-  replaceFile,
-  syncDirectory,
-} from '../../platform/durable-file.js';
+import { type FileSystem, makeDirectory, replaceFile } from '../../platform/durable-file.js';
 import { invariant } from '../../platform/invariant.js';
 import { TidegateError } from '../../platform/tidegate-error.js';
 import { HeldState } from '../held-state.js';
@@ -14,8 +9,10 @@ import { setAside } from '../set-aside.js';
 import type { SoleStore } from '../sole-repository.js';
 import type { LossPolicy } from '../state-repository.js';
 import { StoreLock } from '../store-lock.js';
+import { problemOf, writeFault } from '../write-fault.js';
 import { encodeDocument } from './document.js';
-import { Journal, type RecordedScope } from './journal.js';
+import type { RecordedScope } from './journal.js';
+import { Journals } from './journals.js';
 import { type Found, recover, type StorePaths, storePaths } from './recovery.js';
 
 export interface FileStoreOptions {
@@ -28,16 +25,21 @@ export interface FileStoreOptions {
   readonly clock: SteadyClock;
 }
 
-/** How far state.json may lie behind the journal. */
-const REWRITE_EVERY_MS = 1_000;
+/** How far state.json may lie behind the journals. */
+const SAVE_EVERY_MS = 1_000;
+/** A write of it that takes longer is worth a word. */
+const SLOW_MS = 5_000;
 
 /**
  * The files of one store, and what is durable in them.
  *
  * `start` takes the lock, reads, restores, and writes the result; only then may `commit` be called.
- * After a failure of any kind `start` must succeed again before the next commit. It writes
+ * A commit appends to a journal. Once a second state.json is written as it stands, beside the commits
+ * that follow: none waits for it, and if it fails, the journals have it all.
+ *
+ * After a failure of any other kind `start` must succeed again before the next commit. It writes
  * state.json anew, with a revision above whatever the failed write may have left on the disk, and
- * begins a new journal: a file whose flush has failed is never trusted again.
+ * begins new journals: a file whose flush has failed is never trusted again.
  *
  * One call at a time; the caller sees to that.
  */
@@ -47,13 +49,20 @@ export class StateFiles implements SoleStore {
   readonly #files: FileSystem;
   readonly #paths: StorePaths;
   readonly #lock: StoreLock;
-  #journal: Journal | null = null;
+  #journals: Journals | null = null;
   /** The files were read under the lock and written: from then on memory is what counts. */
   #started = false;
 
   readonly #held: HeldState;
   #others: Readonly<Record<string, unknown>> = {};
-  #savedAt: Instant = 0;
+  /** Revision that a durable state.json has. */
+  #savedRevision = 0;
+  /** When the next write of state.json may begin. */
+  #saveAt: Instant = 0;
+  #saving: Promise<void> | null = null;
+  #savingSince: Instant = 0;
+  /** Why the latest write of state.json failed. */
+  #unsaved: TidegateError | null = null;
 
   constructor(options: FileStoreOptions, files: FileSystem) {
     this.#options = options;
@@ -85,22 +94,29 @@ export class StateFiles implements SoleStore {
     return this.#held.stateOf(scope);
   }
 
-  /** When state.json is to be brought up to the journal. */
+  /** When state.json is to be brought up to the journals. */
   get upkeepDueIn(): number | null {
-    return this.#behind ? this.#rewriteDueIn : null;
+    if (!this.#behind) return null;
+    const early = this.#journals?.full === true && this.#saving === null && this.#unsaved === null;
+    return early ? 0 : this.#saveAt - this.#now();
+  }
+
+  get concern(): string | null {
+    const { state } = this.#paths;
+    if (this.#unsaved !== null) {
+      return `the journals have what ${state} lacks: ${problemOf(this.#unsaved)}`;
+    }
+    const ms = this.#saving === null ? 0 : this.#now() - this.#savingSince;
+    return ms < SLOW_MS ? null : `writing ${state} has not ended for ${ms} ms: look at its disk`;
   }
 
   get #behind(): boolean {
-    return this.#journal !== null && !this.#journal.empty;
-  }
-
-  /** In ms; 0 or less: now. */
-  get #rewriteDueIn(): number {
-    return this.#savedAt + REWRITE_EVERY_MS - this.#options.clock.now();
+    return this.#started && this.#held.revision > this.#savedRevision;
   }
 
   /** @throws TidegateError STATE_LOCKED, STATE_NEWER, STATE_CORRUPT, or whatever the disk says. */
   async start(): Promise<void> {
+    await this.#saving;
     await makeDirectory(this.#files, dirname(this.#paths.state));
     // Whoever held it meanwhile wrote what is not in memory, and is now overwritten.
     if (await this.#lock.take()) this.#held.markAll('rolled-back');
@@ -109,12 +125,12 @@ export class StateFiles implements SoleStore {
       this.#adopt(found);
       for (const path of found.setAside) await setAside(this.#files, path, this.#nowText());
     }
-    await this.#rewrite(this.#held.scopes);
+    await this.#rewrite();
     this.#started = true;
-    if (found?.setJournalAside) {
-      await setAside(this.#files, this.#paths.journal, this.#nowText());
+    for (const path of found?.setJournalsAside ?? []) {
+      await setAside(this.#files, path, this.#nowText());
     }
-    await this.#renewJournal();
+    await this.#renewJournals();
   }
 
   /** After a failed start: what can be read without the lock is better than nothing to show. */
@@ -124,61 +140,95 @@ export class StateFiles implements SoleStore {
 
   /** Resolves when the change is durable. */
   async commit(changed: ReadonlyMap<string, ScopeState>): Promise<void> {
-    invariant(this.#started && this.#journal !== null, 'a commit needs a started store');
-    if (this.#journal.full || this.#rewriteDueIn <= 0) {
-      await this.#rewrite(this.#held.with(changed));
-    } else {
-      await this.#append(this.#journal, changed);
-    }
+    if ((this.upkeepDueIn ?? 1) <= 0) await this.upkeep();
+    await this.#append(await this.#roomyJournals(), changed);
     this.#held.apply(changed);
   }
 
-  /** Brings state.json up to the journal. */
+  /** Begins to bring state.json up to the journals, unless an earlier write of it is under way. */
   async upkeep(): Promise<void> {
-    await this.#rewrite(this.#held.scopes);
+    this.#saveAt = this.#now() + SAVE_EVERY_MS;
+    if (this.#saving !== null) return;
+    if (!(await this.#lock.held())) throw lockLost(this.#paths.state);
+    await this.#journals?.turn();
+    this.#savingSince = this.#now();
+    this.#saving = this.#save().finally(() => (this.#saving = null));
   }
 
-  /** Leaves all there is in state.json. The journal stays: with the .bak it restores a lost one. */
+  /** Leaves all there is in state.json. The journals stay: with the .bak they restore a lost one. */
   async tidy(): Promise<void> {
-    if (this.#behind) await this.upkeep();
+    await this.#saving;
+    if (this.#behind) await this.#rewrite();
   }
 
   /** Ends the use of the store. */
   async release(): Promise<void> {
-    await this.#journal?.close().catch(() => undefined);
+    await this.#saving;
+    await this.#journals?.close();
     await this.#lock.release();
   }
 
-  async #append(journal: Journal, changed: ReadonlyMap<string, ScopeState>): Promise<void> {
+  /** The journals, with room for another record. */
+  async #roomyJournals(): Promise<Journals> {
+    const journals = this.#journals;
+    invariant(this.#started && journals !== null, 'a commit needs a started store');
+    if (!journals.overfull) return journals;
+    await this.#saving;
+    if (this.#unsaved !== null) throw this.#unsaved;
+    await this.upkeep();
+    return journals;
+  }
+
+  async #append(journals: Journals, changed: ReadonlyMap<string, ScopeState>): Promise<void> {
     const scopes = new Map<string, RecordedScope>();
     for (const [scope, { hot, cold }] of changed) {
       scopes.set(scope, cold === this.#held.scopes.get(scope)?.cold ? { hot } : { hot, cold });
     }
     const revision = this.#held.attempt();
-    const at = this.#options.clock.now();
-    await journal.append({ revision, major: SCHEMA.major, id: this.#held.id, at, scopes });
+    await journals.append({
+      revision,
+      major: SCHEMA.major,
+      id: this.#held.id,
+      at: this.#now(),
+      scopes,
+    });
     this.#held.wrote(revision);
   }
 
-  async #rewrite(scopes: ReadonlyMap<string, ScopeState>): Promise<void> {
+  /** Never rejects: that state.json lies behind is bad, and no reason to forward nothing. */
+  async #save(): Promise<void> {
+    try {
+      await this.#write(this.#held.revision);
+      this.#journals?.saved();
+      this.#unsaved = null;
+    } catch (error) {
+      this.#unsaved = writeFault(this.#paths.state, error);
+    }
+  }
+
+  /** With a revision of its own: behind it nothing that a failed write has left is believed. */
+  async #rewrite(): Promise<void> {
     if (!(await this.#lock.held())) throw lockLost(this.#paths.state);
     const revision = this.#held.attempt();
-    const savedAt = this.#options.clock.now();
-    const { id, lost } = this.#held;
-    const document = { revision, savedAt, scopes, id, lost };
-    const text = encodeDocument({ ...document, others: this.#others });
-    await replaceFile(this.#files, this.#paths.state, text, this.#paths.previous);
+    this.#saveAt = this.#now() + SAVE_EVERY_MS;
+    await this.#write(revision);
     this.#held.wrote(revision);
-    this.#savedAt = savedAt;
-    await this.#journal?.startOver();
+    this.#unsaved = null;
   }
 
-  async #renewJournal(): Promise<void> {
-    // It may be one whose flush has failed; what closing it says changes nothing.
-    await this.#journal?.close().catch(() => undefined);
-    this.#journal = null;
-    this.#journal = await Journal.create(this.#files, this.#paths.journal);
-    await syncDirectory(this.#files, dirname(this.#paths.journal));
+  async #write(revision: number): Promise<void> {
+    const { id, lost, scopes } = this.#held;
+    const document = { revision, savedAt: this.#now(), scopes, id, lost, others: this.#others };
+    const { state, previous } = this.#paths;
+    await replaceFile(this.#files, state, encodeDocument(document), previous);
+    this.#savedRevision = revision;
+  }
+
+  async #renewJournals(): Promise<void> {
+    // One of them may have failed.
+    await this.#journals?.close();
+    this.#journals = null;
+    this.#journals = await Journals.create(this.#files, this.#paths.journals);
   }
 
   #recover(): Promise<Found> {
@@ -190,8 +240,12 @@ export class StateFiles implements SoleStore {
     this.#held.adopt(found);
   }
 
+  #now(): Instant {
+    return this.#options.clock.now();
+  }
+
   #nowText(): string {
-    return rfc3339(this.#options.clock.now());
+    return rfc3339(this.#now());
   }
 }
 

@@ -37,6 +37,7 @@ const FIRST_BACKUP_MS = 1_000;
  */
 export class SqliteStore implements SoleStore {
   readonly kind = 'sqlite';
+  readonly concern = null;
   readonly #options: SqliteStoreOptions;
   readonly #files: FileSystem;
   readonly #connection: Connection;
