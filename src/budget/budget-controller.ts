@@ -4,15 +4,24 @@ import { amountIn, isSuccess, type Cost } from './cost.js';
 import { growthShape } from './growth.js';
 import { guardAgainstWindup, type Guard, type GuardContext } from './guards.js';
 import {
+  add,
   certainOf,
   effectiveBudget,
   limitOf,
   mapLimits,
+  release,
   wasRefused,
   type Limits,
 } from './limits.js';
 import type { ControllerSettings, LimitRules } from './settings.js';
-import { chargeCell, correctCell, roomAt, slide } from './sliding.js';
+import { chargeCell, correct, isSliding, roomAt, slide } from './sliding.js';
+import { isStatedAnyway } from './stated-budget.js';
+import {
+  takeSliding,
+  takeStatement,
+  type Statement,
+  type StatementContext,
+} from './stated-limit.js';
 import { adoptRules, budgetFor, endWindow } from './turnover.js';
 import { anchorWindow, isOpen, isOver, openWindow, shiftWindow, stateEnd } from './window.js';
 
@@ -212,6 +221,24 @@ export class BudgetController {
     return stated === limit.window ? limits : { ...limits, [name]: { ...limit, window: stated } };
   }
 
+  /** The upstream stated how much of a limit is used, answering an admission charged as `entry` says. */
+  takeStatement(
+    limits: Limits,
+    rule: LimitRules,
+    entry: ChargeEntry,
+    statement: Statement,
+    context: StatementContext,
+  ): Limits {
+    const limit = limits[rule.name];
+    if (limit === undefined || limit.window.number !== entry.window || !isOpen(limit.window)) {
+      return limits;
+    }
+    const next = isSliding(rule, limit)
+      ? takeSliding(limit, rule, statement, context)
+      : takeStatement(limit, statement, context);
+    return next === limit ? limits : { ...limits, [rule.name]: next };
+  }
+
   /**
    * A routine probe succeeded: where the upstream had refused within the window, it has reset early,
    * and a new window began with the probe. Returns the probe's charge, moved into the new windows.
@@ -274,6 +301,7 @@ export class BudgetController {
    */
   learn(limits: Limits, rule: LimitRules, learned: number, highest: number, agreeing = 1): Limits {
     const limit = limitOf(limits, rule.name);
+    if (isStatedAnyway(limit, learned)) return limits;
     const reference = rule.budget ?? highest;
     const base = { ...limit.budget, learned, reference, source: 'learned' as const };
     const budget = { ...base, current: clampToBounds(base, belowLimit(learned, agreeing)) };
@@ -354,27 +382,6 @@ function dropStale(limits: Limits, rules: readonly LimitRules[], now: Instant): 
   return kept;
 }
 
-/** A limit whose kind was changed keeps to its old one until its window has ended. */
-function isSliding(rule: LimitRules, limit: LimitState): boolean {
-  return limit.window.endsAt === null ? rule.kind === 'sliding' : limit.cells.length > 0;
-}
-
-/** Adds to what was charged at `at`, or takes from it. */
-function correct(
-  limit: LimitState,
-  rule: LimitRules,
-  excess: number,
-  at: Instant,
-): Pick<LimitState, 'cells' | 'used' | 'orphaned'> {
-  const { cells, orphaned } = limit;
-  if (!isSliding(rule, limit)) {
-    return { cells, orphaned, used: Math.max(0, limit.used + excess) };
-  }
-  const corrected = correctCell(limit, rule, excess, at);
-  // What was orphaned may have freed with its cell.
-  return { ...corrected, orphaned: Math.min(orphaned, corrected.used) };
-}
-
 /** An idle window takes any single request, however large its estimate. */
 function fits(limit: LimitState, amount: number, budget: number | null): boolean {
   return budget === null || limit.used + Math.min(amount, budget) <= budget;
@@ -400,20 +407,4 @@ function noteDenial(
       denied: { at: denied?.at ?? now, amount: smallest },
     },
   };
-}
-
-function add(
-  unsettled: LimitState['unsettled'],
-  instance: string,
-  amount: number,
-): LimitState['unsettled'] {
-  return { ...unsettled, [instance]: (unsettled[instance] ?? 0) + amount };
-}
-
-/** Takes a charge out of flight: out of the instance's share, or of what was orphaned meanwhile. */
-function release(limit: LimitState, instance: string, amount: number): LimitState {
-  const { [instance]: held = 0, ...others } = limit.unsettled;
-  const left = held - amount;
-  if (left > 0) return { ...limit, unsettled: { ...others, [instance]: left } };
-  return { ...limit, unsettled: others, orphaned: Math.max(0, limit.orphaned + left) };
 }

@@ -14,6 +14,20 @@ export const NO_COST: Cost = { requests: 0, inputTokens: 0, outputTokens: 0 };
 /** An answer that was not a success costs a request and no tokens. */
 export const ONE_REQUEST: Cost = { requests: 1, inputTokens: 0, outputTokens: 0 };
 
+/** What the upstream has counted for certain when its answer begins: the input, and nothing generated yet. */
+export function countedOf({ requests, inputTokens }: Cost): Cost {
+  return { requests, inputTokens, outputTokens: 0 };
+}
+
+/** What a cost exceeds another by. */
+export function excessOf(cost: Cost, other: Cost): Cost {
+  return {
+    requests: Math.max(0, cost.requests - other.requests),
+    inputTokens: Math.max(0, cost.inputTokens - other.inputTokens),
+    outputTokens: Math.max(0, cost.outputTokens - other.outputTokens),
+  };
+}
+
 /** The upstream took the request: no refusal generates or reads anything. */
 export function isSuccess(cost: Cost): boolean {
   return cost.requests > 0 && cost.inputTokens + cost.outputTokens > 0;

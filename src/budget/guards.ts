@@ -1,11 +1,14 @@
 import type { Instant, LimitState } from '../state/scope-state.js';
 import { boundsOf } from './bounds.js';
 import { isOnPlateau } from './growth.js';
+import { headersLead } from './limits.js';
 import type { ControllerSettings, LimitRules } from './settings.js';
 
 /** Why the integral controller did not raise a budget. */
 export type Guard =
   | 'no-budget'
+  /** The upstream states its limit: there is nothing to find out. */
+  | 'stated'
   | 'at-ceiling'
   | 'nudged-lately'
   | 'young-traffic'
@@ -42,6 +45,7 @@ export function guardAgainstWindup(
   const { budget, control, window } = limit;
   const { ceiling } = boundsOf(budget);
   if (budget.current === null || ceiling === null) return 'no-budget';
+  if (headersLead(limit)) return 'stated';
   if (context.crashLoop) return 'crash-loop';
   if (context.cautious) return 'cautious';
   if (budget.current >= ceiling) return 'at-ceiling';

@@ -1,6 +1,7 @@
-import { CLOSED_WINDOW, type LimitState } from '../state/scope-state.js';
+import { type BudgetSource, CLOSED_WINDOW, type LimitState } from '../state/scope-state.js';
 import { boundsOf } from './bounds.js';
 import type { LimitRules } from './settings.js';
+import { statedBudget } from './stated-budget.js';
 
 /** The limits of one scope by name: the budget's slice of ScopeState. */
 export type Limits = Readonly<Record<string, LimitState>>;
@@ -11,6 +12,8 @@ const NEW_LIMIT: LimitState = {
   cells: [],
   unsettled: {},
   orphaned: 0,
+  others: 0,
+  stated: null,
   budget: { current: null, learned: null, reference: null, source: 'none' },
   control: {
     nudgedAt: null,
@@ -49,8 +52,21 @@ export function mapLimits(
 export function effectiveBudget(limit: LimitState, cautious: boolean): number | null {
   const { current } = limit.budget;
   const { floor } = boundsOf(limit.budget);
-  if (current === null || floor === null || !cautious) return current;
-  return Math.min(current, floor);
+  const own = current === null || floor === null || !cautious ? current : Math.min(current, floor);
+  const stated = statedBudget(limit);
+  if (stated === null || own === null) return stated ?? own;
+  return Math.min(own, stated);
+}
+
+/** Whether the upstream's own statements are what binds: they never loosen the operator's budget. */
+export function headersLead(limit: LimitState): boolean {
+  const { current } = limit.budget;
+  const stated = statedBudget(limit);
+  return stated !== null && (current === null || stated <= current);
+}
+
+export function sourceOf(limit: LimitState): BudgetSource {
+  return headersLead(limit) ? 'headers' : limit.budget.source;
 }
 
 /** In flight now, over all instances. */
@@ -60,7 +76,7 @@ export function reservedOf(limit: LimitState): number {
   return reserved;
 }
 
-/** What the upstream has charged for certain: neither in flight nor orphaned. */
+/** What the upstream has charged for certain, others' use included: neither in flight nor orphaned. */
 export function certainOf(limit: LimitState): number {
   return Math.max(0, limit.used - limit.orphaned - reservedOf(limit));
 }
@@ -77,4 +93,21 @@ export function isExhausted(limit: LimitState, cautious: boolean): boolean {
 export function wasRefused({ window, control }: LimitState): boolean {
   const { startedAt } = window;
   return startedAt !== null && control.refusedAt !== null && control.refusedAt >= startedAt;
+}
+
+/** Puts a charge in flight. */
+export function add(
+  unsettled: LimitState['unsettled'],
+  instance: string,
+  amount: number,
+): LimitState['unsettled'] {
+  return { ...unsettled, [instance]: (unsettled[instance] ?? 0) + amount };
+}
+
+/** Takes a charge out of flight: out of the instance's share, or of what was orphaned meanwhile. */
+export function release(limit: LimitState, instance: string, amount: number): LimitState {
+  const { [instance]: held = 0, ...others } = limit.unsettled;
+  const left = held - amount;
+  if (left > 0) return { ...limit, unsettled: { ...others, [instance]: left } };
+  return { ...limit, unsettled: others, orphaned: Math.max(0, limit.orphaned + left) };
 }

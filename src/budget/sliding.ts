@@ -118,3 +118,24 @@ export function roomAt(
 function sumOf(cells: readonly WindowCell[]): number {
   return cells.reduce((sum, { amount }) => sum + amount, 0);
 }
+
+/** A limit whose kind was changed keeps to its old one until its window has ended. */
+export function isSliding(rule: LimitRules, limit: LimitState): boolean {
+  return limit.window.endsAt === null ? rule.kind === 'sliding' : limit.cells.length > 0;
+}
+
+/** Adds to what was charged at `at`, or takes from it. */
+export function correct(
+  limit: LimitState,
+  rule: LimitRules,
+  excess: number,
+  at: Instant,
+): Pick<LimitState, 'cells' | 'used' | 'orphaned'> {
+  const { cells, orphaned } = limit;
+  if (!isSliding(rule, limit)) {
+    return { cells, orphaned, used: Math.max(0, limit.used + excess) };
+  }
+  const corrected = correctCell(limit, rule, excess, at);
+  // What was orphaned may have freed with its cell.
+  return { ...corrected, orphaned: Math.min(orphaned, corrected.used) };
+}

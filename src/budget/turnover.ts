@@ -4,6 +4,7 @@ import { provenBudget } from './growth.js';
 import { FULL } from './guards.js';
 import { wasRefused } from './limits.js';
 import type { LimitRules } from './settings.js';
+import { keepStated } from './stated-budget.js';
 import { closeWindow } from './window.js';
 
 /** Learn mode: this many full windows in a row without a refusal make the budget the new reference. */
@@ -22,6 +23,8 @@ export function endWindow(limit: LimitState, rule: LimitRules): LimitState {
     cells: [],
     unsettled: {},
     orphaned: 0,
+    others: 0,
+    stated: keepStated(limit),
     budget: proven ? { ...budget, reference: budget.current } : retreat(limit),
     control: {
       ...control,

@@ -1,7 +1,9 @@
-import type { Cost } from '../budget/cost.js';
+import { NO_COST, type Cost } from '../budget/cost.js';
 import type { EstimateRequest } from '../calibration/estimate.js';
 import type { ModelEstimate } from '../state/scope-state.js';
 import type { Denial, Grant } from './admit.js';
+import type { LimitStatement } from './attribution.js';
+import type { Told } from './statements.js';
 
 /** What the governor needs to know of a metered request before the call. */
 export interface AdmissionRequest {
@@ -26,6 +28,28 @@ export interface Admission {
   /** The latest change on this request's behalf, until it is durable; the next one waits for that. */
   tail: Promise<void> | null;
   settled: boolean;
+  /** What its answer stated of the limits, until an update takes it along. */
+  statements: readonly LimitStatement[];
+  /** They are worth an update of their own. */
+  isNews: boolean;
+  /** An amendment or the settlement is on its way and takes them along. */
+  carried: boolean;
+}
+
+/** A request that was let through a moment ago. */
+export function openAdmission(
+  scope: string,
+  granted: Pick<Admission, 'request' | 'basis' | 'learned' | 'grant' | 'estimate'>,
+): Admission {
+  const nothingYet = { tail: null, settled: false, statements: [], isNews: false, carried: false };
+  return { scope, ...granted, ...nothingYet };
+}
+
+/** What the answer stated of the limits, for the one update that takes it along. */
+export function takeAlong(admission: Admission, surprise = NO_COST, late = false): Told {
+  const { statements } = admission;
+  admission.statements = [];
+  return { statements, surprise, late };
 }
 
 export type AdmissionOutcome =

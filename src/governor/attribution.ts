@@ -11,6 +11,11 @@ export interface StatedLimit {
 
 /** What an answer's headers state about one limit. */
 export interface LimitStatement extends StatedLimit {
+  readonly status: 'allowed' | 'warning' | 'rejected' | null;
+  readonly limit: number | null;
+  readonly remaining: number | null;
+  /** Fraction used, 0 to 1 and above. */
+  readonly utilization: number | null;
   /** Epoch ms. */
   readonly resetAt: number | null;
   /** The upstream says that this one binds now. */

@@ -1,4 +1,4 @@
-import { bounded, type Cost } from '../budget/cost.js';
+import { bounded, excessOf, type Cost } from '../budget/cost.js';
 import { estimateCost } from '../calibration/estimate.js';
 import type { Counts } from '../platform/counts.js';
 import type { Random } from '../platform/random.js';
@@ -10,10 +10,12 @@ import {
   type AdmissionOutcome,
   type AdmissionRequest,
   inTurn,
+  openAdmission,
   sessionKey,
+  takeAlong,
 } from './admission.js';
 import type { LimitStatement } from './attribution.js';
-import type { ScopeRules } from './draft.js';
+import type { Draft, ScopeRules } from './draft.js';
 import { DurableUpdates, isStateFailure, isUnknown, UpdateTally } from './durable-updates.js';
 import type { EventListener, NudgeOutcome } from './events.js';
 import type { KeyDirectory } from './key-directory.js';
@@ -28,6 +30,7 @@ import {
   repeatExcess,
   settle,
   type SettleRequest,
+  tell,
 } from './settle.js';
 import { costOf, type Settlement } from './settlement.js';
 import {
@@ -214,33 +217,36 @@ export class Governor {
       runtime.noteRefusal();
       return { ...outcome, estimate: cost as Cost };
     }
-    const admission: Admission = {
-      scope: runtime.rules.name,
-      request,
-      basis,
-      learned,
-      grant: outcome.grant,
-      estimate: cost as Cost,
-      tail: null,
-      settled: false,
-    };
+    runtime.news.spend(request.model, cost as Cost);
+    const { grant } = outcome;
+    const granted = { request, basis, learned, grant, estimate: cost as Cost };
+    const admission = openAdmission(runtime.rules.name, granted);
     return { kind: 'admitted', admission, observed: outcome.observed };
   }
 
   /** The upstream answered 2xx; `statements` is what its headers say of its limits. */
   succeeded(admission: Admission, statements: readonly LimitStatement[]): void {
-    const runtime = this.#runtime(admission.scope);
-    if (!runtime.isNews(statements) && !admission.grant.awaited) return;
     const { policies, instance } = this.#options;
-    const decisive = isProbe(admission.grant);
-    this.#change(admission, decisive, async () => {
-      const charge = await this.#updates.persist(
-        runtime.rules,
-        admission.request.requestId,
-        (draft) => succeed(draft, policies, admission.grant, instance, statements),
-      );
-      if (charge !== null) admission.grant = { ...admission.grant, charge };
-    });
+    const { news } = this.#runtime(admission.scope);
+    admission.statements = statements;
+    if (admission.grant.awaited) {
+      const success = { instance, stated: statements.length > 0 };
+      this.#change(admission, isProbe(admission.grant), async () => {
+        const { grant } = admission;
+        const succeeding = (draft: Draft) => succeed(draft, policies, grant, success);
+        const charge = await this.#persist(admission, succeeding);
+        if (charge !== null) admission.grant = { ...grant, charge };
+      });
+    }
+    admission.isNews = news.has(admission.request.model, statements);
+    if (!admission.isNews) return;
+    const telling = async () => {
+      const { grant, estimate } = admission;
+      const told = takeAlong(admission);
+      await this.#persist(admission, (draft) => tell(draft, policies, { grant, estimate, told }));
+    };
+    // An amendment or the settlement takes them along, if it comes before the next admission does.
+    this.#change(admission, false, telling, () => !admission.carried);
   }
 
   /**
@@ -253,24 +259,19 @@ export class Governor {
     reading: Promise<Omit<UpstreamRefusal, 'jitter'> | null>,
   ): Promise<void> {
     const { policies, random } = this.#options;
-    await this.#block(admission, async (runtime) => {
+    await this.#block(admission, async () => {
       const refusal = await reading;
       if (refusal === null) return;
-      const jitter = random();
-      await this.#updates.persist(runtime.rules, admission.request.requestId, (draft) =>
-        refuse(draft, policies, admission.grant, { ...refusal, jitter }),
-      );
+      const told = { ...refusal, jitter: random() };
+      await this.#persist(admission, (draft) => refuse(draft, policies, admission.grant, told));
     });
   }
 
   /** 529, 503, or an in-stream overload. Blocks and resolves like `refused`. */
   async overloaded(admission: Admission, statedWaitMs: number | null): Promise<void> {
     const { policies } = this.#options;
-    await this.#block(admission, async (runtime) => {
-      await this.#updates.persist(runtime.rules, admission.request.requestId, (draft) =>
-        overload(draft, policies, admission.grant, statedWaitMs),
-      );
-    });
+    const overloading = (draft: Draft) => overload(draft, policies, admission.grant, statedWaitMs);
+    await this.#block(admission, async () => void (await this.#persist(admission, overloading)));
   }
 
   /** The real input is known while the answer still streams. */
@@ -278,14 +279,17 @@ export class Governor {
     const before = admission.estimate;
     if (admission.settled || inputTokens === before.inputTokens) return;
     const { policies, instance } = this.#options;
-    const { rules } = this.#runtime(admission.scope);
+    const { rules, news } = this.#runtime(admission.scope);
     const estimate = bounded({ ...before, inputTokens });
     admission.estimate = estimate;
+    admission.carried = true;
+    news.spend(admission.request.model, estimate, before);
     const amending = async () => {
       const { grant, request } = admission;
+      const told = takeAlong(admission, excessOf(estimate, before));
       try {
         const charge = await this.#updates.repeat(rules, request.requestId, (draft) =>
-          amend(draft, policies, grant, estimate, instance),
+          amend(draft, policies, { grant, estimate, instance, told }),
         );
         if (charge !== null) admission.grant = { ...grant, charge };
       } catch (error) {
@@ -303,15 +307,20 @@ export class Governor {
   settle(admission: Admission, settlement: Settlement): void {
     if (admission.settled) return;
     admission.settled = true;
+    admission.carried = true;
     const runtime = this.#runtime(admission.scope);
     const { policies, instance } = this.#options;
     const { rules } = runtime;
     const actual = costOf(settlement, admission.estimate);
+    const surprise = excessOf(actual, admission.estimate);
+    runtime.news.spend(admission.request.model, actual, admission.estimate);
     const estimate = learnFrom(runtime, admission, settlement);
     const upward = exceedsCharge(admission.grant.charge, rules.limits, actual);
     this.#change(admission, upward, async () => {
       const { grant, request } = admission;
-      const settlement: SettleRequest = { grant, actual, instance, estimate };
+      // What was no news when the answer began is old by now.
+      const told = takeAlong(admission, surprise, !admission.isNews);
+      const settlement: SettleRequest = { grant, actual, instance, estimate, told };
       try {
         await this.#updates.repeat(rules, request.requestId, (draft) =>
           settle(draft, policies, settlement),
@@ -319,12 +328,8 @@ export class Governor {
       } catch (error) {
         if (!isUnknown(error)) throw error;
         if (exceedsCharge(grant.charge, rules.limits, actual)) {
-          await this.#updates.persist(
-            rules,
-            request.requestId,
-            (draft) => repeatExcess(draft, policies, settlement),
-            MOST_UNKNOWN,
-          );
+          const repeating = (draft: Draft) => repeatExcess(draft, policies, settlement);
+          await this.#updates.persist(rules, request.requestId, repeating, MOST_UNKNOWN);
         }
       } finally {
         runtime.active -= 1;
@@ -389,13 +394,18 @@ export class Governor {
     if (urgent) runtime.flush();
   }
 
+  /** Repeats a decision that is safe to be made twice until it is durable. */
+  #persist<Value>(
+    { scope, request }: Admission,
+    decide: (draft: Draft) => Value,
+  ): Promise<Value | null> {
+    return this.#updates.persist(this.#runtime(scope).rules, request.requestId, decide);
+  }
+
   /** Holds back every admission of the scope until `write` is durable; waits for it two seconds. */
-  async #block(
-    admission: Admission,
-    write: (runtime: ScopeRuntime) => Promise<void>,
-  ): Promise<void> {
+  async #block(admission: Admission, write: () => Promise<void>): Promise<void> {
     const runtime = this.#runtime(admission.scope);
-    const durable = inTurn(admission, () => write(runtime));
+    const durable = inTurn(admission, write);
     runtime.track(durable);
     runtime.holdUntil(durable);
     await withDeadline(this.#options.timers, STATE_WAIT_MS, durable, undefined);

@@ -2,13 +2,13 @@ import type { Instant, ModelEstimate } from '../state/scope-state.js';
 import { BOUNDS } from '../state/scope-state.js';
 import { Counts } from '../platform/counts.js';
 import type { Cancel, Timers } from '../platform/timers.js';
-import type { LimitStatement } from './attribution.js';
 import { countRefusals } from './admit.js';
 import type { ScopeRules } from './draft.js';
 import type { DurableUpdates } from './durable-updates.js';
 import type { GuardsHeld, NudgeOutcome } from './events.js';
 import { KeyDirectory } from './key-directory.js';
 import { SessionMemory } from './session-memory.js';
+import { StatementNews } from './statement-news.js';
 import type { TickContext } from './upkeep.js';
 
 /** Corrections that lower a charge wait this long for company; an admission takes them along sooner. */
@@ -21,6 +21,7 @@ const KEEP_LEARNED_MS = 30_000;
 const NUDGE_OUTCOMES: Readonly<Record<NudgeOutcome, true>> = {
   raised: true,
   'no-budget': true,
+  stated: true,
   'at-ceiling': true,
   'nudged-lately': true,
   'young-traffic': true,
@@ -36,6 +37,7 @@ const NUDGE_OUTCOMES: Readonly<Record<NudgeOutcome, true>> = {
 /** What one process holds of a scope between updates. Nothing in it is needed to be safe after a crash. */
 export class ScopeRuntime {
   readonly sessions = new SessionMemory();
+  readonly news = new StatementNews();
   readonly keys: KeyDirectory;
   /** Admissions not settled durably yet. */
   active = 0;
@@ -50,7 +52,6 @@ export class ScopeRuntime {
   #cancel: Cancel | null = null;
   #refusals = 0;
   readonly #underWay = new Set<Promise<void>>();
-  #statements = '';
   readonly #learned = new Map<string, { estimate: ModelEstimate; kept: number; keptAt: number }>();
 
   constructor(
@@ -125,15 +126,6 @@ export class ScopeRuntime {
     void held.finally(() => {
       if (this.hold === held) this.hold = null;
     });
-  }
-
-  /** Whether the upstream's statements differ from the last ones seen. */
-  isNews(statements: readonly LimitStatement[]): boolean {
-    if (statements.length === 0) return false;
-    const told = statements.map(({ name, resetAt }) => `${name}=${resetAt}`).join();
-    if (told === this.#statements) return false;
-    this.#statements = told;
-    return true;
   }
 
   learnedOf(model: string): ModelEstimate | undefined {

@@ -1,5 +1,5 @@
 import { boundsOf } from '../budget/bounds.js';
-import { effectiveBudget, isExhausted, limitOf, reservedOf } from '../budget/limits.js';
+import { effectiveBudget, isExhausted, limitOf, reservedOf, sourceOf } from '../budget/limits.js';
 import type { LimitRules, WindowKind } from '../budget/settings.js';
 import { limitPool, modelOf } from './pools.js';
 import type {
@@ -197,7 +197,7 @@ function viewLimit(draft: Draft, rule: LimitRules, ofScope: CooldownView | null)
   const limit = limitOf(hot.limits, rule.name);
   const current = effectiveBudget(limit, hot.cautious !== null);
   const { startedAt, endsAt, observed } = limit.window;
-  const { learned, source } = limit.budget;
+  const { learned } = limit.budget;
   return {
     name: rule.name,
     unit: rule.unit,
@@ -209,7 +209,7 @@ function viewLimit(draft: Draft, rule: LimitRules, ofScope: CooldownView | null)
       isExhausted(limit, hot.cautious !== null) ? [rule] : [],
     ),
     window: { kind: rule.kind, lengthMs: rule.windowMs, startedAt, endsAt, observed },
-    budget: { ...boundsOf(limit.budget), current, learned, source },
+    budget: { ...boundsOf(limit.budget), current, learned, source: sourceOf(limit) },
     used: limit.used,
     reserved: reservedOf(limit),
     orphaned: limit.orphaned,

@@ -1,5 +1,5 @@
 import type { Charge } from '../budget/budget-controller.js';
-import { amountIn, type Cost } from '../budget/cost.js';
+import { amountIn, countedOf, NO_COST, type Cost } from '../budget/cost.js';
 import { settleInSample } from '../calibration/sample.js';
 import type { LimitRules } from '../budget/settings.js';
 import { BOUNDS, type ModelEstimate, type PendingSample } from '../state/scope-state.js';
@@ -8,21 +8,26 @@ import type { Draft } from './draft.js';
 import { countInFlight } from './instances.js';
 import type { Policies } from './policies.js';
 import { mapPools, mapSamples } from './pools.js';
+import { takeStatements, type Told } from './statements.js';
 import { closeCompleteSamples, freshen } from './upkeep.js';
 
+export interface AmendRequest {
+  readonly grant: Grant;
+  readonly estimate: Cost;
+  readonly instance: string;
+  readonly told: Told;
+}
+
 /** Better figures came while the request is in flight. Returns the amended charge. */
-export function amend(
-  draft: Draft,
-  policies: Policies,
-  grant: Grant,
-  estimate: Cost,
-  instance: string,
-): Charge {
+export function amend(draft: Draft, policies: Policies, request: AmendRequest): Charge {
   freshen(draft, policies);
+  const { grant, estimate, instance, told } = request;
   const { charge } = grant;
   const amended = policies.budget.amend(draft.hot.limits, draft.rules, charge, estimate, instance);
   draft.setHot({ limits: amended.limits });
   mapSamples(draft, (sample) => amendSample(sample, grant, amended.outcome));
+  const stating = { ...grant, charge: amended.outcome, counted: countedOf(estimate) };
+  takeStatements(draft, policies, stating, told);
   return amended.outcome;
 }
 
@@ -37,12 +42,23 @@ function amendSample(sample: PendingSample, grant: Grant, amended: Charge): Pend
   return { ...sample, tokens };
 }
 
+/** Nothing new came but what the upstream states of its limits. */
+export function tell(
+  draft: Draft,
+  policies: Policies,
+  { grant, estimate, told }: Omit<AmendRequest, 'instance'>,
+): void {
+  freshen(draft, policies);
+  takeStatements(draft, policies, { ...grant, counted: countedOf(estimate) }, told);
+}
+
 export interface SettleRequest {
   readonly grant: Grant;
   readonly actual: Cost;
   readonly instance: string;
   /** What was learned about the model, when it is time to keep it. */
   readonly estimate: { readonly model: string; readonly learned: ModelEstimate } | null;
+  readonly told: Told;
 }
 
 /** The request is over: its estimate gives way to its cost. */
@@ -59,6 +75,8 @@ export function settle(draft: Draft, policies: Policies, request: SettleRequest)
   });
   mapPools(draft, (pool) => policies.backoff.abandoned(pool, grant.sequence));
   draft.setHot({ instances: countInFlight(draft.hot.instances, instance, -1, draft.now) });
+  // What it cost is settled by now, and so no longer to be counted apart.
+  takeStatements(draft, policies, { ...grant, counted: NO_COST }, request.told);
   mapSamples(draft, (sample) => settleSample(sample, rules, grant, actual));
   closeCompleteSamples(draft, policies);
   if (estimate !== null) keepEstimate(draft, estimate.model, estimate.learned);

@@ -108,6 +108,8 @@ export function closeSample(draft: Draft, policies: Policies, ladder: Ladder): v
   if (closed.learned === null || rule === undefined || before === null) return;
   const { limitTokens, highest, agreeing } = closed.learned;
   const limits = budget.learn(draft.hot.limits, rule, limitTokens, highest, agreeing);
+  // Where headers lead a sample may teach nothing.
+  if (limits === draft.hot.limits) return;
   draft.setHot({ limits });
   draft.report({
     kind: 'budget-learned',

@@ -1,6 +1,7 @@
-import { cooldownKind, speaksOfWindow, type RefusalFacts } from '../backoff/refusal.js';
+import { cooldownKind, type RefusalFacts } from '../backoff/refusal.js';
 import type { Charge } from '../budget/budget-controller.js';
 import type { EpisodeTicket, RefusalOutcome, RefusalVerdict } from '../backoff/backoff-policy.js';
+import { NO_COST } from '../budget/cost.js';
 import { limitOf } from '../budget/limits.js';
 import { chargedOf } from '../budget/model-pools.js';
 import type { LimitRules } from '../budget/settings.js';
@@ -8,7 +9,6 @@ import type { CooldownKind, EpisodeState, Instant } from '../state/scope-state.j
 import type { Grant } from './admit.js';
 import {
   attribute,
-  ruleFor,
   type Attribution,
   type LimitStatement,
   type StatedLimit,
@@ -28,19 +28,26 @@ import {
   setSample,
   ticketFor,
 } from './pools.js';
+import { takeStatements } from './statements.js';
 import { closeCompleteSamples, closeSample, freshen } from './upkeep.js';
 
 /** The doubling allowance of cautious mode ends here. */
 const MOST_ALLOWANCE = 1_024;
+
+export interface UpstreamSuccess {
+  readonly instance: string;
+  /** Its headers say something of the limits. */
+  readonly stated: boolean;
+}
 
 /** The upstream answered 2xx. Returns the charge, which a reopened window may have moved. */
 export function succeed(
   draft: Draft,
   policies: Policies,
   grant: Grant,
-  instance: string,
-  statements: readonly LimitStatement[],
+  success: UpstreamSuccess,
 ): Charge {
+  const { instance, stated } = success;
   freshen(draft, policies);
   const { budget, backoff } = policies;
   const before = draft.hot.backoff;
@@ -66,8 +73,7 @@ export function succeed(
     const own = draft.rules.filter(({ name }) => limitPool(name) === pool);
     if (ticket.role === 'routine') reopen(own);
   }
-  takeStatements(draft, policies, charge, statements);
-  relaxCaution(draft, statements.length > 0);
+  relaxCaution(draft, stated);
   return charge;
 }
 
@@ -102,32 +108,6 @@ function reopenWindows(
   }
   draft.setHot({ limits: reopened.limits });
   return reopened.outcome;
-}
-
-/** Resets that the upstream states in its headers end our windows. */
-function takeStatements(
-  draft: Draft,
-  { budget }: Policies,
-  charge: Charge,
-  statements: readonly LimitStatement[],
-): void {
-  const charged = chargedOf(draft.rules, charge);
-  for (const statement of statements) {
-    const { resetAt } = statement;
-    const rule = ruleFor(statement, statements, charged);
-    const entry = rule === null ? undefined : charge[rule.name];
-    if (rule === null || entry === undefined || resetAt === null) continue;
-    const inMs = resetAt - draft.now;
-    if (statement.windowMs !== rule.windowMs && !canEnd(rule, inMs)) continue;
-    draft.setHot({
-      limits: budget.stateReset(draft.hot.limits, rule.name, entry.window, resetAt, draft.now),
-    });
-  }
-}
-
-/** A reset stated for a window of another name may be ours only if it lies within our length. */
-function canEnd(rule: LimitRules, inMs: number): boolean {
-  return inMs > 0 && inMs <= rule.windowMs && speaksOfWindow(inMs, rule.windowMs);
 }
 
 /** A limit header tells more than we lost; without a budget each success doubles what may be in flight. */
@@ -174,6 +154,9 @@ export function refuse(
   const upstream429 = counters.upstream429 + (refusal.status === 429 ? 1 : 0);
   draft.setHot({ counters: { ...counters, upstream429 } });
   if (hot.cautious !== null && refusal.statements.length > 0) relaxCaution(draft, true);
+  // Before the sample: what others have spent is part of what the limit was met with.
+  const stated = { statements: refusal.statements, surprise: NO_COST, late: false };
+  takeStatements(draft, policies, { ...grant, counted: NO_COST }, stated);
 
   if (kind === 'quota' && blame.limit !== null && outcome !== 'ignored') {
     stateEndOfQuota(draft, policies, grant.charge, blame.limit, statedWaitMs);

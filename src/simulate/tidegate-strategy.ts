@@ -1,5 +1,6 @@
 import { BackoffPolicy } from '../backoff/backoff-policy.js';
 import { BudgetController } from '../budget/budget-controller.js';
+import { effectiveBudget } from '../budget/limits.js';
 import { CalibrationStore } from '../calibration/calibration-store.js';
 import type { Admission } from '../governor/admission.js';
 import type { LimitStatement } from '../governor/attribution.js';
@@ -84,7 +85,8 @@ export class TidegateStrategy implements Strategy<Admission> {
   }
 
   budget(): number | null {
-    return this.#disk.scopes.get(SCOPE)?.hot.limits[LIMIT]?.budget.current ?? null;
+    const limit = this.#disk.scopes.get(SCOPE)?.hot.limits[LIMIT];
+    return limit === undefined ? null : effectiveBudget(limit, false);
   }
 
   orphanedTokens(): number {

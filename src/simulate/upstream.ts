@@ -14,7 +14,7 @@ export type Reception =
 /** What an upstream knows of its limit while it answers. */
 export interface Standing {
   readonly limit: number;
-  readonly remaining: number;
+  readonly used: number;
   /** Since the start of the run. */
   readonly resetAt: number;
 }
@@ -101,7 +101,7 @@ export class SimulatedUpstream {
     const full = now + (used / this.#limit) * this.#world.windowMs;
     return {
       limit: this.#limit,
-      remaining: Math.max(0, this.#limit - used),
+      used,
       resetAt: this.#ledger.endsAt() ?? full,
     };
   }

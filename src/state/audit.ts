@@ -37,11 +37,12 @@ export function auditScope({ hot, cold }: ScopeState): readonly string[] {
   return [...findings, ...rules.flatMap(([holds, finding]) => (holds ? [] : [finding]))];
 }
 
-function auditLimit({ window, used, unsettled, orphaned }: LimitState): string[] {
+function auditLimit({ window, used, unsettled, orphaned, others }: LimitState): string[] {
   const findings: string[] = [];
   const inFlight = Object.values(unsettled).reduce((sum, part) => sum + part, 0);
-  if (inFlight + orphaned > used + TOLERANCE * Math.max(1, used)) {
-    findings.push(`${inFlight} in flight and ${orphaned} orphaned are more than the ${used} used`);
+  if (inFlight + orphaned + others > used + TOLERANCE * Math.max(1, used)) {
+    const parts = `${inFlight} in flight, ${orphaned} orphaned and ${others} of others`;
+    findings.push(`${parts} are more than the ${used} used`);
   }
   const { startedAt, endsAt } = window;
   if (startedAt !== null && endsAt !== null && endsAt < startedAt) {

@@ -39,6 +39,8 @@ import {
   type Sample,
   SCHEMA,
   type ScopeState,
+  type StatedFraction,
+  type StatedLimit,
   type StateLoss,
   type WindowState,
 } from './scope-state.js';
@@ -172,6 +174,21 @@ const controlState = object<ControlState>(
   // Added with minor 1.
   { agreeing: 0, accepted: 0 },
 );
+const fraction = number(0, 1_000);
+const statedLimit = object<StatedLimit>({
+  limit: nullable(count),
+  window: count,
+  sequence: count,
+  fraction: nullable(
+    object<StatedFraction>({
+      from: fraction,
+      fromCharged: count,
+      used: fraction,
+      usedCharged: count,
+      budget: nullable(count),
+    }),
+  ),
+});
 const limitState = object<LimitState>(
   {
     window: windowState,
@@ -179,11 +196,13 @@ const limitState = object<LimitState>(
     cells: list(object({ at: instant, amount: count }), BOUNDS.cells),
     unsettled: map(count, BOUNDS.instances),
     orphaned: count,
+    others: count,
+    stated: nullable(statedLimit),
     budget: budgetState,
     control: controlState,
   },
-  // Added with minor 1.
-  { cells: [] },
+  // Added with minor 1, and with minor 2.
+  { cells: [], others: 0, stated: null },
 );
 const cooldown = object<Cooldown>({
   since: instant,

@@ -82,8 +82,36 @@ export interface LimitState {
   readonly unsettled: Readonly<Record<string, number>>;
   /** The part of `used` whose instance died or fell silent before it settled. */
   readonly orphaned: number;
+  /** The part of `used` that others spent of the same limit, as the upstream's statements tell. */
+  readonly others: number;
+  /** What the upstream states of this limit; null if it does not, or not yet. */
+  readonly stated: StatedLimit | null;
   readonly budget: BudgetState;
   readonly control: ControlState;
+}
+
+/** A limit in the upstream's own words. */
+export interface StatedLimit {
+  /** In the limit's unit: as stated, or as a stated fraction and our own use tell. Null: not known yet. */
+  readonly limit: number | null;
+  /** Number of our window in which it was stated last. */
+  readonly window: number;
+  /** Number of the latest admission whose answer changed what is known. */
+  readonly sequence: number;
+  /** Where the upstream states no amounts. */
+  readonly fraction: StatedFraction | null;
+}
+
+/** Fractions of a limit that were used, 1 for the whole, and what we had charged of the window by then. */
+export interface StatedFraction {
+  /** As stated first in this window. */
+  readonly from: number;
+  readonly fromCharged: number;
+  /** As stated last, when it was first stated so. */
+  readonly used: number;
+  readonly usedCharged: number;
+  /** What we may charge in all before the whole is used. */
+  readonly budget: number | null;
 }
 
 /** What a stretch of a sliding window was charged; it begins at `at`. */

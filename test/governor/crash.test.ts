@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Admission } from '../../src/governor/admission.js';
 import type { StateLoss } from '../../src/state/scope-state.js';
-import { HOUR, limit, MINUTE, SCOPE, SECOND, success, Town } from './support.js';
+import { HOUR, limit, MINUTE, SCOPE, SECOND, statement, success, Town } from './support.js';
 
 /** What an adapter does that lost or restored the scope. */
 function lose(town: Town, loss: Partial<StateLoss> = {}): void {
@@ -172,8 +172,7 @@ describe('after a loss of state', () => {
     lose(town);
     await town.crash();
     const admission = await town.admit();
-    const statement = { name: '5h', windowMs: 5 * HOUR, resetAt: null, representative: true };
-    town.governor.succeeded(admission, [statement]);
+    town.governor.succeeded(admission, [statement({ name: '5h', windowMs: 5 * HOUR })]);
     await town.settle(admission, success(1));
     expect(await town.view()).toMatchObject({ state: 'open', cautious: null });
     expect(town.happened('cautious-ended')).toEqual([

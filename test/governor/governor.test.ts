@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { HOUR, limit, MINUTE, SECOND, success, Town } from './support.js';
+import { HOUR, limit, MINUTE, SECOND, statement, success, Town } from './support.js';
 
 describe('a request', () => {
   it('that turns out large after another was refused makes the sample as large', async () => {
@@ -302,19 +302,15 @@ describe('a refusal of the upstream', () => {
 });
 
 describe('statements of the upstream', () => {
-  const statement = (name: string, resetAt: number, windowMs: number | null = null) => ({
-    name,
-    windowMs,
-    resetAt,
-    representative: false,
-  });
+  const reset = (name: string, resetAt: number, windowMs: number | null = null) =>
+    statement({ name, windowMs, resetAt });
 
   it('end the window of their length', async () => {
     const town = await Town.open();
     const admission = await town.admit();
     const resetAt = town.time.wall() + 90 * SECOND;
-    const other = statement('7d', town.time.wall() + 70 * HOUR, 7 * 24 * HOUR);
-    town.governor.succeeded(admission, [other, statement('5h', resetAt, 5 * HOUR)]);
+    const other = reset('7d', town.time.wall() + 70 * HOUR, 7 * 24 * HOUR);
+    town.governor.succeeded(admission, [other, reset('5h', resetAt, 5 * HOUR)]);
     await town.settle(admission, success(10));
     expect((await town.limitView()).window.endsAt).toBe(resetAt);
   });
@@ -323,8 +319,8 @@ describe('statements of the upstream', () => {
     const town = await Town.open();
     const admission = await town.admit();
     const endsAt = (await town.limitView()).window.endsAt;
-    const reset = statement('tokens', town.time.wall() + 30 * SECOND, MINUTE);
-    town.governor.succeeded(admission, [reset]);
+    const stated = reset('tokens', town.time.wall() + 30 * SECOND, MINUTE);
+    town.governor.succeeded(admission, [stated]);
     await town.settle(admission, success(10));
     expect((await town.limitView()).window.endsAt).toBe(endsAt);
   });

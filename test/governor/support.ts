@@ -3,6 +3,7 @@ import { BudgetController } from '../../src/budget/budget-controller.js';
 import type { LimitRules } from '../../src/budget/settings.js';
 import { CalibrationStore } from '../../src/calibration/calibration-store.js';
 import type { Admission } from '../../src/governor/admission.js';
+import type { LimitStatement } from '../../src/governor/attribution.js';
 import type { Denial } from '../../src/governor/admit.js';
 import type { GovernorEvent } from '../../src/governor/events.js';
 import { Governor } from '../../src/governor/governor.js';
@@ -30,6 +31,12 @@ export function limit(overrides: Partial<LimitRules> = {}): LimitRules {
     models: null,
   };
   return { ...base, ...overrides } as LimitRules;
+}
+
+/** What an answer's headers say of one limit; nothing, as far as it is not given. */
+export function statement(given: Partial<LimitStatement> & { name: string }): LimitStatement {
+  const nothing = { status: null, limit: null, remaining: null, utilization: null, resetAt: null };
+  return { ...nothing, windowMs: null, representative: false, ...given };
 }
 
 export interface TownOptions {

@@ -191,3 +191,13 @@ function valueAt(root: unknown, path: Path): unknown {
   for (const name of path) value = (value as Record<string, unknown>)[name];
   return value;
 }
+
+describe('a document of an earlier minor version', () => {
+  it('gets what it could not know yet', () => {
+    const raw = JSON.parse(FULL) as { hot: { limits: { tokens: Record<string, unknown> } } };
+    const { others: _, stated: __, ...before } = raw.hot.limits.tokens;
+    raw.hot.limits.tokens = before;
+    const { hot } = parseScopeState(raw);
+    expect(hot.limits['tokens']).toMatchObject({ used: 12_345.5, others: 0, stated: null });
+  });
+});

@@ -58,6 +58,19 @@ export function fullScopeState(): ScopeState {
           cells: [{ at: AT, amount: 12_345.5 }],
           unsettled: { 'host-a': 12, __proto__x: 1 },
           orphaned: 7,
+          others: 3,
+          stated: {
+            limit: 1e6,
+            window: 3,
+            sequence: 9,
+            fraction: {
+              from: 0.01,
+              fromCharged: 10,
+              used: 0.42,
+              usedCharged: 12_000,
+              budget: 900_000,
+            },
+          },
           budget: { current: 1e6, learned: 990_000, reference: 1e6, source: 'learned' },
           control: {
             nudgedAt: AT,

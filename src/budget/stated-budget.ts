@@ -1,0 +1,32 @@
+import type { LimitState, StatedLimit } from '../state/scope-state.js';
+import { settleFraction } from './stated-fraction.js';
+
+/** What the upstream's statements make of a budget; how they are taken is in `stated-limit.ts`. */
+
+/** The budget ends this far below a stated limit: estimates of what is in flight err. */
+const RESERVE = 0.002;
+/** And this part of what others have spent further below: they go on between two statements. */
+const OTHERS_RESERVE = 0.1;
+/** Samples above this part of a stated limit teach nothing that it doesn't say. */
+const CONTRADICTED = 0.9;
+
+/** The budget that the upstream's statements call for; null while they call for none. */
+export function statedBudget({ stated, window, others }: LimitState): number | null {
+  if (stated === null) return null;
+  const { limit, fraction } = stated;
+  if (fraction !== null && stated.window === window.number) return fraction.budget;
+  if (limit === null) return null;
+  return Math.max(1, limit - Math.ceil(RESERVE * limit + OTHERS_RESERVE * others));
+}
+
+/** What is remembered of the statements when a window ends in which they were made, or were not. */
+export function keepStated({ stated, window }: LimitState): StatedLimit | null {
+  // Where the upstream no longer states it, learning fills the gap.
+  if (stated === null || stated.window !== window.number) return null;
+  return stated.fraction === null ? stated : settleFraction(stated, stated.fraction);
+}
+
+/** Whether a limit learned from refusals says nothing that the upstream's own statements don't. */
+export function isStatedAnyway({ stated }: LimitState, learned: number): boolean {
+  return stated !== null && stated.limit !== null && learned >= CONTRADICTED * stated.limit;
+}

@@ -1,0 +1,252 @@
+import { describe, expect, it } from 'vitest';
+import type { Admission } from '../../src/governor/admission.js';
+import type { LimitStatement } from '../../src/governor/attribution.js';
+import { StatementNews } from '../../src/governor/statement-news.js';
+import type { StateRepository } from '../../src/state/state-repository.js';
+import { HOUR, limit, MINUTE, statement, success, Town, type TownOptions } from './support.js';
+
+const DAY = 24 * HOUR;
+const LIMIT = 100_000;
+
+const amount = (remaining: number, overrides: Partial<LimitStatement> = {}) =>
+  statement({ name: 'tokens', windowMs: 5 * HOUR, limit: LIMIT, remaining, ...overrides });
+
+const fraction = (name: string, utilization: number, overrides: Partial<LimitStatement> = {}) => {
+  const windowMs = name.startsWith('5h') ? 5 * HOUR : 7 * DAY;
+  return statement({ name, windowMs, utilization, status: 'allowed', ...overrides });
+};
+
+/** The head of a stream: the limits are stated, and the input is known. */
+async function answer(
+  town: Town,
+  admission: Admission,
+  inputTokens: number,
+  statements: readonly LimitStatement[],
+): Promise<void> {
+  town.governor.succeeded(admission, statements);
+  town.governor.amend(admission, inputTokens);
+  await town.pass(250);
+}
+
+/** A whole call that costs `tokens`, all of them input. */
+async function call(
+  town: Town,
+  tokens: number,
+  statements: readonly LimitStatement[],
+  options: Parameters<Town['admit']>[0] = {},
+): Promise<void> {
+  const admission = await town.admit({ model: 'called', ...options });
+  await answer(town, admission, tokens, statements);
+  await town.settle(admission, success(tokens));
+}
+
+describe('where headers state the limit', () => {
+  it('it is the budget at once, and what others spent is charged', async () => {
+    const town = await Town.open();
+    await call(town, 1_000, [amount(59_000)]);
+    const view = await town.limitView();
+    expect(view.budget).toMatchObject({ initial: null, source: 'headers', learned: null });
+    expect(view.budget.current).toBeGreaterThan(95_000);
+    expect(view.used).toBeGreaterThanOrEqual(41_000);
+    expect(view.used).toBeLessThanOrEqual(41_500);
+  });
+
+  it('nothing passes that the upstream would refuse, until it says that the window ends', async () => {
+    const town = await Town.open({ limits: [limit({ budget: 1_000_000 })] });
+    const resetAt = town.time.wall() + HOUR;
+    await call(town, 1_000, [amount(0, { resetAt })]);
+    expect(await town.denied()).toMatchObject({ decision: 'budget', until: resetAt });
+    expect((await town.limitView()).budget).toMatchObject({ initial: 1e6, source: 'headers' });
+    await town.pass(HOUR);
+    expect((await town.ask()).kind).toBe('admitted');
+  });
+
+  it('the operator’s own budget still binds', async () => {
+    const town = await Town.open({ limits: [limit({ budget: 2_000 })] });
+    await call(town, 1_900, [amount(98_000)]);
+    expect(await town.denied()).toMatchObject({ decision: 'budget' });
+    expect((await town.limitView()).budget.source).toBe('configured');
+  });
+
+  it('a large request of ours is not taken for somebody else’s', async () => {
+    const town = await Town.open();
+    await call(town, 1_000, [amount(99_000)]);
+    const large = await town.admit();
+    const other = await town.admit();
+    // The upstream has counted the large one before its answer has told us.
+    await answer(town, other, 300, [amount(38_700)]);
+    expect((await town.limitView()).used).toBeGreaterThan(61_000);
+    await answer(town, large, 60_000, [amount(38_700)]);
+    await town.settle(other, success(300));
+    await town.settle(large, success(60_000));
+    expect((await town.limitView()).used).toBeLessThanOrEqual(61_300 + 1_500);
+  });
+
+  it('a refusal that says so is what the limit was met with, others’ use included', async () => {
+    const town = await Town.open();
+    await call(town, 30_000, []);
+    const refused = await town.admit();
+    await town.refuse(refused, { statedWaitMs: HOUR, statements: [amount(0)] });
+    const { calibration } = await town.view();
+    expect(calibration.samples[0]?.tokens).toBeGreaterThanOrEqual(LIMIT);
+    expect((await town.limitView()).budget).toMatchObject({ source: 'headers', learned: null });
+  });
+
+  it('it survives a crash', async () => {
+    const town = await Town.open();
+    await call(town, 1_000, [amount(0)]);
+    await town.crash();
+    expect(await town.denied()).toMatchObject({ decision: 'budget' });
+    expect((await town.limitView()).budget.source).toBe('headers');
+  });
+
+  it('what was orphaned counts no longer than the upstream needs to show that it was not spent', async () => {
+    const town = await Town.open();
+    await call(town, 1_000, [amount(99_000)]);
+    await town.admit({ bodyBytes: 100_000 });
+    await town.crash();
+    expect((await town.limitView()).orphaned).toBeGreaterThan(30_000);
+    await call(town, 1_000, [amount(98_000)]);
+    expect((await town.limitView()).orphaned).toBeLessThanOrEqual(1_000);
+  });
+
+  it('a bucket of a minute says nothing about a window of hours', async () => {
+    const town = await Town.open({ limits: [limit({ budget: 50_000 })] });
+    await call(town, 100, [amount(0, { windowMs: MINUTE })]);
+    expect((await town.ask()).kind).toBe('admitted');
+    expect((await town.limitView()).budget.source).toBe('configured');
+  });
+});
+
+describe('several limits', () => {
+  const limits = [
+    limit({ name: '5h' }),
+    limit({ name: '7d', windowMs: 7 * DAY }),
+    limit({ name: '7d_opus', windowMs: 7 * DAY, models: ['claude-opus-*'] }),
+  ];
+
+  it('each have their own statement', async () => {
+    const town = await Town.open({
+      limits: [
+        limit({ name: 'in', unit: 'input_tokens' }),
+        limit({ name: 'out', unit: 'output_tokens' }),
+        limit({ name: 'asked', unit: 'requests' }),
+      ],
+    });
+    await call(town, 1_000, [
+      amount(50_000, { name: 'input_tokens' }),
+      amount(4_000, { name: 'output_tokens', limit: 5_000 }),
+      amount(0, { name: 'requests', limit: 50 }),
+      amount(0, { name: 'tokens' }),
+    ]);
+    const { limits: views } = await town.view();
+    expect(views.map(({ budget }) => budget.source)).toEqual(['headers', 'headers', 'headers']);
+    expect(views[0]?.used).toBeLessThan(52_000);
+    expect(await town.denied()).toMatchObject({ decision: 'budget', limit: 'asked' });
+  });
+
+  it('a rejected window of one model binds no other', async () => {
+    const town = await Town.open({ limits });
+    const rejected = [
+      statement({ name: 'unified', status: 'rejected' }),
+      fraction('5h', 0.2),
+      fraction('7d', 0.9, { status: 'warning' }),
+      fraction('7d_opus', 1, { status: 'rejected', representative: true }),
+    ];
+    await call(town, 1_000, rejected, { model: 'claude-opus-4-8' });
+    const opus = await town.ask({ model: 'claude-opus-4-8' });
+    expect(opus).toMatchObject({
+      kind: 'refused',
+      denial: { decision: 'budget', limit: '7d_opus' },
+    });
+    expect((await town.ask({ model: 'claude-sonnet-5' })).kind).toBe('admitted');
+  });
+
+  it('one that is not configured binds nothing before the upstream refuses for it', async () => {
+    const town = await Town.open({ limits: limits.slice(0, 1) });
+    const spent = fraction('7d', 1, { status: 'rejected' });
+    await call(town, 1_000, [fraction('5h', 0.2), spent]);
+    const admission = await town.admit();
+    const statedWaitMs = 3 * HOUR;
+    const named = [{ name: '7d', windowMs: 7 * DAY }];
+    await town.refuse(admission, { statedWaitMs, limits: named, statements: [spent] });
+    expect(await town.denied()).toMatchObject({ decision: 'cooldown' });
+  });
+
+  it('a window that is used up does not bind whoever pays for what goes beyond it', async () => {
+    const town = await Town.open({ limits: limits.slice(0, 1) });
+    const spent = fraction('5h', 1.02, { status: 'rejected' });
+    const paid = statement({ name: 'overage', status: 'allowed' });
+    await call(town, 1_000, [spent, paid]);
+    expect((await town.ask()).kind).toBe('admitted');
+    await call(town, 1_000, [spent]);
+    expect((await town.ask()).kind).toBe('refused');
+  });
+});
+
+/** Counts the updates that wrote something. */
+function counted(writes: { count: number }): NonNullable<TownOptions['wrap']> {
+  return (repository) => {
+    const update: StateRepository['update'] = (scope, decide) =>
+      repository.update(scope, (state, now) => {
+        const decision = decide(state, now);
+        if (decision.state !== state) writes.count += 1;
+        return decision;
+      });
+    return new Proxy(repository, {
+      get: (target, key) => {
+        const value = key === 'update' ? update : Reflect.get(target, key, target);
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+  };
+}
+
+describe('headers on every answer', () => {
+  it('are written only where they say more than our own charge does', async () => {
+    const written: number[] = [];
+    for (const stating of [false, true]) {
+      const writes = { count: 0 };
+      const town = await Town.open({ wrap: counted(writes) });
+      await call(town, 1_000, [amount(99_000)]);
+      writes.count = 0;
+      for (let round = 1; round <= 20; round += 1) {
+        await call(town, 1_000, stating ? [amount(99_000 - 1_000 * round)] : []);
+      }
+      written.push(writes.count);
+    }
+    expect(written[0]).toBeGreaterThan(0);
+    expect(written[1]).toBe(written[0]);
+  });
+
+  it('are news where others spend, the limit changes, or a fraction rises', () => {
+    const news = new StatementNews();
+    const spent = { requests: 1, inputTokens: 5_000, outputTokens: 0 };
+    expect(news.has('m', [])).toBe(false);
+    expect(news.has('m', [amount(90_000)])).toBe(true);
+    expect(news.has('m', [amount(90_000)])).toBe(false);
+    expect(news.has('other', [amount(90_000)])).toBe(true);
+    news.spend('m', spent);
+    expect(news.has('m', [amount(85_100)])).toBe(false);
+    expect(news.has('m', [amount(84_000)])).toBe(true);
+    expect(news.has('m', [amount(84_000, { limit: 2 * LIMIT })])).toBe(true);
+    expect(news.has('m', [fraction('5h', 0.3)])).toBe(true);
+    expect(news.has('m', [fraction('5h', 0.3, { resetAt: 5 })])).toBe(true);
+    expect(news.has('m', [fraction('5h', 0.31, { resetAt: 5 })])).toBe(true);
+    expect(news.has('m', [fraction('5h', 0.31, { resetAt: 5 })])).toBe(false);
+  });
+
+  it('of a bucket that refills are no news for their reset, which moves all the time', () => {
+    const news = new StatementNews();
+    expect(news.has('m', [amount(900, { windowMs: MINUTE, resetAt: 5 })])).toBe(true);
+    expect(news.has('m', [amount(900, { windowMs: MINUTE, resetAt: 6 })])).toBe(false);
+  });
+
+  it('are kept apart for so many models, and always news beyond', () => {
+    const news = new StatementNews();
+    for (let model = 0; model < 16; model += 1) news.has(`m${model}`, [amount(5)]);
+    expect(news.has('m15', [amount(5)])).toBe(false);
+    expect(news.has('m16', [amount(5)])).toBe(true);
+    expect(news.has('m16', [amount(5)])).toBe(true);
+  });
+});
