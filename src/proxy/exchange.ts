@@ -90,10 +90,10 @@ export class Exchange {
     this.#dropRest(() => response.end());
   }
 
-  /** The upstream's answer is whole, maybe before the request is. */
-  end(): void {
+  /** The upstream's answer is whole, maybe before the request is; `rest` is what is left to write. */
+  end(rest: Buffer | undefined): void {
     const { request, response } = this;
-    response.end();
+    response.end(rest);
     if (!this.#unread) return;
     this.#dropRest(() => {
       if (this.#unread) request.destroy();

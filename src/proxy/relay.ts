@@ -24,6 +24,7 @@ import {
 import { HeldStart } from './held-start.js';
 import { BARE_REFUSAL, judge } from './judge.js';
 import { Meter } from './meter.js';
+import { Outlet } from './outlet.js';
 import { diedIdle, type NoAnswer } from './upstream-failure.js';
 
 export interface RelayOptions {
@@ -65,6 +66,7 @@ type End = { readonly whole: true } | { readonly whole: false; readonly error: E
  */
 export class Relay implements Dispatcher.DispatchHandler {
   readonly #options: RelayOptions;
+  readonly #outlet: Outlet;
   /** Null until undici begins to send. */
   #controller: Dispatcher.DispatchController | null = null;
   #repeated = false;
@@ -84,6 +86,7 @@ export class Relay implements Dispatcher.DispatchHandler {
 
   constructor(options: RelayOptions) {
     this.#options = options;
+    this.#outlet = new Outlet(options.exchange.response, () => this.#awaitClient());
     options.exchange.whenClosed(() => this.#onClientClose());
   }
 
@@ -193,26 +196,23 @@ export class Relay implements Dispatcher.DispatchHandler {
       this.#controller?.abort(error as Error);
       return this.#end({ whole: false, error: error as Error });
     }
-    // With the first bytes if they came along, else at once: the client must not wait for the body.
-    queueMicrotask(() => response.flushHeaders());
+    // The client must not wait for the body.
+    this.#outlet.open();
   }
 
   #pass(chunk: Buffer): void {
     if (this.#over) return;
     if (this.#meter?.push(chunk) === false) this.#meterBusy = true;
     if (this.#suspect !== null) keep(this.#suspect, chunk);
-    if (this.#filter === null) this.#write(chunk);
-    else this.#filter.push(chunk).forEach((part) => this.#write(part));
+    if (this.#filter === null) this.#outlet.write(chunk);
+    else this.#filter.push(chunk).forEach((part) => this.#outlet.write(part));
     if (this.#meterBusy || this.#clientBusy) this.#controller?.pause();
-  }
-
-  #write(chunk: Buffer): void {
-    if (!this.#options.exchange.response.write(chunk)) this.#awaitClient();
   }
 
   #awaitClient(): void {
     if (this.#clientBusy) return;
     this.#clientBusy = true;
+    this.#controller?.pause();
     this.#options.exchange.response.once('drain', () => {
       this.#clientBusy = false;
       this.#goOn();
@@ -258,10 +258,10 @@ export class Relay implements Dispatcher.DispatchHandler {
     }
     if (this.#over) return;
     const { exchange, onNoAnswer } = this.#options;
-    if (!exchange.over) this.#filter?.end().forEach((part) => this.#write(part));
+    if (!exchange.over) this.#filter?.end().forEach((part) => this.#outlet.write(part));
     this.#over = true;
     this.#judgeShape();
-    if (end.whole) exchange.end();
+    if (end.whole) exchange.end(this.#outlet.takeRest());
     else if (this.#status !== 0) exchange.cut();
     else if (!exchange.over) onNoAnswer({ error: end.error, sent: this.#controller !== null });
     // On its own, for undici would take a fault in there for one of the answer.
