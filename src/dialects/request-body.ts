@@ -23,6 +23,8 @@ export interface ConversationShape {
   readonly history: readonly string[];
   /** Key of the system prompt, where that stands apart. */
   readonly preamble: string;
+  /** The keys above and `model`: all that is looked for in a body. */
+  readonly keys: readonly string[];
   /**
    * The part of the history at `at` by which the conversation begins; null if it does not end
    * within `bytes`.
@@ -34,6 +36,7 @@ const MAX_MODEL = 100;
 const MAX_SESSION = 200;
 const HASH_CHARACTERS = 16;
 const SEPARATOR = Buffer.from('\0');
+const MODEL = ['model'];
 
 /**
  * What makes a message this conversation's. Left out with all the rest is `cache_control`, which
@@ -66,11 +69,12 @@ export function readBody(
 ): RequestFacts {
   const head = body.subarray(0, reach.headBytes);
   const cursor = new JsonCursor(head);
+  const keys = shape?.keys ?? MODEL;
   let model: string | null = null;
   let preamble: Buffer | null = null;
   let opening: Buffer | null = null;
   if (!cursor.enterObject()) return { model: '', session: '' };
-  for (let key = cursor.nextKey(); key !== null; key = cursor.nextKey()) {
+  for (let key = cursor.nextOf(keys); key !== null; key = cursor.nextOf(keys)) {
     if (shape?.history.includes(key)) {
       opening = shape.opening(head, cursor.position);
       if (model !== null) break;
@@ -116,8 +120,22 @@ function addSpoken(spoken: Buffer[], value: Buffer): boolean {
   return any;
 }
 
+/** Where parts of usual length are put together, one digest after the other. */
+const JOINED = Buffer.allocUnsafeSlow(16_384);
+
 /** At once over all parts: a hash object costs as much as hashing 5 KB. */
 function digest(parts: readonly Buffer[]): string {
-  const whole = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
-  return hash('sha256', whole, 'base64url').slice(0, HASH_CHARACTERS);
+  return hash('sha256', joined(parts), 'base64url').slice(0, HASH_CHARACTERS);
+}
+
+function joined(parts: readonly Buffer[]): Buffer {
+  let length = 0;
+  for (const part of parts) length += part.length;
+  if (length > JOINED.length) return Buffer.concat(parts, length);
+  let end = 0;
+  for (const part of parts) {
+    JOINED.set(part, end);
+    end += part.length;
+  }
+  return JOINED.subarray(0, end);
 }

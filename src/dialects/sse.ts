@@ -1,3 +1,5 @@
+import { spells } from './bytes.js';
+
 /**
  * Splits a stream of server-sent events (WHATWG HTML §9.2.6) into its events as the bytes pass by.
  *
@@ -173,14 +175,6 @@ const NEWLINE = Buffer.from('\n');
 const NOTHING = Buffer.alloc(0);
 /** U+FEFF in UTF-8, as the bytes are. */
 const BYTE_ORDER_MARK = '\xef\xbb\xbf';
-
-function spells(bytes: Buffer, start: number, end: number, word: string): boolean {
-  if (end - start !== word.length) return false;
-  for (let index = 0; index < word.length; index++) {
-    if (bytes[start + index] !== word.charCodeAt(index)) return false;
-  }
-  return true;
-}
 
 /** Bytes kept from chunk to chunk, never more than a bound. */
 class Kept {

@@ -11,6 +11,7 @@ import {
 const MESSAGES: ConversationShape = {
   history: ['messages'],
   preamble: 'system',
+  keys: ['model', 'system', 'messages'],
   opening(bytes, at) {
     const cursor = new JsonCursor(bytes, at);
     return cursor.enterArray() ? cursor.skipValue() : null;

@@ -77,7 +77,7 @@ class BodyReader implements UsageReader {
 
   push(chunk: Buffer): TokenUsage {
     this.#body.push(chunk);
-    return this.#tally.usage(0, false, null);
+    return NOTHING_YET;
   }
 
   end(): TokenUsage {
@@ -140,6 +140,8 @@ class Tally {
   }
 }
 
+const NOTHING_YET = new Tally().usage(0, false, null);
+
 function cacheWrites(usage: unknown): number {
   const total = count(member(usage, 'cache_creation_input_tokens'));
   if (total !== null) return total;
@@ -161,13 +163,11 @@ function failureOf(event: unknown): StreamFailure {
   }
 }
 
+const TYPE = ['type'];
+
 function typeOf(data: Buffer): unknown {
   const cursor = new JsonCursor(data);
   if (!cursor.enterObject()) return null;
-  for (let key = cursor.nextKey(); key !== null; key = cursor.nextKey()) {
-    const value = cursor.skipValue();
-    if (value === null) return null;
-    if (key === 'type') return parseJson(value.toString());
-  }
-  return null;
+  const value = cursor.nextOf(TYPE) === null ? null : cursor.skipValue();
+  return value === null ? null : parseJson(value.toString());
 }

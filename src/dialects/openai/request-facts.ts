@@ -35,6 +35,7 @@ const MOST_SYSTEM_MESSAGES = 16;
 const TURNS: ConversationShape = {
   history: ['messages', 'input'],
   preamble: 'instructions',
+  keys: ['model', 'instructions', 'messages', 'input'],
   opening(bytes, at) {
     const cursor = new JsonCursor(bytes, at);
     if (!cursor.enterArray()) return cursor.skipValue();
@@ -81,13 +82,11 @@ function namedSession(headers: HeaderFields): string | null {
   return null;
 }
 
+const ROLE = ['role'];
+
 function isSystem(message: Buffer): boolean {
   const cursor = new JsonCursor(message);
   if (!cursor.enterObject()) return false;
-  for (let key = cursor.nextKey(); key !== null; key = cursor.nextKey()) {
-    const value = cursor.skipValue();
-    if (value === null) return false;
-    if (key === 'role') return value.length < 64 && SYSTEM_ROLES.has(parseJson(value.toString()));
-  }
-  return false;
+  const role = cursor.nextOf(ROLE) === null ? null : cursor.skipValue();
+  return role !== null && role.length < 64 && SYSTEM_ROLES.has(parseJson(role.toString()));
 }

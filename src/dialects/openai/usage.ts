@@ -27,6 +27,8 @@ const CHOICE_KEYS = [
   'text',
 ].map((key) => Buffer.from(key));
 
+const EVENT_KEYS = ['type', 'choices', 'delta', 'usage', 'x_groq', 'response', 'error'];
+const RESPONSE_KEYS = ['usage', 'error', 'status'];
 const ENDED = new Set<unknown>(['completed', 'incomplete', 'failed', 'cancelled']);
 const RATE_LIMITED = new Set([
   'rate_limit_exceeded',
@@ -97,7 +99,7 @@ class StreamReader implements UsageReader {
     if (!cursor.enterObject()) return;
     let type = name;
     let noChoices = false;
-    for (let key = cursor.nextKey(); key !== null; key = cursor.nextKey()) {
+    for (let key = cursor.nextOf(EVENT_KEYS); key !== null; key = cursor.nextOf(EVENT_KEYS)) {
       const value = cursor.skipValue();
       if (value === null) break;
       switch (key) {
@@ -134,11 +136,16 @@ class StreamReader implements UsageReader {
 
   /** The whole answer as far as it got, in the first events and in the last. */
   #onResponse(response: Buffer): void {
-    eachMember(response, (key, value) => {
+    const cursor = new JsonCursor(response);
+    if (!cursor.enterObject()) return;
+    const next = () => cursor.nextOf(RESPONSE_KEYS);
+    for (let key = next(); key !== null; key = next()) {
+      const value = cursor.skipValue();
+      if (value === null) return;
       if (key === 'usage') this.#tally.add(value);
       else if (key === 'error') this.#fail(parseJson(value.toString()));
-      else if (key === 'status' && ENDED.has(shortText(value))) this.#ended = true;
-    });
+      else if (ENDED.has(shortText(value))) this.#ended = true;
+    }
   }
 
   #fail(error: unknown): void {
@@ -246,16 +253,6 @@ function failureOf(error: object): StreamFailure {
     if (OVERLOADED.has(text)) return 'overloaded';
   }
   return 'other';
-}
-
-function eachMember(object: Buffer, show: (key: string, value: Buffer) => void): void {
-  const cursor = new JsonCursor(object);
-  if (!cursor.enterObject()) return;
-  for (let key = cursor.nextKey(); key !== null; key = cursor.nextKey()) {
-    const value = cursor.skipValue();
-    if (value === null) return;
-    show(key, value);
-  }
 }
 
 function isDone(data: Buffer): boolean {
