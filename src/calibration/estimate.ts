@@ -42,6 +42,8 @@ const WARM_MS = 300_000;
 const WEIGHT = 0.05;
 /** The upper estimate of a cost shrinks this slowly, so that it stays above P99. */
 const P99_DECAY = 0.999;
+/** That of an excess, which each request has a part in and not only a session's first, more slowly still. */
+const EXCESS_DECAY = 0.9999;
 /** No estimate exceeds this, whatever an upstream said that earlier requests had cost. */
 const MOST_TOKENS = 1_000_000_000;
 /** With fewer requests than this the upper estimate is not one yet. */
@@ -55,6 +57,7 @@ const UNLEARNED: ModelEstimate = {
   cachedShare: 0,
   lateCachedShare: 0,
   costP99: 0,
+  excessP99: 0,
 };
 
 export function estimateCost(
@@ -87,6 +90,8 @@ export function observe(
   const share = cachedShare(request.trail, usage);
   const late = request.trail !== null && now - request.trail.at > WARM_MS;
   const cost = usage.inputTokens + usage.outputTokens;
+  const estimate = estimateCost(learned, request, now);
+  const estimated = estimate.inputTokens + estimate.outputTokens;
   return {
     ...model,
     count,
@@ -99,6 +104,7 @@ export function observe(
     lateCachedShare:
       share === null || !late ? model.lateCachedShare : mean(model.lateCachedShare, share),
     costP99: request.trail === null ? Math.max(cost, model.costP99 * P99_DECAY) : model.costP99,
+    excessP99: Math.max(0, cost - estimated, model.excessP99 * EXCESS_DECAY),
   };
 }
 

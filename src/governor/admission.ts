@@ -23,6 +23,8 @@ export interface Admission {
   readonly basis: EstimateRequest;
   readonly learned: ModelEstimate | undefined;
   grant: Grant;
+  /** Its input is not known yet. */
+  guessed: boolean;
   /** As charged now. */
   estimate: Cost;
   /** The latest change on this request's behalf, until it is durable; the next one waits for that. */
@@ -42,7 +44,7 @@ export function openAdmission(
   granted: Pick<Admission, 'request' | 'basis' | 'learned' | 'grant' | 'estimate'>,
 ): Admission {
   const nothingYet = { tail: null, settled: false, statements: [], isNews: false, carried: false };
-  return { scope, ...granted, ...nothingYet };
+  return { scope, guessed: true, ...granted, ...nothingYet };
 }
 
 /** What the answer stated of the limits, for the one update that takes it along. */
@@ -61,6 +63,10 @@ export type AdmissionOutcome =
    * `problem`: what the store says of itself, for the operator.
    */
   | { readonly kind: 'state-unavailable'; readonly problem: string | null };
+
+/** What comes of one attempt: one that is held back is worth another. */
+export type AttemptOutcome =
+  AdmissionOutcome | { readonly kind: 'held'; readonly denial: Denial; readonly estimate: Cost };
 
 /**
  * Makes a change once those before it are durable: at once, if there are none, so that a correction

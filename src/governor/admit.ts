@@ -6,6 +6,7 @@ import { rulesFor } from '../budget/model-pools.js';
 import type { LimitRules } from '../budget/settings.js';
 import type { EpisodeState, Instant, ModelEstimate } from '../state/scope-state.js';
 import type { Draft } from './draft.js';
+import { climbsRamp, endIdleTime, holdOf } from './held-back.js';
 import { countInFlight, inFlight } from './instances.js';
 import type { Policies } from './policies.js';
 import {
@@ -55,7 +56,9 @@ export interface Denial {
 
 export type AdmitOutcome =
   | { readonly kind: 'admitted'; readonly grant: Grant; readonly observed: Denial | null }
-  | { readonly kind: 'refused'; readonly denial: Denial };
+  | { readonly kind: 'refused'; readonly denial: Denial }
+  /** For a moment only: it is worth waiting for. */
+  | { readonly kind: 'held'; readonly denial: Denial };
 
 export interface AdmitRequest {
   readonly cost: Cost;
@@ -68,6 +71,9 @@ export interface AdmitRequest {
 
 /** What others wait while the one request that cautious mode allows is in flight. */
 const CAUTIOUS_WAIT_MS = 1_000;
+
+/** What those are told that were held back for longer than they should wait. */
+const HELD_WAIT_MS = 1_000;
 
 /**
  * Where the upstream has refused nothing in this window, the budget alone stands in the way, a little below
@@ -91,6 +97,14 @@ export function admit(draft: Draft, policies: Policies, request: AdmitRequest): 
   const { budget } = policies;
   const tried = budget.charge(draft.hot.limits, rules, chargeRequest, draft.now);
   if (tried.outcome.kind === 'charged') {
+    const hold = isOpen(gates) && !request.observe ? holdOf(draft, rules) : null;
+    if (hold !== null) {
+      const until = draft.now + HELD_WAIT_MS;
+      return {
+        kind: 'held',
+        denial: { decision: 'probing', until, now: draft.now, pool: null, ...hold },
+      };
+    }
     draft.setHot({ limits: tried.limits });
     const roles = closed === null ? rolesAt(gates) : allAre(gates, 'bystander');
     return grant(draft, policies, request, roles, tried.outcome.charge, closed);
@@ -117,6 +131,10 @@ export function admit(draft: Draft, policies: Policies, request: AdmitRequest): 
 interface Gates {
   readonly scope: Gate;
   readonly pools: readonly PoolGate[];
+}
+
+function isOpen({ scope, pools }: Gates): boolean {
+  return scope.kind === 'open' && pools.every(({ gate }) => gate.kind === 'open');
 }
 
 /** What the request is on each ladder. */
@@ -175,6 +193,8 @@ function routineProbeIsDue(
   const { budget, control, used } = limit;
   if (probeEveryMs <= 0 || budget.source !== 'learned') return false;
   if (rule.budget !== null && used + amountIn(rule.unit, cost) > rule.budget) return false;
+  // With as much as that on record a probe is a try of the edge, and those are the controller's.
+  if (!wasRefused(limit) && used >= (budget.learned ?? 0)) return false;
   const since = latest(control.denied?.at ?? null, control.probedAt);
   const everyMs = wasRefused(limit) ? probeEveryMs : UNREFUSED_PATIENCE * probeEveryMs;
   return control.denied !== null && since !== null && draft.now - since >= everyMs;
@@ -188,6 +208,7 @@ function grant(
   charge: Charge,
   observed: Denial | null,
 ): AdmitOutcome {
+  endIdleTime(draft);
   const { hot, now } = draft;
   const sequence = hot.sequence + 1;
   const ticket = policies.backoff.ticket(hot.backoff, roles.scope);
@@ -204,12 +225,15 @@ function grant(
   draft.setHot({
     sequence,
     firstAdmittedAt: hot.firstAdmittedAt ?? now,
+    admittedAt: now,
     counters: { ...hot.counters, admitted, refused },
   });
-  draft.setHot({ instances: countInFlight(draft.hot.instances, instance, 1, draft.now) });
+  const one = { inFlight: 1, guessed: 1 } as const;
+  draft.setHot({ instances: countInFlight(draft.hot.instances, instance, one, draft.now) });
   const awaited =
     isProbe({ ticket, pools }) ||
     hot.cautious !== null ||
+    climbsRamp(draft) ||
     hot.backoff.overload.rung > 0 ||
     Object.keys(charge).some((name) => !limitOf(draft.hot.limits, name).window.anchored);
   return {

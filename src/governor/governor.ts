@@ -9,6 +9,7 @@ import {
   type Admission,
   type AdmissionOutcome,
   type AdmissionRequest,
+  type AttemptOutcome,
   inTurn,
   openAdmission,
   sessionKey,
@@ -149,11 +150,16 @@ export class Governor {
 
   /**
    * May the request pass? Charges its estimate, and resolves after that is durable. Waits at most two
-   * seconds for a state that can't be written.
+   * seconds for a state that can't be written, and six for what is worth waiting for.
    */
   async admit(scope: string, request: AdmissionRequest): Promise<AdmissionOutcome> {
+    const runtime = this.#runtime(scope);
+    return runtime.admitInTurn(() => this.#admitInTime(runtime, request));
+  }
+
+  async #admitInTime(runtime: ScopeRuntime, request: AdmissionRequest): Promise<AttemptOutcome> {
     const attempt = { abandoned: false };
-    const admitted = this.#admitDurably(this.#runtime(scope), request, attempt);
+    const admitted = this.#admitDurably(runtime, request, attempt);
     const outcome = await withDeadline(this.#options.timers, STATE_WAIT_MS, admitted, null);
     if (outcome !== null) return outcome;
     attempt.abandoned = true;
@@ -164,7 +170,7 @@ export class Governor {
     runtime: ScopeRuntime,
     request: AdmissionRequest,
     attempt: { abandoned: boolean },
-  ): Promise<AdmissionOutcome | null> {
+  ): Promise<AttemptOutcome | null> {
     let unknown = 0;
     while (!attempt.abandoned && unknown < MOST_UNKNOWN) {
       if (runtime.hold !== null) {
@@ -187,12 +193,10 @@ export class Governor {
     return null;
   }
 
-  async #tryAdmit(runtime: ScopeRuntime, request: AdmissionRequest): Promise<AdmissionOutcome> {
-    const { policies, instance, observe: observing } = this.#options;
-    const basis = {
-      bodyBytes: request.bodyBytes,
-      trail: runtime.sessions.get(sessionKey(request)),
-    };
+  async #tryAdmit(runtime: ScopeRuntime, request: AdmissionRequest): Promise<AttemptOutcome> {
+    const { policies, instance, observe } = this.#options;
+    const trail = runtime.sessions.get(sessionKey(request));
+    const basis = { bodyBytes: request.bodyBytes, trail };
     let learned = runtime.learnedOf(request.model);
     let cost: Cost | undefined;
     // Corrections first: the decision must see them.
@@ -203,18 +207,13 @@ export class Governor {
       outcome = await this.#updates.update(runtime.rules, request.requestId, (draft) => {
         learned ??= learnedBefore(draft, request.model);
         cost = { requests: 1, ...estimateCost(learned, basis, draft.now) };
-        return admit(draft, policies, {
-          cost,
-          model: request.model,
-          instance,
-          observe: observing,
-        });
+        return admit(draft, policies, { cost, model: request.model, instance, observe });
       });
     } finally {
       if (outcome?.kind !== 'admitted') runtime.active -= 1;
     }
-    if (outcome.kind === 'refused') {
-      runtime.noteRefusal();
+    if (outcome.kind !== 'admitted') {
+      if (outcome.kind === 'refused') runtime.noteRefusal();
       return { ...outcome, estimate: cost as Cost };
     }
     runtime.news.spend(request.model, cost as Cost);
@@ -277,7 +276,7 @@ export class Governor {
   /** The real input is known while the answer still streams. */
   amend(admission: Admission, inputTokens: number): void {
     const before = admission.estimate;
-    if (admission.settled || inputTokens === before.inputTokens) return;
+    if (admission.settled || (inputTokens === before.inputTokens && !admission.guessed)) return;
     const { policies, instance } = this.#options;
     const { rules, news } = this.#runtime(admission.scope);
     const estimate = bounded({ ...before, inputTokens });
@@ -285,11 +284,12 @@ export class Governor {
     admission.carried = true;
     news.spend(admission.request.model, estimate, before);
     const amending = async () => {
-      const { grant, request } = admission;
+      const { grant, request, guessed } = admission;
+      admission.guessed = false;
       const told = takeAlong(admission, excessOf(estimate, before));
       try {
         const charge = await this.#updates.repeat(rules, request.requestId, (draft) =>
-          amend(draft, policies, { grant, estimate, instance, told }),
+          amend(draft, policies, { grant, estimate, instance, guessed, told }),
         );
         if (charge !== null) admission.grant = { ...grant, charge };
       } catch (error) {
@@ -317,10 +317,10 @@ export class Governor {
     const estimate = learnFrom(runtime, admission, settlement);
     const upward = exceedsCharge(admission.grant.charge, rules.limits, actual);
     this.#change(admission, upward, async () => {
-      const { grant, request } = admission;
+      const { grant, request, guessed } = admission;
       // What was no news when the answer began is old by now.
       const told = takeAlong(admission, surprise, !admission.isNews);
-      const settlement: SettleRequest = { grant, actual, instance, estimate, told };
+      const settlement: SettleRequest = { grant, actual, instance, guessed, estimate, told };
       try {
         await this.#updates.repeat(rules, request.requestId, (draft) =>
           settle(draft, policies, settlement),

@@ -50,6 +50,13 @@ export function inFlight(hot: HotState): number {
   return sum;
 }
 
+/** Requests of all instances in flight whose input is not known yet. */
+export function guesses(hot: HotState): number {
+  let sum = 0;
+  for (const instance of Object.values(hot.instances)) sum += instance.guessed;
+  return sum;
+}
+
 /** Other instances that have something in flight and have not been heard of for too long. */
 export function silentInstances(
   hot: HotState,
@@ -93,14 +100,21 @@ export function withRoom(instances: Instances, name: string): Instances {
   return others;
 }
 
-/** One more request of the instance in flight, or one less. */
+export interface InFlightChange {
+  readonly inFlight: 1 | 0 | -1;
+  /** Of those whose input is not known. */
+  readonly guessed: 1 | 0 | -1;
+}
+
+/** One more request of the instance in flight, or one less, or one more of them known. */
 export function countInFlight(
   instances: Instances,
   name: string,
-  by: 1 | -1,
+  by: InFlightChange,
   now: Instant,
 ): Instances {
-  const before = instances[name] ?? { startedAt: now, seenAt: now, stoppedAt: null, inFlight: 0 };
-  const flying = Math.max(0, before.inFlight + by);
-  return { ...withRoom(instances, name), [name]: { ...before, inFlight: flying, seenAt: now } };
+  const before = instances[name] ?? { startedAt: now, stoppedAt: null, inFlight: 0, guessed: 0 };
+  const inFlight = Math.max(0, before.inFlight + by.inFlight);
+  const guessed = Math.min(inFlight, Math.max(0, before.guessed + by.guessed));
+  return { ...withRoom(instances, name), [name]: { ...before, inFlight, guessed, seenAt: now } };
 }

@@ -2,10 +2,12 @@ import type { Instant, ModelEstimate } from '../state/scope-state.js';
 import { BOUNDS } from '../state/scope-state.js';
 import { Counts } from '../platform/counts.js';
 import type { Cancel, Timers } from '../platform/timers.js';
+import type { AdmissionOutcome, AttemptOutcome } from './admission.js';
 import { countRefusals } from './admit.js';
 import type { ScopeRules } from './draft.js';
 import type { DurableUpdates } from './durable-updates.js';
 import type { GuardsHeld, NudgeOutcome } from './events.js';
+import { HeldRequests } from './held-requests.js';
 import { KeyDirectory } from './key-directory.js';
 import { SessionMemory } from './session-memory.js';
 import { StatementNews } from './statement-news.js';
@@ -39,6 +41,7 @@ export class ScopeRuntime {
   readonly sessions = new SessionMemory();
   readonly news = new StatementNews();
   readonly keys: KeyDirectory;
+  readonly held: HeldRequests;
   /** Admissions not settled durably yet. */
   active = 0;
   /** Set while a refusal or the start is not durable: nothing is admitted before it is. */
@@ -60,8 +63,17 @@ export class ScopeRuntime {
     private readonly updates: DurableUpdates,
   ) {
     this.keys = new KeyDirectory(rules, updates);
+    this.held = new HeldRequests(timers);
     const limits = rules.limits.map(({ name }) => name);
     this.nudges = new Counts(limits, Object.keys(NUDGE_OUTCOMES) as NudgeOutcome[]);
+  }
+
+  /** Lets a request wait its turn, if it is held back; who waits for too long is refused. */
+  async admitInTurn(attempt: () => Promise<AttemptOutcome>): Promise<AdmissionOutcome> {
+    const outcome = await this.held.wait(attempt);
+    if (outcome.kind !== 'held') return outcome;
+    this.noteRefusal();
+    return { ...outcome, kind: 'refused' };
   }
 
   /** Takes what the scheduled job found. */
@@ -111,7 +123,10 @@ export class ScopeRuntime {
   /** Remembers a change under way, for `settled`. */
   track(change: Promise<void>): void {
     this.#underWay.add(change);
-    void change.finally(() => this.#underWay.delete(change));
+    void change.finally(() => {
+      this.#underWay.delete(change);
+      this.held.look();
+    });
   }
 
   /** Resolves when every change issued so far is durable. */

@@ -5,7 +5,7 @@ import type { LimitRules } from '../budget/settings.js';
 import { BOUNDS, type ModelEstimate, type PendingSample } from '../state/scope-state.js';
 import type { Grant } from './admit.js';
 import type { Draft } from './draft.js';
-import { countInFlight } from './instances.js';
+import { countInFlight, type InFlightChange } from './instances.js';
 import type { Policies } from './policies.js';
 import { mapPools, mapSamples } from './pools.js';
 import { takeStatements, type Told } from './statements.js';
@@ -15,6 +15,8 @@ export interface AmendRequest {
   readonly grant: Grant;
   readonly estimate: Cost;
   readonly instance: string;
+  /** Its input was not known before. */
+  readonly guessed: boolean;
   readonly told: Told;
 }
 
@@ -22,6 +24,7 @@ export interface AmendRequest {
 export function amend(draft: Draft, policies: Policies, request: AmendRequest): Charge {
   freshen(draft, policies);
   const { grant, estimate, instance, told } = request;
+  if (request.guessed) noteInFlight(draft, instance, { inFlight: 0, guessed: -1 });
   const { charge } = grant;
   const amended = policies.budget.amend(draft.hot.limits, draft.rules, charge, estimate, instance);
   draft.setHot({ limits: amended.limits });
@@ -46,7 +49,7 @@ function amendSample(sample: PendingSample, grant: Grant, amended: Charge): Pend
 export function tell(
   draft: Draft,
   policies: Policies,
-  { grant, estimate, told }: Omit<AmendRequest, 'instance'>,
+  { grant, estimate, told }: Omit<AmendRequest, 'instance' | 'guessed'>,
 ): void {
   freshen(draft, policies);
   takeStatements(draft, policies, { ...grant, counted: countedOf(estimate) }, told);
@@ -56,6 +59,8 @@ export interface SettleRequest {
   readonly grant: Grant;
   readonly actual: Cost;
   readonly instance: string;
+  /** Its input was not known before it ended. */
+  readonly guessed: boolean;
   /** What was learned about the model, when it is time to keep it. */
   readonly estimate: { readonly model: string; readonly learned: ModelEstimate } | null;
   readonly told: Told;
@@ -74,12 +79,16 @@ export function settle(draft: Draft, policies: Policies, request: SettleRequest)
     counters: actual.requests > 0 ? { ...counters, upstreamRequests } : counters,
   });
   mapPools(draft, (pool) => policies.backoff.abandoned(pool, grant.sequence));
-  draft.setHot({ instances: countInFlight(draft.hot.instances, instance, -1, draft.now) });
+  noteInFlight(draft, instance, { inFlight: -1, guessed: request.guessed ? -1 : 0 });
   // What it cost is settled by now, and so no longer to be counted apart.
   takeStatements(draft, policies, { ...grant, counted: NO_COST }, request.told);
   mapSamples(draft, (sample) => settleSample(sample, rules, grant, actual));
   closeCompleteSamples(draft, policies);
   if (estimate !== null) keepEstimate(draft, estimate.model, estimate.learned);
+}
+
+function noteInFlight(draft: Draft, instance: string, by: InFlightChange): void {
+  draft.setHot({ instances: countInFlight(draft.hot.instances, instance, by, draft.now) });
 }
 
 function keepEstimate(draft: Draft, model: string, learned: ModelEstimate): void {

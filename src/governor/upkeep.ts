@@ -1,3 +1,4 @@
+import { beginRamp } from '../backoff/ramp.js';
 import { boundsOf } from '../budget/bounds.js';
 import { limitOf } from '../budget/limits.js';
 import { isOpen } from '../budget/window.js';
@@ -58,13 +59,15 @@ function takeInLoss(
   loss: StateLoss,
   { budget, backoff }: Pick<Policies, 'budget' | 'backoff'>,
 ): void {
-  let { limits, backoff: pauses } = draft.hot;
+  let { limits, backoff: pauses, ramp, admittedAt } = draft.hot;
   if (loss.recordedAt !== null) {
     // The clock went back by more than an hour: every remaining wait keeps its length.
     const shiftMs = loss.at - loss.recordedAt;
     limits = budget.shift(limits, draft.rules, shiftMs);
     pauses = backoff.shift(pauses, shiftMs);
     mapPools(draft, (pool) => backoff.shiftPool(pool, shiftMs));
+    ramp = ramp && { ...ramp, at: Math.max(0, ramp.at + shiftMs) };
+    admittedAt = admittedAt === null ? null : Math.max(0, admittedAt + shiftMs);
   }
   const longest = Math.max(...draft.rules.map(({ windowMs }) => windowMs));
   const until = draft.now + longest;
@@ -73,6 +76,8 @@ function takeInLoss(
     lost: null,
     limits: budget.distrust(limits, draft.rules),
     backoff: pauses,
+    ramp,
+    admittedAt,
     cautious: { since: draft.now, until, reason: loss.reason, allowance: 1 },
   });
   draft.report({ kind: 'cautious-began', reason: loss.reason, until });
@@ -134,10 +139,10 @@ export function startInstance(draft: Draft, policies: Policies, self: InstanceId
   const unclean = before !== undefined && before.stoppedAt === null;
   const dead = self.alone ? Object.keys(draft.hot.instances) : [self.name];
   for (const name of dead) orphanInstance(draft, policies, name);
-  const started = { startedAt: now, seenAt: now, stoppedAt: null, inFlight: 0 };
+  const started = { startedAt: now, seenAt: now, stoppedAt: null, inFlight: 0, guessed: 0 };
   const instances = { ...withRoom(draft.hot.instances, self.name), [self.name]: started };
   const starts = addStart(draft.cold.starts[self.name] ?? [], { at: now, unclean });
-  draft.setHot({ instances });
+  draft.setHot({ instances, ramp: beginRamp(inFlight(draft.hot), null, now) });
   draft.setCold({ starts: { ...draft.cold.starts, [self.name]: starts } });
   if (unclean) {
     const count = uncleanStarts(starts, now);
@@ -179,7 +184,7 @@ export function orphanInstance(draft: Draft, policies: Policies, name: string): 
     backoff: policies.backoff.loseProbes(draft.hot.backoff, name),
   });
   if (instance !== undefined && instance.inFlight > 0) {
-    const instances = { ...draft.hot.instances, [name]: { ...instance, inFlight: 0 } };
+    const instances = { ...draft.hot.instances, [name]: { ...instance, inFlight: 0, guessed: 0 } };
     draft.setHot({ instances });
   }
 }

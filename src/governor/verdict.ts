@@ -1,4 +1,5 @@
 import { cooldownKind, type RefusalFacts } from '../backoff/refusal.js';
+import { beginRamp, climbRamp } from '../backoff/ramp.js';
 import type { Charge } from '../budget/budget-controller.js';
 import type { EpisodeTicket, RefusalOutcome, RefusalVerdict } from '../backoff/backoff-policy.js';
 import { NO_COST } from '../budget/cost.js';
@@ -56,6 +57,7 @@ export function succeed(
     backoff: verdict.backoff,
     limits: budget.anchor(draft.hot.limits, draft.rules, grant.charge, grant.admittedAt),
   });
+  climb(draft, grant);
   let { charge } = grant;
   const reopen = (rules: readonly LimitRules[]) => {
     charge = reopenWindows(draft, policies, rules, charge, { ...grant, instance });
@@ -85,6 +87,7 @@ function endEpisode(
   { episode, cooldown }: EpisodeState,
 ): void {
   const pool = ladder === null ? null : poolName(ladder);
+  draft.setHot({ ramp: beginRamp(inFlight(draft.hot), cooldown?.kind ?? null, draft.now) });
   draft.report({ kind: 'episode-ended', episode, rungs: cooldown?.rung ?? 0, pool });
   // A refusal that said nothing of its kind was no quota's.
   if (sampleOf(draft, ladder)?.confirmed === false) closeSample(draft, policies, ladder);
@@ -108,6 +111,12 @@ function reopenWindows(
   }
   draft.setHot({ limits: reopened.limits });
   return reopened.outcome;
+}
+
+/** Success lets more through at once while admission ramps up. */
+function climb(draft: Draft, { admittedAt }: Grant): void {
+  const { ramp } = draft.hot;
+  if (ramp !== null) draft.setHot({ ramp: climbRamp(ramp, admittedAt, draft.now) });
 }
 
 /** A limit header tells more than we lost; without a budget each success doubles what may be in flight. */

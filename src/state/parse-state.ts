@@ -36,6 +36,7 @@ import {
   type PendingSample,
   type PoolState,
   type Probe,
+  type RampState,
   type Sample,
   SCHEMA,
   type ScopeState,
@@ -261,12 +262,18 @@ const stateLoss = object<StateLoss>({
   at: instant,
   recordedAt: nullable(instant),
 });
-const instanceState = object<InstanceState>({
-  startedAt: instant,
-  seenAt: instant,
-  stoppedAt: nullable(instant),
-  inFlight: count,
-});
+const instanceState = object<InstanceState>(
+  {
+    startedAt: instant,
+    seenAt: instant,
+    stoppedAt: nullable(instant),
+    inFlight: count,
+    guessed: count,
+  },
+  // Added with minor 2.
+  { guessed: 0 },
+);
+const rampState = object<RampState>({ allowance: count, at: instant });
 const counters = object<Counters>(
   {
     admitted: count,
@@ -285,14 +292,19 @@ const sample = object<Sample>({
   reason: nullable(text),
   episode: count,
 });
-const modelEstimate = object<ModelEstimate>({
-  count,
-  promptTokensPerByte: count,
-  outputTokens: count,
-  cachedShare: share,
-  lateCachedShare: share,
-  costP99: count,
-});
+const modelEstimate = object<ModelEstimate>(
+  {
+    count,
+    promptTokensPerByte: count,
+    outputTokens: count,
+    cachedShare: share,
+    lateCachedShare: share,
+    costP99: count,
+    excessP99: count,
+  },
+  // Added with minor 2.
+  { excessP99: 0 },
+);
 const hotState = object<HotState>(
   {
     limits: map(limitState, LIMITS_EVER),
@@ -306,6 +318,8 @@ const hotState = object<HotState>(
     sequence: count,
     firstAdmittedAt: nullable(instant),
     counters,
+    ramp: nullable(rampState),
+    admittedAt: nullable(instant),
   },
   EMPTY.hot,
 );

@@ -60,6 +60,10 @@ export interface HotState {
   readonly sequence: number;
   readonly firstAdmittedAt: Instant | null;
   readonly counters: Counters;
+  /** Admission ramps up; null: nothing holds it back. */
+  readonly ramp: RampState | null;
+  /** Latest admission. */
+  readonly admittedAt: Instant | null;
 }
 
 export interface ColdState {
@@ -264,6 +268,16 @@ export interface InstanceState {
   readonly stoppedAt: Instant | null;
   /** Requests admitted and not yet settled. */
   readonly inFlight: number;
+  /** Those among them whose input is not known yet: their charge is an estimate. */
+  readonly guessed: number;
+}
+
+/** After a cooldown, a start or idle time the upstream gets used to us by and by. */
+export interface RampState {
+  /** How many requests may be in flight at once, as of `at`. */
+  readonly allowance: number;
+  /** When it began or was last raised. */
+  readonly at: Instant;
 }
 
 export interface InstanceStart {
@@ -315,6 +329,8 @@ export interface ModelEstimate {
   readonly lateCachedShare: number;
   /** Upper estimate (at least P99) of the cost of a request whose session is not known. */
   readonly costP99: number;
+  /** Upper estimate (at least P99) of what a request costs beyond its estimate. */
+  readonly excessP99: number;
 }
 
 export const NO_OVERLOAD: OverloadPause = { number: 0, rung: 0, since: 0, until: 0 };
@@ -354,6 +370,8 @@ export function emptyScopeState(lost: StateLoss | null = null): ScopeState {
         upstream429: 0,
         upstreamOverloaded: 0,
       },
+      ramp: null,
+      admittedAt: null,
     },
     cold: {
       calibration: { accepted: 0, discarded: 0, samples: [], belowFloorInARow: 0 },

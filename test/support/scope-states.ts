@@ -117,7 +117,9 @@ export function fullScopeState(): ScopeState {
       pendingSample: SAMPLE,
       cautious: { since: AT, until: AT + 1, reason: 'restored', allowance: 2 },
       lost: { reason: 'clock', at: AT, recordedAt: AT + 7_200_000 },
-      instances: { 'host-a': { startedAt: AT, seenAt: AT, stoppedAt: null, inFlight: 4 } },
+      instances: {
+        'host-a': { startedAt: AT, seenAt: AT, stoppedAt: null, inFlight: 4, guessed: 2 },
+      },
       sequence: 9,
       firstAdmittedAt: AT,
       counters: {
@@ -127,6 +129,8 @@ export function fullScopeState(): ScopeState {
         upstream429: 1,
         upstreamOverloaded: 1,
       },
+      ramp: { allowance: 32, at: AT },
+      admittedAt: AT,
     },
     cold: {
       ...cold,
@@ -147,6 +151,7 @@ export function fullScopeState(): ScopeState {
           cachedShare: 0.5,
           lateCachedShare: 0,
           costP99: 9_000,
+          excessP99: 800,
         },
       },
       starts: { 'host-a': [{ at: AT, unclean: true }] },

@@ -1,0 +1,44 @@
+import type { CooldownKind, Instant, RampState } from '../state/scope-state.js';
+
+/**
+ * Upstreams refuse a sharp rise of use as such (wire facts §1.3, acceleration limits). So after a cooldown,
+ * a start or idle time no more than a few requests are in flight at once, and twice as many with each
+ * round of answers. An upstream that takes its time with an answer is given twice as many after five
+ * seconds all the same: half a minute after it began, no ramp holds anybody back.
+ */
+
+/** A dozen agents on one machine never meet it. */
+const FIRST = 16;
+/** After a refusal of acceleration, which says that it was too much. */
+const FIRST_AFTER_ACCELERATION = 4;
+/** From here on it binds nobody any more. */
+const OVER = 1_024;
+const LONGEST_ROUND_MS = 5_000;
+/** With nothing admitted for this long the upstream may have forgotten us. */
+const IDLE_MS = 300_000;
+
+/** `inFlight` now: a ramp never takes back what the upstream has already taken. */
+export function beginRamp(inFlight: number, after: CooldownKind | null, now: Instant): RampState {
+  const first = after === 'acceleration' ? FIRST_AFTER_ACCELERATION : FIRST;
+  return { allowance: inFlight + first, at: now };
+}
+
+export function isIdle(inFlight: number, admittedAt: Instant | null, now: Instant): boolean {
+  return inFlight === 0 && admittedAt !== null && now - admittedAt >= IDLE_MS;
+}
+
+/** How many requests may be in flight now. */
+export function allowanceAt({ allowance, at }: RampState, now: Instant): number {
+  const rounds = Math.floor(Math.max(0, now - at) / LONGEST_ROUND_MS);
+  return rounds > Math.log2(OVER) ? Infinity : allowance * 2 ** rounds;
+}
+
+/**
+ * A request succeeded: the first of those admitted since the last raise makes it twice as many. Null: the
+ * ramp is over.
+ */
+export function climbRamp(ramp: RampState, admittedAt: Instant, now: Instant): RampState | null {
+  const allowance = allowanceAt(ramp, now);
+  if (allowance >= OVER) return null;
+  return admittedAt < ramp.at ? ramp : { allowance: 2 * allowance, at: now };
+}

@@ -1,0 +1,71 @@
+import type { Timers } from '../platform/timers.js';
+
+/** What a request waits in here at most: longer than a round of the ramp. */
+const LONGEST_MS = 6_000;
+/** What another instance let go of is seen this much later. */
+const LOOK_MS = 250;
+/** So many wait at once; who comes then is told to come back. */
+const MOST_WAITING = 256;
+
+/**
+ * Requests that are held back for a moment, first come first served. They wait here, for clients give up
+ * after two or three refusals. Not durable, and need not be: whoever waits has not been admitted.
+ */
+export class HeldRequests {
+  readonly #waiting: Waiting[] = [];
+
+  constructor(private readonly timers: Timers) {}
+
+  /**
+   * Tries, in turn, until the attempt is not held back any more, or has been for too long: what the last
+   * one said of that is then the outcome.
+   */
+  async wait<Outcome extends { readonly kind: string }>(
+    attempt: () => Promise<Outcome>,
+  ): Promise<Outcome> {
+    const alone = this.#waiting.length === 0 || this.#waiting.length >= MOST_WAITING;
+    let outcome = alone ? await attempt() : null;
+    if (outcome !== null && outcome.kind !== 'held') return outcome;
+    if (this.#waiting.length >= MOST_WAITING) return outcome ?? attempt();
+    const turn: Waiting = { look: () => {}, late: false };
+    const cancel = this.timers.after(LONGEST_MS, () => {
+      turn.late = true;
+      turn.look();
+    });
+    this.#waiting.push(turn);
+    try {
+      while (!turn.late) {
+        await this.#pause(turn);
+        if (turn.late || this.#waiting[0] !== turn) continue;
+        outcome = await attempt();
+        if (outcome.kind !== 'held') return outcome;
+      }
+      return outcome ?? (await attempt());
+    } finally {
+      cancel();
+      this.#waiting.splice(this.#waiting.indexOf(turn), 1);
+      this.look();
+    }
+  }
+
+  /** Something has changed: the first in line looks whether it may go. */
+  look(): void {
+    this.#waiting[0]?.look();
+  }
+
+  #pause(turn: Waiting): Promise<void> {
+    return new Promise((resolve) => {
+      const first = this.#waiting[0] === turn;
+      const cancel = first ? this.timers.after(LOOK_MS, () => turn.look()) : null;
+      turn.look = () => {
+        cancel?.();
+        resolve();
+      };
+    });
+  }
+}
+
+interface Waiting {
+  look: () => void;
+  late: boolean;
+}

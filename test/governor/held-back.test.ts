@@ -1,0 +1,158 @@
+import { describe, expect, it } from 'vitest';
+import type { Admission, AdmissionOutcome } from '../../src/governor/admission.js';
+import { HOUR, limit, MINUTE, SCOPE, SECOND, success, Town } from './support.js';
+
+/** A dozen agents and some more. */
+const FIRST = 16;
+
+/** Asks for `count` requests at once; what has been decided of them so far is in the returned list. */
+async function askAll(town: Town, count: number): Promise<AdmissionOutcome[]> {
+  const decided: AdmissionOutcome[] = [];
+  for (let index = 0; index < count; index += 1) {
+    const request = { requestId: `r${index}`, model: 'm', session: '', bodyBytes: 1 };
+    void town.governor.admit(SCOPE, request).then((outcome) => decided.push(outcome));
+  }
+  await settleDown(town);
+  return decided;
+}
+
+/** Those who waited are let through one after another. */
+async function settleDown(town: Town): Promise<void> {
+  for (let turn = 0; turn < 20; turn += 1) await town.pass(0);
+}
+
+function admissions(outcomes: readonly AdmissionOutcome[]): Admission[] {
+  return outcomes.flatMap((outcome) => (outcome.kind === 'admitted' ? [outcome.admission] : []));
+}
+
+describe('after a start', () => {
+  it('a dozen agents pass at once, and as many again with each round of answers', async () => {
+    const town = await Town.open();
+    const decided = await askAll(town, 100);
+    expect(decided).toHaveLength(FIRST);
+    for (const [round, passed] of [32, 64, 100].entries()) {
+      const [one] = admissions(decided).slice(-1) as [Admission];
+      town.governor.succeeded(one, []);
+      await town.pass(SECOND);
+      await settleDown(town);
+      expect(decided, `round ${round}`).toHaveLength(passed);
+    }
+    expect(admissions(decided)).toHaveLength(100);
+  });
+
+  it('those who come too soon wait in turn, and are told to come back after six seconds', async () => {
+    const town = await Town.open();
+    const decided = await askAll(town, 40);
+    await town.pass(4_999);
+    expect(decided).toHaveLength(FIRST);
+    await town.pass(250);
+    await settleDown(town);
+    expect(decided).toHaveLength(2 * FIRST);
+    await town.pass(SECOND);
+    await settleDown(town);
+    expect(admissions(decided)).toHaveLength(2 * FIRST);
+    const refused = decided.filter((outcome) => outcome.kind === 'refused');
+    expect(refused).toHaveLength(40 - 2 * FIRST);
+    for (const { denial } of refused) {
+      expect(denial).toMatchObject({ decision: 'probing', until: denial.now + SECOND });
+    }
+    await town.pass(250);
+    expect((await town.view()).counters.refused).toBe(40 - 2 * FIRST);
+  });
+
+  it('a crash does not let more through: the ramp begins anew', async () => {
+    const town = await Town.open();
+    expect(await askAll(town, 40)).toHaveLength(FIRST);
+    await town.crash();
+    expect(await askAll(town, 40)).toHaveLength(FIRST);
+  });
+
+  it('nobody is held back any more after half a minute', async () => {
+    const town = await Town.open();
+    await town.pass(31 * SECOND);
+    expect(await askAll(town, 500)).toHaveLength(500);
+  });
+});
+
+describe('after a cooldown and after idle time', () => {
+  it('admission ramps up again, more gently where the upstream refused acceleration', async () => {
+    for (const [kind, first] of [
+      ['quota', FIRST],
+      ['acceleration', 4],
+    ] as const) {
+      const town = await Town.open();
+      await town.pass(MINUTE);
+      await town.refuse(await town.admit(), { kind, statedWaitMs: 10 * MINUTE });
+      await town.pass(11 * MINUTE);
+      const probe = await town.admit();
+      town.governor.succeeded(probe, []);
+      await town.settle(probe, success(1));
+      // The probe was in flight when the ramp began.
+      expect(await askAll(town, 40), kind).toHaveLength(first + 1);
+    }
+  });
+
+  it('admission ramps up again, but not after a pause for breath', async () => {
+    const town = await Town.open();
+    await town.pass(MINUTE);
+    await town.call(1);
+    await town.pass(4 * MINUTE);
+    await town.call(1);
+    expect(await askAll(town, 40)).toHaveLength(40);
+    const idle = await Town.open();
+    await idle.pass(MINUTE);
+    await idle.call(1);
+    await idle.pass(5 * MINUTE);
+    expect(await askAll(idle, 40)).toHaveLength(FIRST);
+  });
+});
+
+describe('near a limit that was learned', () => {
+  /** Learned at 10,000, with a budget of 9,700 and 8,700 used; a request has cost far beyond its estimate. */
+  async function nearLimit(): Promise<Town> {
+    const town = await Town.open({ limits: [limit({ budget: 20_000, windowMs: HOUR })] });
+    await town.call(9_000);
+    await town.call(1_000);
+    await town.refuse(await town.admit({ model: 'refused' }), { statedWaitMs: 10 * MINUTE });
+    await town.pass(11 * MINUTE);
+    const probe = await town.admit({ model: 'probe' });
+    town.governor.succeeded(probe, []);
+    await town.settle(probe, success(8_700));
+    await town.pass(MINUTE);
+    return town;
+  }
+
+  it('a request waits until the cost of the one before it is known, and passes then', async () => {
+    const town = await nearLimit();
+    const decided = await askAll(town, 2);
+    expect(decided).toHaveLength(1);
+    const [first] = admissions(decided) as [Admission];
+    // The answer begins, and tells what the input was.
+    town.governor.amend(first, 100);
+    await town.pass(250);
+    expect(admissions(decided)).toHaveLength(2);
+  });
+
+  it('a request is refused, for the budget, if the one before it went over', async () => {
+    const town = await nearLimit();
+    const decided = await askAll(town, 2);
+    town.governor.amend(admissions(decided)[0] as Admission, 1_500);
+    await town.pass(250);
+    expect(decided).toHaveLength(2);
+    expect(decided[1]).toMatchObject({ kind: 'refused', denial: { decision: 'budget' } });
+  });
+
+  it('an input that is as was estimated is known all the same, once it is told', async () => {
+    const town = await nearLimit();
+    const decided = await askAll(town, 2);
+    const [first] = admissions(decided) as [Admission];
+    town.governor.amend(first, first.estimate.inputTokens);
+    await town.pass(250);
+    expect(admissions(decided)).toHaveLength(2);
+  });
+
+  it('observe mode holds nobody back', async () => {
+    const town = await Town.open({ observe: true });
+    expect(await askAll(town, 40)).toHaveLength(40);
+  });
+});
