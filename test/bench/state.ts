@@ -1,63 +1,84 @@
-import { open, readFile, rm } from 'node:fs/promises';
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import type { StateRepository } from '../../src/state/state-repository.js';
+import { readFile } from 'node:fs/promises';
 import { openPostgresStateRepository } from '../../src/state/postgres/postgres-repository.js';
+import type { StateRepository } from '../../src/state/state-repository.js';
 import { FileStore } from '../support/file-store.js';
 import { PostgresServer } from '../support/postgres-server.js';
-import { fullScopeState, increment } from '../support/scope-states.js';
+import { sql } from '../support/postgres-store.js';
+import { fullScopeState, increment, withSequence } from '../support/scope-states.js';
 import { SqliteStore } from '../support/sqlite-store.js';
+import {
+  appends,
+  type BareCommits,
+  folded,
+  postgresUpdates,
+  sqliteUpdates,
+} from './bare-commits.js';
 import { format, median, ratios, spread, table } from './figures.js';
 import type { Goal, Suite, SuiteResult } from './suite.js';
+
+interface OpenedStore {
+  readonly repository: StateRepository;
+  readonly bare: BareCommits;
+  /** Bytes that were written for durability so far. */
+  written(): Promise<number>;
+  dispose(): Promise<void>;
+}
 
 interface BenchStore {
   readonly name: string;
   /** Least updates a second, as a multiple of the raw loop's, by the number of callers. */
   readonly goals: Readonly<Record<number, number>>;
-  open(): Promise<{ readonly repository: StateRepository; dispose(): Promise<void> }>;
+  /** Most ms at the median with 64 callers, and as a multiple of the bare commits'. */
+  readonly p50?: { readonly ms: number; readonly ofBare: number };
+  open(): Promise<OpenedStore>;
 }
+
+/** As long as the document of a scope in use. */
+const DOCUMENTS = [1, 2].map((sequence) =>
+  JSON.stringify(withSequence(fullScopeState(), sequence).hot),
+) as [string, string];
+const RECORD = Buffer.from(DOCUMENTS[0]);
 
 const STORES: readonly BenchStore[] = [
   {
     name: 'file',
     goals: { 1: 0.7, 64: 20, 256: 60 },
-    open: async () => {
-      const store = new FileStore();
-      return { repository: await store.open(), dispose: () => store.dispose() };
-    },
+    open: () => openLocal(new FileStore(), appends(RECORD)),
   },
   {
     name: 'sqlite',
     goals: {},
-    open: async () => {
-      const store = new SqliteStore();
-      return { repository: await store.open(), dispose: () => store.dispose() };
-    },
+    p50: { ms: 0.4, ofBare: 1.5 },
+    open: () => openLocal(new SqliteStore(), sqliteUpdates(DOCUMENTS)),
   },
-  {
-    name: 'postgres',
-    goals: {},
-    open: async () => {
-      const server = await PostgresServer.start();
-      const repository = await openPostgresStateRepository({
-        url: server.url(),
-        instance: 'bench',
-        loss: { onCorrupt: 'cautious', onEmpty: 'trust' },
-      });
-      const dispose = async () => {
-        await repository.close();
-        await server.stop();
-      };
-      return { repository, dispose };
-    },
-  },
+  { name: 'postgres', goals: {}, p50: { ms: 0.8, ofBare: 1.5 }, open: openPostgres },
 ];
 
-const CALLERS = [1, 16, 64, 256];
-/** As long as the document of a scope in use. */
-const RECORD = Buffer.from(JSON.stringify(fullScopeState().hot));
+async function openLocal(
+  store: FileStore | SqliteStore,
+  bare: Promise<BareCommits>,
+): Promise<OpenedStore> {
+  const repository = await store.open();
+  return { repository, bare: await bare, written: writtenBytes, dispose: () => store.dispose() };
+}
 
+async function openPostgres(): Promise<OpenedStore> {
+  const server = await PostgresServer.start();
+  const url = server.url();
+  const loss = { onCorrupt: 'cautious', onEmpty: 'trust' } as const;
+  const repository = await openPostgresStateRepository({ url, instance: 'bench', loss });
+  const written = async () => {
+    const lsn = "select pg_current_wal_insert_lsn() - '0/0' as bytes";
+    return Number((await sql<{ bytes: string }>(url, lsn))[0]!.bytes);
+  };
+  const dispose = async () => {
+    await repository.close();
+    await server.stop();
+  };
+  return { repository, bare: await postgresUpdates(url, DOCUMENTS), written, dispose };
+}
+
+const CALLERS = [1, 16, 64, 256];
 interface Run {
   readonly updatesPerSecond: number;
   readonly p50: number;
@@ -67,24 +88,20 @@ interface Run {
 
 /** What the disk can do for one who appends the hot part and waits for it, again and again. */
 async function rawLoop(durationMs: number): Promise<Run> {
-  const directory = mkdtempSync(join(tmpdir(), 'tidegate-bench-raw-'));
-  const file = await open(join(directory, 'journal'), 'a');
-  const run = await measure(1, durationMs, async () => {
-    await file.write(RECORD);
-    await file.datasync();
-  });
-  await file.close();
-  await rm(directory, { recursive: true });
+  const { commit, dispose } = await appends(RECORD);
+  const run = await measure(1, durationMs, writtenBytes, commit);
+  await dispose();
   return run;
 }
 
 async function measure(
   callers: number,
   durationMs: number,
+  written: () => Promise<number>,
   update: () => Promise<unknown>,
 ): Promise<Run> {
   const latencies: number[] = [];
-  const written = await writtenBytes();
+  const before = await written();
   const start = performance.now();
   const end = start + durationMs;
   const caller = async () => {
@@ -102,8 +119,12 @@ async function measure(
     updatesPerSecond: latencies.length / seconds,
     p50: latencies[Math.floor(latencies.length * 0.5)] as number,
     p99: latencies[Math.floor(latencies.length * 0.99)] as number,
-    bytesPerUpdate: ((await writtenBytes()) - written) / latencies.length,
+    bytesPerUpdate: ((await written()) - before) / latencies.length,
   };
+}
+
+function atMost(most: number, value: number, unit: string): Omit<Goal, 'what'> {
+  return { goal: `≤ ${most}${unit}`, got: `${format(value, 2)}${unit}`, met: value <= most };
 }
 
 /** What this process has handed to the system for writing so far. */
@@ -111,7 +132,10 @@ async function writtenBytes(): Promise<number> {
   return Number(/wchar: (\d+)/.exec(await readFile('/proc/self/io', 'utf8'))?.[1]);
 }
 
-/** Durable updates through the port, beside what the disk can do in the same second. */
+/**
+ * Durable updates through the port, beside what the disk can do in the same second, and beside bare
+ * commits of the same document by the same driver, folded in the same way: the physical limit.
+ */
 export const state: Suite = {
   name: 'state',
   title: `Durable updates through the port, beside an append of ${RECORD.length} bytes and fdatasync`,
@@ -122,13 +146,18 @@ export const state: Suite = {
     for (let repetition = 0; repetition < repetitions; repetition += 1) {
       note('raw loop', await rawLoop(durationMs));
       for (const store of STORES) {
-        const { repository, dispose } = await store.open();
+        const { repository, bare, written, dispose } = await store.open();
         await repository.update('bench', () => ({ state: fullScopeState(), outcome: null }));
         for (const callers of CALLERS) {
+          const bareUpdate = folded(bare.commit);
           const update = () => repository.update('bench', increment);
-          await measure(callers, durationMs / 5, update);
-          note(`${store.name}, ${callers}`, await measure(callers, durationMs, update));
+          await measure(callers, durationMs / 5, written, bareUpdate);
+          const name = `${store.name}, ${callers}`;
+          note(`${name}, bare`, await measure(callers, durationMs, written, bareUpdate));
+          await measure(callers, durationMs / 5, written, update);
+          note(name, await measure(callers, durationMs, written, update));
         }
+        await bare.dispose();
         await dispose();
       }
     }
@@ -142,6 +171,16 @@ export const state: Suite = {
         return { what, goal: `≥ ${goal}`, got: format(ratio, 2), met: ratio >= goal };
       }),
     );
+    const p50s = (name: string) => (runs.get(name) ?? []).map(({ p50 }) => p50);
+    for (const { name, p50 } of STORES) {
+      if (p50 === undefined) continue;
+      const own = p50s(`${name}, 64`);
+      const [ms, ofBare] = [median(own), median(ratios(own, p50s(`${name}, 64, bare`)))];
+      goals.push(
+        { what: `${name}, 64 callers, p50`, ...atMost(p50.ms, ms, ' ms') },
+        { what: `${name}, 64 callers, p50 of bare`, ...atMost(p50.ofBare, ofBare, '') },
+      );
+    }
     const rows = [...runs].map(([name, all]) => [
       name,
       spread(all.map(({ updatesPerSecond }) => updatesPerSecond)),

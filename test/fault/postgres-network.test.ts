@@ -2,9 +2,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { hasCode } from '../../src/platform/tidegate-error.js';
 import type { ScopeState } from '../../src/state/scope-state.js';
 import type { StateRepository } from '../../src/state/state-repository.js';
-import { PostgresStore } from '../support/postgres-store.js';
+import { PostgresStore, postgresUrl } from '../support/postgres-store.js';
 import { increment, sequenceOf } from '../support/scope-states.js';
 import { type Link, TcpProxy } from '../support/tcp-proxy.js';
+import { TransactionPooler } from '../support/transaction-pooler.js';
 import { until } from '../support/until.js';
 
 /**
@@ -31,16 +32,17 @@ afterEach(async () => {
 
 /** By what a step of a commit is known on the wire. */
 const SIGNS = {
-  lock: 'isolation level read committed',
-  commit: 'commit\0',
-  unlocked: 'skip locked',
+  lock: /isolation level read committed/,
+  commit: /commit\0/,
+  // By its name, if the session knows it already.
+  unlocked: /skip locked|tidegate_[0-9a-f]+_(hot|both)\0/,
 };
 type Step = keyof typeof SIGNS;
 
 /** Does it once, to the connection on which a step of the next commit is sent. */
 function onceAt(step: Step, act: (link: Link, chunk: Buffer) => void): void {
   proxy.onClientData = (link, chunk) => {
-    if (!chunk.includes(SIGNS[step])) return;
+    if (!SIGNS[step].test(chunk.toString('latin1'))) return;
     proxy.onClientData = () => undefined;
     act(link, chunk);
   };
@@ -64,7 +66,8 @@ describe('the way of a commit', () => {
     await leaveUndisturbed();
     const steps: string[] = [];
     proxy.onClientData = (_, chunk) => {
-      steps.push(...Object.keys(SIGNS).filter((step) => chunk.includes(SIGNS[step as Step])));
+      const text = chunk.toString('latin1');
+      steps.push(...Object.keys(SIGNS).filter((step) => SIGNS[step as Step].test(text)));
     };
     const stepsOf = async (decide: typeof increment) => {
       steps.length = 0;
@@ -79,6 +82,23 @@ describe('the way of a commit', () => {
     expect(await stepsOf(increment)).toBe('unlocked');
     await other.update('a', increment);
     expect(await stepsOf((state) => ({ state, outcome: 0 }))).toBe('lock');
+  });
+});
+
+describe('behind a pooler', () => {
+  it('statements lose their names at the first session that does not know them, and nothing else', async () => {
+    const pooler = await TransactionPooler.open(await postgresUrl());
+    const front = await TcpProxy.open(pooler.through(store.url));
+    const one = await store.open({ url: front.through(store.url) });
+    let locks = 0;
+    front.onClientData = (_, chunk) => {
+      if (SIGNS.lock.test(chunk.toString('latin1'))) locks += 1;
+    };
+    for (let n = 1; n <= 10; n += 1) expect(await one.update('a', increment)).toBe(n);
+    expect(locks).toBe(1);
+    await one.close();
+    await front.close();
+    await pooler.close();
   });
 });
 

@@ -39,6 +39,11 @@ export function isMissingTable(error: unknown): boolean {
   return sqlState(error) === '42P01';
 }
 
+/** invalid_sql_statement_name, duplicate_prepared_statement: found out before anything is executed. */
+export function isNameUnknownOrTaken(error: unknown): boolean {
+  return ['26000', '42P05'].includes(sqlState(error));
+}
+
 /**
  * Whether the server's answer to what commits rules out that it happened: data, integrity,
  * read-only, rollback, syntax and rights, locks, cancelled. The end of a session says nothing, and

@@ -43,6 +43,8 @@ const WRITE_BOTH = `with mine as (${WRITE_HOT}), part as (
       written_by = excluded.written_by, cold = excluded.cold, others = excluded.others)
   select now from mine`;
 
+const STATEMENTS = { check: CHECK, hot: WRITE_HOT, both: WRITE_BOTH };
+
 /** What a decision without the lock rests on. */
 export interface Assumption {
   readonly scope: string;
@@ -56,7 +58,7 @@ export async function checkAssumption(
   session: Session,
   { scope, hot, now }: Assumption,
 ): Promise<number | null> {
-  return ask(database, session, CHECK, [scope, hot.revision, hot.writtenBy, now]);
+  return ask(database, session, 'check', [scope, hot.revision, hot.writtenBy, now]);
 }
 
 /**
@@ -79,7 +81,7 @@ export async function writeIfAssumed(
   if (withCold) values.push(JSON.stringify(cold), JSON.stringify(others));
   if (session.failure !== null) throw session.failure;
   try {
-    return await ask(database, session, withCold ? WRITE_BOTH : WRITE_HOT, values);
+    return await ask(database, session, withCold ? 'both' : 'hot', values);
   } catch (error) {
     throw isCertainFailure(error) ? error : new InDoubt(error);
   }
@@ -87,10 +89,10 @@ export async function writeIfAssumed(
 
 async function ask(
   database: Database,
-  { client }: Session,
-  sql: string,
+  session: Session,
+  name: keyof typeof STATEMENTS,
   values: unknown[],
 ): Promise<number | null> {
-  const work = client.query<{ now: number }>(sql, values);
+  const work = database.named<{ now: number }>(session, name, STATEMENTS[name], values);
   return (await database.answer(ANSWER_MS, work)).rows[0]?.now ?? null;
 }
