@@ -147,6 +147,10 @@ const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
   'state/sqlite/state-database': ['better-sqlite3', 'node:fs'],
   'state/sqlite/database-thread': ['node:worker_threads'],
   'state/sqlite/thread-connection': ['node:worker_threads'],
+  // Asks the provider for its limits, and edits a file of the operator's.
+  'cli/limits-api': ['@nestjs/axios', 'axios', 'rxjs'],
+  'cli/limits-file': ['yaml'],
+  'cli/limits-import': ['node:path'],
   'cli/simulate': ['simulate', 'node:path'],
   // Ties the data plane's end to the application's.
   'proxy/proxy-lifecycle': MODULE_MAY_IMPORT,

@@ -17,7 +17,7 @@ import type { ControllerSettings, LimitRules } from './settings.js';
 import { chargeCell, correct, isSliding, roomAt, slide } from './sliding.js';
 import { isStatedAnyway } from './stated-budget.js';
 import {
-  takeSliding,
+  takeRolling,
   takeStatement,
   type Statement,
   type StatementContext,
@@ -233,8 +233,9 @@ export class BudgetController {
     if (limit === undefined || limit.window.number !== entry.window || !isOpen(limit.window)) {
       return limits;
     }
-    const next = isSliding(rule, limit)
-      ? takeSliding(limit, rule, statement, context)
+    const rolls = isSliding(rule, limit) || rule.kind === 'bucket';
+    const next = rolls
+      ? takeRolling(limit, rule, statement, context)
       : takeStatement(limit, statement, context);
     return next === limit ? limits : { ...limits, [rule.name]: next };
   }

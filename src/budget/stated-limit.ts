@@ -75,10 +75,11 @@ export function takeStatement(
 }
 
 /**
- * The same for a sliding window: what others spent in it and when is not known, so it is only ever raised,
- * by a charge that frees with the newest one. Fractions need a window with a beginning.
+ * The same for a window that frees little by little, and for a bucket: what others spent in it and when is not
+ * known, so it is only ever raised, by a charge that frees with the newest one. Fractions need a window with a
+ * beginning.
  */
-export function takeSliding(
+export function takeRolling(
   limit: LimitState,
   rule: LimitRules,
   statement: Statement,

@@ -213,7 +213,7 @@ describe.each(['file', 'sqlite'] as const)('show and check on %s', (kind) => {
     const { code, out } = await tidegate(['state', 'check', address(kind)]);
     expect(code).toBe(78);
     expect(out).toContain(
-      'scope a: limit tokens: 13 in flight and 7 orphaned are more than the 1 used',
+      'scope a: limit tokens: 13 in flight, 7 orphaned and 3 of others are more than the 1 used',
     );
   });
 
