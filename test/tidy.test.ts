@@ -152,6 +152,8 @@ const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
   'cli/limits-file': ['yaml'],
   'cli/limits-import': ['node:path'],
   'cli/simulate': ['simulate', 'node:path'],
+  'cli/replay': ['simulate', 'node:path'],
+  'cli/lines': ['node:string_decoder'],
   // Ties the data plane's end to the application's.
   'proxy/proxy-lifecycle': MODULE_MAY_IMPORT,
 };

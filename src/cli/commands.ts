@@ -122,6 +122,25 @@ export const COMMANDS: readonly Command[] = [
     load: () => import('./simulate.js'),
   },
   {
+    name: 'replay',
+    summary: 'Replay an access log: which settings would have avoided which 429s',
+    synopsis:
+      'LOG [--scope NAME] [--window 5h] [--kind fixed] [--limit TOKENS] [--try SETTING]… [--json]',
+    details: [
+      'Infers the limit of the upstream from the refusals in the log, and runs the production rules over',
+      'the logged requests, on virtual time, with each of several settings. Opens no sockets and touches',
+      'no state. Lines that are none of an access log are told and left out.',
+      '',
+      '  --scope NAME      Needed if the log is of several',
+      '  --window, --kind  How the upstream counts: a length, and fixed or sliding',
+      '  --limit TOKENS    Its limit, where you know it',
+      '  --try SETTING     budget=900000,window=5h,kind=sliding (each may be left out; budget=learn), up to',
+      '                    20 times; else the budget learned, and 100, 97 and 90 % of the limit',
+      '  --json            {"limit", "inferred", "logged", "settings": …} on stdout',
+    ],
+    load: () => import('./replay.js'),
+  },
+  {
     name: 'help',
     summary: 'Explain a command, or list the settings: tidegate help [COMMAND | settings]',
     synopsis: '[COMMAND | settings]',

@@ -126,3 +126,10 @@ export class SteadyClock implements Clock {
 export function rfc3339(instant: number): string {
   return new Date(instant).toISOString();
 }
+
+/** The instant that an RFC 3339 text names; null if it is none. */
+export function parseRfc3339(text: string): number | null {
+  const shape = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/i;
+  const instant = shape.test(text) ? Date.parse(text) : Number.NaN;
+  return Number.isNaN(instant) ? null : instant;
+}

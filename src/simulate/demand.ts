@@ -97,3 +97,40 @@ function tracedDemand(
   };
   time.after(0, start);
 }
+
+export interface RecordedRequest {
+  /** Since the start of the run. */
+  readonly atMs: number;
+  /** Number of the request that had to be over before this one was sent; null for none. */
+  readonly after: number | null;
+  readonly request: Request;
+}
+
+/** When the last of them would be over, had nothing held it up. */
+export function endOf(recorded: readonly RecordedRequest[]): number {
+  return recorded.reduce((end, { atMs, request }) => Math.max(end, atMs + request.durationMs), 0);
+}
+
+/** Sends each request at its instant, or once the one that it waited for is over. Returns how many are left. */
+export function startRecorded(
+  recorded: readonly RecordedRequest[],
+  time: VirtualTime,
+  send: Send,
+): () => number {
+  let left = recorded.length;
+  const waiting = new Map<number, number[]>();
+  for (const [index, { after }] of recorded.entries()) {
+    if (after !== null) waiting.set(after, [...(waiting.get(after) ?? []), index]);
+  }
+  const start = (index: number) => {
+    const { atMs, request } = recorded[index] as RecordedRequest;
+    time.at(atMs, () =>
+      send(request, index, () => {
+        left -= 1;
+        for (const next of waiting.get(index) ?? []) start(next);
+      }),
+    );
+  };
+  for (const [index, { after }] of recorded.entries()) if (after === null) start(index);
+  return () => left;
+}

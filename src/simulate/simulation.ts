@@ -1,4 +1,4 @@
-import { startDemand } from './demand.js';
+import { endOf, startDemand, startRecorded, type RecordedRequest, type Send } from './demand.js';
 import { Recorder } from './recorder.js';
 import type { Request } from './request.js';
 import { totalsOf, type SimulationResult, type StrategyName } from './results.js';
@@ -14,6 +14,10 @@ export interface SimulationOptions {
   readonly strategy: StrategyName;
   /** Called now and then with the number of windows seen so far. */
   readonly onProgress?: (windows: number) => void;
+  /** Requests at their own instants, in the place of the described demand; the run ends when the last would. */
+  readonly recorded?: readonly RecordedRequest[];
+  /** The upstream refused a request. */
+  readonly onRefusal?: (request: Request, elapsedMs: number) => void;
   /** Told what the production governor reports; other strategies report nothing. */
   readonly onEvent?: (event: { readonly kind: string }, elapsedMs: number) => void;
 }
@@ -83,7 +87,7 @@ class Simulation {
 
   async run(): Promise<SimulationResult> {
     const { upstream, demand, clock, restarts, seed, windows, governor } = this.#world;
-    const { strategy, onProgress } = this.#options;
+    const { strategy, onProgress, recorded } = this.#options;
     const time = this.#time;
     for (let replica = 0; replica < this.#slots.length; replica += 1) await this.#start(replica);
     for (const { atMs, stepMs } of clock) time.at(atMs, () => time.stepWall(stepMs));
@@ -94,25 +98,31 @@ class Simulation {
       }
     }
     this.#tickEvery(governor.tickMs);
-    startDemand({
-      world: demand,
-      limit: () => this.#upstream.limit,
-      windowMs: upstream.windowMs,
-      time,
-      random: seededRandom(seed, 'demand'),
-      send: (request, agent, done) => this.#attempt(request, agent, null, done),
-    });
-    const horizon = LONGEST_RUN * windows * upstream.windowMs;
+    const send: Send = (request, agent, done) => this.#attempt(request, agent, null, done);
+    const left = recorded === undefined ? null : startRecorded(recorded, time, send);
+    if (left === null) {
+      startDemand({
+        world: demand,
+        limit: () => this.#upstream.limit,
+        windowMs: upstream.windowMs,
+        time,
+        random: seededRandom(seed, 'demand'),
+        send,
+      });
+    }
+    const horizon =
+      recorded === undefined ? LONGEST_RUN * windows * upstream.windowMs : endOf(recorded);
     let seen = 0;
     while (this.#recorder.windows.length < windows && time.elapsed < horizon) {
       const call = time.next();
-      if (call === null) break;
+      if (call === null || left?.() === 0) break;
       void call();
       for (let turn = 0; turn < TURNS; turn += 1) await Promise.resolve();
       if (this.#recorder.windows.length === seen) continue;
       seen = this.#recorder.windows.length;
       onProgress?.(seen);
     }
+    if (left !== null) this.#recorder.endWindow();
     return {
       windows: this.#recorder.windows,
       totals: totalsOf(this.#recorder.windows, {
@@ -198,6 +208,7 @@ class Simulation {
     };
     const reception = this.#upstream.receive();
     if (reception.kind === 'accepted') return this.#stream(exchange, over);
+    if (reception.kind === 'refused') this.#options.onRefusal?.(exchange.request, time.elapsed);
     time.after(REFUSAL_MS, () => {
       over();
       retry(reception.kind === 'refused' ? (reception.waitMs ?? IMPATIENT_MS) : IMPATIENT_MS);

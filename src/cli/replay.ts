@@ -1,0 +1,145 @@
+import { resolve } from 'node:path';
+import { duration, oneOf } from '../config/parse.js';
+import { readAccessLog, type ReadLog } from '../simulate/access-lines.js';
+import {
+  replay,
+  settingsNear,
+  type ReplaySetting,
+  type ReplayUpstream,
+} from '../simulate/replay.js';
+import { inferLimit } from '../simulate/inferred-limit.js';
+import { formatReplay } from '../simulate/replay-report.js';
+import { readArguments, UsageError } from './arguments.js';
+import type { Run } from './commands.js';
+import { EXIT } from './exit-codes.js';
+import { linesOf } from './lines.js';
+import type { Terminal } from './terminal.js';
+
+const SECOND = 1_000;
+const YEAR = 366 * 86_400 * SECOND;
+const MOST_TRIES = 20;
+const WINDOW = duration({ min: SECOND, max: YEAR }, '5h');
+const KIND = oneOf<ReplayUpstream['kind']>(['fixed', 'sliding']);
+
+export const run: Run = async (args, terminal) => {
+  const { options, words } = readArguments(
+    args,
+    {
+      scope: { type: 'string' },
+      window: { type: 'string', default: '5h' },
+      kind: { type: 'string', default: 'fixed' },
+      limit: { type: 'string' },
+      try: { type: 'string', multiple: true, default: [] },
+      json: { type: 'boolean' },
+    },
+    1,
+  );
+  const [file] = words;
+  if (file === undefined) throw new UsageError('Say which log: tidegate replay LOG');
+  const upstream = {
+    kind: parsedBy(KIND, '--kind', options.kind),
+    windowMs: parsedBy(WINDOW, '--window', options.window),
+    limit: options.limit === undefined ? null : amountOf('--limit', options.limit),
+  };
+  if (options.try.length > MOST_TRIES) throw new UsageError(`Try ${MOST_TRIES} settings at most.`);
+  const tries = options.try.map((text) => ({ name: text, setting: settingOf(text) }));
+  const log = readAccessLog(readable(file, terminal), options.scope ?? null);
+  tellBadLines(log, file, terminal);
+  const scope = options.scope ?? (log.scopes.length > 1 ? null : (log.scopes[0] ?? null));
+  if (scope === null || !log.scopes.includes(scope)) throw scopeNeeded(options.scope, log);
+  const { attempts } = log;
+  const limit = upstream.limit ?? inferLimit(attempts, upstream).limit;
+  if (limit === null) {
+    terminal.err(
+      'tidegate: no refusal in the log tells what the limit is, so none could have been avoided by\n' +
+        '  another budget. With --limit TOKENS the log is replayed against that limit.\n',
+    );
+    return EXIT.ok;
+  }
+  const settings = tries.length > 0 ? tries : settingsNear(limit);
+  const progress = terminal.watched
+    ? (done: number) => terminal.err(`\rsetting ${done} of ${settings.length} replayed `)
+    : null;
+  const result = await replay(attempts, {
+    upstream: { ...upstream, limit },
+    settings,
+    ...(progress && { onProgress: progress }),
+  });
+  if (progress !== null) terminal.err(`\r${' '.repeat(40)}\r`);
+  if (result === null) return EXIT.software;
+  const text = formatReplay(result, upstream.limit !== null);
+  const data = { scope, badLines: log.badLines, bad: log.bad, cutAt: log.cutAt, ...result };
+  terminal.out(options.json === true ? `${JSON.stringify(data)}\n` : text);
+  return EXIT.ok;
+};
+
+/** `budget=900000,window=5h,kind=sliding`; what is left out is the upstream's, the budget learned. */
+function settingOf(text: string): ReplaySetting {
+  const setting: { -readonly [Key in keyof ReplaySetting]: ReplaySetting[Key] } = {
+    budget: null,
+    windowMs: null,
+    kind: null,
+  };
+  for (const part of text.split(',')) {
+    const [key, value = ''] = part.split('=');
+    if (key === 'budget') setting.budget = value === 'learn' ? null : amountOf('budget', value);
+    else if (key === 'window') setting.windowMs = parsedBy(WINDOW, 'window', value);
+    else if (key === 'kind') setting.kind = parsedBy(KIND, 'kind', value);
+    else {
+      throw new UsageError(
+        `${JSON.stringify(part)} is no setting to try. There is: budget=TOKENS|learn, window=DURATION, kind=fixed|sliding`,
+      );
+    }
+  }
+  return setting;
+}
+
+interface SettingParser<Value> {
+  readonly allowed: string;
+  parse(text: string): { readonly ok: true; readonly value: Value } | { readonly ok: false };
+}
+
+function parsedBy<Value>(parser: SettingParser<Value>, name: string, text: string): Value {
+  const result = parser.parse(text);
+  if (result.ok) return result.value;
+  throw new UsageError(`${name}: ${JSON.stringify(text)} is not ${parser.allowed}`);
+}
+
+function amountOf(name: string, text: string): number {
+  const digits = text.replaceAll(/(?<=\d)_(?=\d{3})/g, '');
+  if (/^[1-9]\d{0,12}$/.test(digits)) return Number(digits);
+  throw new UsageError(`${name}: ${JSON.stringify(text)} is not a number of tokens`);
+}
+
+function* readable(file: string, terminal: Terminal): Generator<string> {
+  try {
+    yield* linesOf(resolve(terminal.cwd, file));
+  } catch (error) {
+    if (!(error instanceof Error) || !('code' in error)) throw error;
+    throw new UsageError(`${JSON.stringify(file)} can't be read (${String(error.code)}).`);
+  }
+}
+
+function tellBadLines({ bad, badLines, cutAt }: ReadLog, file: string, terminal: Terminal): void {
+  for (const { line, message } of bad) {
+    terminal.err(`tidegate: ${file}:${line}: ${message}; left out\n`);
+  }
+  if (badLines > bad.length) {
+    terminal.err(`tidegate: ${file}: ${badLines - bad.length} more lines left out\n`);
+  }
+  if (cutAt !== null) {
+    terminal.err(
+      `tidegate: ${file}: too long to be taken in whole: read up to line ${cutAt - 1}\n`,
+    );
+  }
+}
+
+function scopeNeeded(given: string | undefined, { scopes }: ReadLog): UsageError {
+  if (scopes.length === 0) return new UsageError('The log has no request that could be read.');
+  const there = scopes.map((scope) => JSON.stringify(scope)).join(', ');
+  return new UsageError(
+    given === undefined
+      ? `The log is of several scopes; say which: --scope NAME. There is: ${there}`
+      : `The log has no scope ${JSON.stringify(given)}. There is: ${there}`,
+  );
+}

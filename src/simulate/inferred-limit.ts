@@ -1,0 +1,89 @@
+import type { LoggedAttempt } from './access-lines.js';
+
+/** What a log tells of the upstream's limit. */
+export interface InferredLimit {
+  /** Null: nothing was refused for it. */
+  readonly limit: number | null;
+  /** What had been charged in the window at each refusal that began a cooldown. */
+  readonly samples: readonly LimitSample[];
+  /** The highest charge at which the upstream still took a request. */
+  readonly taken: number;
+  /** Refusals that say nothing of this limit: of a rate, transient, or with nothing charged before. */
+  readonly unexplained: number;
+}
+
+export interface LimitSample {
+  readonly at: number;
+  readonly requestId: string;
+  readonly tokens: number;
+}
+
+/** A stated wait below this speaks of a window no more than ten times as long (backoff/refusal.ts). */
+const SHORT_WAIT_MS = 120_000;
+const SHORT_WAIT_REACH = 10;
+
+interface Counted {
+  readonly at: number;
+  readonly tokens: number;
+}
+
+/**
+ * Walks through the log with the upstream's window beside it. A fixed one opens with the first request
+ * that is taken after the last one ended; a refusal that states its wait tells when it ends.
+ */
+export function inferLimit(
+  attempts: readonly LoggedAttempt[],
+  { kind, windowMs }: { readonly kind: 'fixed' | 'sliding'; readonly windowMs: number },
+): InferredLimit {
+  const counted: Counted[] = [];
+  const samples: LimitSample[] = [];
+  let startedAt: number | null = null;
+  let endsAt = Number.NEGATIVE_INFINITY;
+  let inCooldown = false;
+  let taken = 0;
+  let unexplained = 0;
+  let from = 0;
+  let used = 0;
+  /** Drops what lies before `since` from the count. */
+  const forget = (since: number) => {
+    while (from < counted.length && (counted[from] as Counted).at < since) {
+      used -= (counted[from] as Counted).tokens;
+      from += 1;
+    }
+  };
+  for (const attempt of [...attempts].sort((one, other) => one.at - other.at)) {
+    const { at, outcome, tokens, requestId, retryAfterMs } = attempt;
+    if (kind === 'sliding') forget(at - windowMs);
+    else if (at >= endsAt) startedAt = null;
+    if (outcome === 'answered') {
+      if (kind === 'fixed' && startedAt === null) {
+        startedAt = at;
+        endsAt = at + windowMs;
+        forget(at);
+      }
+      taken = Math.max(taken, used);
+      inCooldown = false;
+      counted.push({ at, tokens: tokens.input + tokens.output });
+      used += tokens.input + tokens.output;
+    } else if (outcome === 'upstream-429') {
+      const short = retryAfterMs !== null && retryAfterMs < SHORT_WAIT_MS;
+      const ofRate = kind === 'fixed' && short && windowMs > SHORT_WAIT_REACH * retryAfterMs;
+      if (kind === 'fixed' && retryAfterMs !== null && !ofRate) {
+        endsAt = at + retryAfterMs;
+        startedAt = endsAt - windowMs;
+        forget(startedAt);
+      }
+      const first = !inCooldown;
+      inCooldown = true;
+      if (first && !ofRate && used > 0) samples.push({ at, requestId, tokens: Math.round(used) });
+      else if (first) unexplained += 1;
+    }
+  }
+  return { limit: middle(samples.map(({ tokens }) => tokens)), samples, taken, unexplained };
+}
+
+/** Of an even number, the lower one: samples err upward, by the request that went over. */
+function middle(values: readonly number[]): number | null {
+  const sorted = [...values].sort((one, other) => one - other);
+  return sorted[Math.floor((sorted.length - 1) / 2)] ?? null;
+}
