@@ -8,6 +8,8 @@ import { dialectOf } from './dialects/dialects.js';
 import type { EventListener } from './governor/events.js';
 import { Governor } from './governor/governor.js';
 import type { Policies } from './governor/policies.js';
+import { History } from './history/history.js';
+import { openJournal } from './open-journal.js';
 import { openRepository } from './open-repository.js';
 import type { SteadyClock } from './platform/clock.js';
 import type { Log } from './platform/log.js';
@@ -53,6 +55,7 @@ export class DataPlane {
     readonly repository: StateRepository,
     readonly policies: Policies,
     readonly governor: Governor,
+    readonly history: History,
     readonly proxy: UpstreamProxy,
     /** Where the access log is written; null if none is kept. */
     readonly accessLog: RotatingLog | null,
@@ -71,16 +74,34 @@ export class DataPlane {
       calibration: new CalibrationStore(),
     };
     const observe = config.mode === 'observe';
+    const scopes = config.upstreams.flatMap((upstream) => [
+      upstream.defaultScope,
+      ...upstream.scopes,
+    ]);
+    const journal = await openJournal(state, instance);
+    const history = new History({
+      repository,
+      journal,
+      scopes,
+      timers: SYSTEM_TIMERS,
+      onProblem: (problem) => {
+        if (problem === null) log.info('the event journal is written again');
+        else log.warn('the event journal: requests are served, events wait', { problem });
+      },
+    });
     const governor = new Governor({
       repository,
       policies,
-      scopes: config.upstreams.flatMap(({ defaultScope, scopes }) => [defaultScope, ...scopes]),
+      scopes,
       instance: config.instance,
       observe,
       tickMs: config.tickMs,
       timers: SYSTEM_TIMERS,
       random: SYSTEM_RANDOM,
-      report,
+      report: (scope, event, record) => {
+        report(scope, event, record);
+        history.take(scope, record);
+      },
     });
     await governor.load();
     const lines = openAccessLog(config, log);
@@ -102,7 +123,7 @@ export class DataPlane {
       accessLog,
       log,
     });
-    return new DataPlane(config, clock, repository, policies, governor, proxy, lines);
+    return new DataPlane(config, clock, repository, policies, governor, history, proxy, lines);
   }
 
   get phase(): Phase {
@@ -116,6 +137,8 @@ export class DataPlane {
   async listen(): Promise<readonly AddressInfo[]> {
     const recorded = this.governor.start().then(() => {
       if (this.#phase === 'starting') this.#phase = 'serving';
+      // What a run before this one did not come to.
+      void this.history.upkeep(this.clock.now());
     });
     if (this.repository.health().healthy) {
       await withDeadline(SYSTEM_TIMERS, RECORD_MS, recorded, undefined);
@@ -139,6 +162,7 @@ export class DataPlane {
     if (this.#phase !== 'draining') await this.drain();
     await this.proxy.close();
     await this.governor.stop(SETTLE_MS);
+    await this.history.close();
     await this.repository.close();
     await this.accessLog?.close();
     this.#phase = 'stopped';

@@ -3,7 +3,7 @@ import type { Log, LogFields, LogLevel } from './platform/log.js';
 
 /** Writes one line for each change of a scope that a person may want to know of. */
 export function logEvents(log: Log): EventListener {
-  return (scope, event, requestId) => {
+  return (scope, event, { requestId }) => {
     const { kind, ...rest } = event;
     const fields: Record<string, LogFields[string]> = { scope, ...(requestId && { requestId }) };
     for (const [name, value] of Object.entries(rest)) {
@@ -13,9 +13,15 @@ export function logEvents(log: Log): EventListener {
   };
 }
 
+/** What a kind of event means, in a few words; the kind itself, if another version wrote it. */
+export function messageOf(kind: string): string {
+  return Object.hasOwn(MESSAGES, kind) ? MESSAGES[kind as GovernorEvent['kind']] : kind;
+}
+
 const LEVELS: Record<GovernorEvent['kind'], LogLevel> = {
   'cooldown-began': 'warn',
   'cooldown-climbed': 'warn',
+  'cooldown-restated': 'warn',
   'episode-ended': 'info',
   'probe-taken': 'info',
   'transient-refusal': 'info',
@@ -25,6 +31,9 @@ const LEVELS: Record<GovernorEvent['kind'], LogLevel> = {
   sample: 'info',
   'budget-learned': 'info',
   'budget-raised': 'info',
+  'budget-moved': 'info',
+  'budget-stated': 'info',
+  'guard-holds': 'info',
   'cautious-began': 'error',
   'cautious-ended': 'info',
   'charge-orphaned': 'warn',
@@ -38,6 +47,7 @@ const LEVELS: Record<GovernorEvent['kind'], LogLevel> = {
 const MESSAGES: Record<GovernorEvent['kind'], string> = {
   'cooldown-began': 'the upstream refused: cooldown',
   'cooldown-climbed': 'the upstream refused the probe: longer cooldown',
+  'cooldown-restated': 'the upstream refused a routine probe, and states another end',
   'episode-ended': 'the probe succeeded: cooldown over',
   'probe-taken': 'one request goes out as probe',
   'transient-refusal': 'the upstream refused in passing: relayed, no cooldown',
@@ -47,6 +57,9 @@ const MESSAGES: Record<GovernorEvent['kind'], string> = {
   sample: 'sample of the upstream limit',
   'budget-learned': 'budget set from the learned limit',
   'budget-raised': 'budget raised by one step',
+  'budget-moved': 'budget moved',
+  'budget-stated': 'budget follows what the upstream states',
+  'guard-holds': 'a guard holds the budget where it is',
   'cautious-began': 'state was lost or restored: cautious, budgets at their floor',
   'cautious-ended': 'cautious mode over',
   'charge-orphaned': 'a charge will never settle: it counts until its window ends',

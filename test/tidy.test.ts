@@ -69,7 +69,28 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     '@nestjs/common',
     '@nestjs/terminus',
   ],
-  admin: ['governor', 'platform', 'config/config', 'data-plane', '@nestjs/common', 'node:crypto'],
+  admin: [
+    'governor',
+    'history',
+    'platform',
+    'config/config',
+    // What a duration looks like is the same everywhere.
+    'config/parse',
+    'state/event-journal',
+    'state/scope-state',
+    'data-plane',
+    'event-log',
+    '@nestjs/common',
+    'node:crypto',
+  ],
+  history: [
+    'budget',
+    'governor',
+    'platform',
+    'state/event-journal',
+    'state/scope-state',
+    'state/state-repository',
+  ],
   metrics: [
     'governor',
     'platform',
@@ -141,6 +162,9 @@ const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
   // The one command that works on a store without an instance.
   'cli/migrate': ['state/postgres/migrate'],
   'cli/banner': ['budget/settings'],
+  // What the control plane answers with, and the same from the journal while there is none.
+  'cli/events': ['admin/told-event', 'history/event-recorder', 'open-journal'],
+  'cli/event-text': ['admin/told-event'],
   // The driver, on the main thread for reading and on a thread of its own for writing.
   'state/sqlite/schema': ['better-sqlite3'],
   'state/sqlite/read-database': ['better-sqlite3'],
@@ -151,6 +175,9 @@ const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
   'cli/limits-api': ['@nestjs/axios', 'axios', 'rxjs'],
   'cli/limits-file': ['yaml'],
   'cli/limits-import': ['node:path'],
+  'state/sqlite/journal-database': ['better-sqlite3', 'node:fs'],
+  'state/sqlite/journal-thread': ['node:worker_threads'],
+  'state/sqlite/sqlite-journal': ['node:worker_threads'],
   'cli/simulate': ['simulate', 'node:path'],
   'cli/replay': ['simulate', 'node:path'],
   'cli/lines': ['node:string_decoder'],

@@ -2,10 +2,11 @@ import { Module } from '@nestjs/common';
 import { GovernorModule } from '../governor/governor.module.js';
 import { AdminAccess } from './admin-access.js';
 import { AdminController } from './admin.controller.js';
+import { EventsController } from './events.controller.js';
 
 @Module({
   imports: [GovernorModule],
-  controllers: [AdminController],
+  controllers: [AdminController, EventsController],
   providers: [AdminAccess],
 })
 export class AdminModule {}

@@ -94,6 +94,22 @@ export const COMMANDS: readonly Command[] = [
     load: () => import('./limits.js'),
   },
   {
+    name: 'events',
+    summary: 'What happened: cooldowns, samples, moves of budgets, and why',
+    synopsis: '[--follow] [--since 24h] [--scope NAME] [--json] [--url URL]',
+    details: [
+      'Asks the control plane of the configured instance (TIDEGATE_ADMIN_LISTEN, TIDEGATE_ADMIN_TOKEN). If',
+      'none runs, reads the journal beside the state. Events are kept for 30 days.',
+      '',
+      '  --follow       Go on with what happens, as it happens, through restarts',
+      '  --since 24h    How far back to begin; 24h otherwise',
+      '  --scope NAME   Of one scope only',
+      '  --json         One line of JSON for each, as in GET /events',
+      '  --url URL      Another control plane, such as http://10.0.0.7:8788',
+    ],
+    load: () => import('./events.js'),
+  },
+  {
     name: 'migrate',
     summary: 'Bring the tables of a postgres: store up to date',
     synopsis: '[--dry-run]',

@@ -14,6 +14,8 @@ export interface Terminal {
   readonly watched: boolean;
   /** What comes in on stdin, to its end or to `mostBytes`, whichever is first. */
   readInput(mostBytes: number): Promise<string>;
+  /** Nobody reads stdout any more. */
+  readonly outGone: boolean;
   out(text: string): void;
   err(text: string): void;
 }
@@ -33,6 +35,9 @@ export const THIS_TERMINAL: Terminal = {
       if (bytes > mostBytes) break;
     }
     return Buffer.concat(chunks).toString('utf8');
+  },
+  get outGone() {
+    return process.stdout.destroyed;
   },
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),

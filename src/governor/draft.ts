@@ -1,5 +1,12 @@
 import type { LimitRules } from '../budget/settings.js';
-import type { ColdState, HotState, Instant, ScopeState } from '../state/scope-state.js';
+import type {
+  ColdState,
+  EventRecord,
+  HotState,
+  Instant,
+  ScopeState,
+} from '../state/scope-state.js';
+import { type Occasion, recordsOf, remember, withMoves } from './event-records.js';
 import type { GovernorEvent } from './events.js';
 
 /** The policies' configuration for one scope. */
@@ -12,7 +19,12 @@ export interface ScopeRules {
 /** What `decide` hands back to the store, and the events to report once it is durable. */
 export interface Decision<Outcome> {
   readonly state: ScopeState;
-  readonly outcome: { readonly value: Outcome; readonly events: readonly GovernorEvent[] };
+  readonly outcome: { readonly value: Outcome; readonly happened: readonly Happened[] };
+}
+
+export interface Happened {
+  readonly event: GovernorEvent;
+  readonly record: EventRecord;
 }
 
 /**
@@ -21,12 +33,15 @@ export interface Decision<Outcome> {
  */
 export class Draft {
   readonly events: GovernorEvent[] = [];
+  readonly #before: ScopeState;
 
   constructor(
     public state: ScopeState,
     readonly now: Instant,
     readonly rules: readonly LimitRules[],
-  ) {}
+  ) {
+    this.#before = state;
+  }
 
   get hot(): HotState {
     return this.state.hot;
@@ -52,8 +67,20 @@ export class Draft {
     this.events.push(event);
   }
 
-  decide<Outcome>(value: Outcome): Decision<Outcome> {
-    return { state: this.state, outcome: { value, events: this.events } };
+  /** What happened is kept in the state itself, and so is durable with the change it tells of. */
+  decide<Outcome>(value: Outcome, occasion: Occasion): Decision<Outcome> {
+    if (this.state === this.#before && this.events.length === 0) {
+      return { state: this.state, outcome: { value, happened: [] } };
+    }
+    const change = { before: this.#before, after: this.state, rules: this.rules, now: this.now };
+    const events = withMoves(this.events, change);
+    const records = recordsOf(events, change, occasion);
+    this.setCold({ events: remember(this.cold.events, records, this.rules) });
+    const happened = events.map((event, index) => ({
+      event,
+      record: records[index] as EventRecord,
+    }));
+    return { state: this.state, outcome: { value, happened } };
   }
 }
 

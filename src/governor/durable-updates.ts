@@ -45,6 +45,7 @@ export class DurableUpdates {
     private readonly options: {
       readonly repository: StateRepository;
       readonly timers: Timers;
+      readonly instance: string;
       readonly report: EventListener;
     },
     private readonly tally: UpdateTally,
@@ -56,14 +57,14 @@ export class DurableUpdates {
     requestId: string | null,
     decide: (draft: Draft) => Value,
   ): Promise<Value> {
-    const { repository, report } = this.options;
+    const { repository, report, instance } = this.options;
     const handedAt = SYSTEM_TIME.monotonic();
     let changed = false;
     let outcome: Decision<Value>['outcome'];
     try {
       outcome = await repository.update(rules.name, (state, now) => {
         const draft = new Draft(state, now, rules.limits);
-        const decision = draft.decide(decide(draft));
+        const decision = draft.decide(decide(draft), { instance, requestId });
         changed = decision.state !== state;
         return decision;
       });
@@ -72,8 +73,8 @@ export class DurableUpdates {
       throw error;
     }
     if (changed) this.tally.durableMs.record(SYSTEM_TIME.monotonic() - handedAt);
-    const { value, events } = outcome;
-    for (const event of events) report(rules.name, event, requestId);
+    const { value, happened } = outcome;
+    for (const { event, record } of happened) report(rules.name, event, record);
     return value;
   }
 

@@ -1,5 +1,6 @@
 import { beginRamp } from '../backoff/ramp.js';
 import { boundsOf } from '../budget/bounds.js';
+import type { Guard } from '../budget/guards.js';
 import { limitOf } from '../budget/limits.js';
 import { isOpen } from '../budget/window.js';
 import { isComplete, orphanInSample } from '../calibration/sample.js';
@@ -108,8 +109,8 @@ export function closeSample(draft: Draft, policies: Policies, ladder: Ladder): v
   );
   draft.setCold({ calibration: closed.calibration });
   setSample(draft, ladder, null);
-  const { limit, tokens, accepted, reason } = closed.sample;
-  draft.report({ kind: 'sample', limit, tokens, accepted, reason });
+  const { limit, tokens, accepted, reason, episode } = closed.sample;
+  draft.report({ kind: 'sample', limit, tokens, accepted, reason, episode });
   if (closed.learned === null || rule === undefined || before === null) return;
   const { limitTokens, highest, agreeing } = closed.learned;
   const limits = budget.learn(draft.hot.limits, rule, limitTokens, highest, agreeing);
@@ -255,9 +256,29 @@ function weighGuards(draft: Draft, { budget }: Policies): GuardsHeld {
     if (outcome.kind === 'raised') {
       const { limit, from, to } = outcome;
       draft.report({ kind: 'budget-raised', limit, from, to });
+    } else {
+      tellGuard(draft, outcome.limit, outcome.guard);
     }
   }
   return held;
+}
+
+/** A guard that comes and goes with every look is told this often at most. */
+const GUARD_TOLD_MS = 600_000;
+
+/** Told once when it changes, whichever instance looks. */
+function tellGuard(draft: Draft, limit: string, guard: Guard): void {
+  const told = draft.cold.guards[limit];
+  if (told?.guard === guard) return;
+  if (told !== undefined && draft.now - told.at < GUARD_TOLD_MS) return;
+  const configured = draft.rules.flatMap(({ name }) => {
+    const known = draft.cold.guards[name];
+    return known === undefined ? [] : [[name, known] as const];
+  });
+  draft.setCold({
+    guards: { ...Object.fromEntries(configured), [limit]: { guard, at: draft.now } },
+  });
+  draft.report({ kind: 'guard-holds', limit, guard });
 }
 
 /** The operator ends the cooldown, and those of the model pools. */
@@ -271,10 +292,16 @@ export function clearCooldown(draft: Draft, policies: Policies): void {
 /** The operator takes back what was learned. */
 export function resetBudget(draft: Draft, policies: Policies): void {
   freshen(draft, policies);
-  draft.setHot({ limits: policies.budget.forget(draft.hot.limits, draft.rules) });
+  const before = draft.hot.limits;
+  const limits = policies.budget.forget(before, draft.rules);
+  draft.setHot({ limits });
   for (const ladder of laddersOf(draft)) setSample(draft, ladder, null);
   draft.setCold({ calibration: policies.calibration.forget(draft.cold.calibration) });
-  draft.report({ kind: 'budget-reset' });
+  for (const { name } of draft.rules) {
+    const from = limitOf(before, name).budget.current;
+    const to = limitOf(limits, name).budget.current;
+    draft.report({ kind: 'budget-reset', limit: name, from, to });
+  }
 }
 
 /** When the last of these instants is; null for none. */

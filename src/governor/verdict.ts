@@ -6,7 +6,7 @@ import { NO_COST } from '../budget/cost.js';
 import { limitOf } from '../budget/limits.js';
 import { chargedOf } from '../budget/model-pools.js';
 import type { LimitRules } from '../budget/settings.js';
-import type { CooldownKind, EpisodeState, Instant } from '../state/scope-state.js';
+import type { Cooldown, CooldownKind, EpisodeState, Instant } from '../state/scope-state.js';
 import type { Grant } from './admit.js';
 import {
   attribute,
@@ -158,6 +158,7 @@ export function refuse(
   const { statedWaitMs, jitter } = refusal;
   const limit = refusal.limits.length > 0 ? blame.limit : null;
   const told = { kind, statedWaitMs, limit, jitter };
+  const { cooldown: before } = stateOf(draft, ladder);
   const outcome = refuseOn(draft, policies, ladder, grant, told);
   const { counters } = hot;
   const upstream429 = counters.upstream429 + (refusal.status === 429 ? 1 : 0);
@@ -173,8 +174,10 @@ export function refuse(
   if (outcome === 'noted' && kind === 'transient') {
     draft.report({ kind: 'transient-refusal' });
   }
-  if (outcome !== 'began' && outcome !== 'climbed') return;
-  reportCooldown(draft, ladder, outcome);
+  if (outcome !== 'began' && outcome !== 'climbed') {
+    return reportRestated(draft, ladder, before);
+  }
+  reportCooldown(draft, ladder, outcome, statedWaitMs);
   if (kind === 'transient' || kind === 'terminal') return;
   // A model's own window that is not configured says nothing about those that are.
   if (ladder === null || blame.limit !== null) {
@@ -247,7 +250,21 @@ function stateEndOfQuota(
   });
 }
 
-function reportCooldown(draft: Draft, ladder: Ladder, outcome: 'began' | 'climbed'): void {
+/** A routine probe's refusal may move the end of the cooldown. */
+function reportRestated(draft: Draft, ladder: Ladder, before: Cooldown | null): void {
+  const { cooldown } = stateOf(draft, ladder);
+  if (cooldown === null || before === null || cooldown.until === before.until) return;
+  const { until, limit } = cooldown;
+  const pool = ladder === null ? null : poolName(ladder);
+  draft.report({ kind: 'cooldown-restated', until, limit, pool });
+}
+
+function reportCooldown(
+  draft: Draft,
+  ladder: Ladder,
+  outcome: 'began' | 'climbed',
+  statedWaitMs: number | null,
+): void {
   const { cooldown, episode } = stateOf(draft, ladder);
   if (cooldown === null) return;
   draft.report({
@@ -258,6 +275,7 @@ function reportCooldown(draft: Draft, ladder: Ladder, outcome: 'began' | 'climbe
     until: cooldown.until,
     limit: cooldown.limit,
     pool: ladder === null ? null : poolName(ladder),
+    statedWaitMs,
   });
 }
 

@@ -65,11 +65,10 @@ export class HealthReport {
   /** Whether logs can be written; requests are served all the same. */
   logs(): HealthIndicatorResult {
     const session = this.indicators.check('logs');
-    const { accessLog } = this.plane;
-    const problem = accessLog?.problem ?? null;
-    return problem === null
-      ? session.up()
-      : session.degraded({ problem, dropped: accessLog?.dropped ?? 0 });
+    const logs = [this.plane.history.health(), this.plane.accessLog];
+    const problems = logs.flatMap((log) => log?.problem ?? []);
+    const dropped = logs.reduce((sum, log) => sum + (log?.dropped ?? 0), 0);
+    return problems.length === 0 ? session.up() : session.degraded({ problems, dropped });
   }
 
   /** Who is blocked, why, and until when. Nothing of it takes the instance out of service. */

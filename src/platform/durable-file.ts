@@ -187,3 +187,26 @@ export function errorCode(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   return typeof code === 'string' ? code : '';
 }
+
+/** The last `mostBytes` of a file as text; null if there is none. */
+export async function readTail(
+  files: FileSystem,
+  path: string,
+  mostBytes: number,
+): Promise<string | null> {
+  let handle: FileHandle;
+  try {
+    handle = await files.open(path, 'r');
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return null;
+    throw error;
+  }
+  try {
+    const { size } = await handle.stat();
+    const length = Math.min(size, mostBytes);
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, size - length);
+    return buffer.toString('utf8', 0, bytesRead);
+  } finally {
+    await handle.close();
+  }
+}

@@ -41,6 +41,11 @@ export function sleep(timers: Timers, delayMs: number): Promise<void> {
   return new Promise((resolve) => void timers.after(delayMs, resolve));
 }
 
+/** The same for a command, which has nothing else that would keep its process alive meanwhile. */
+export function sleepAwake(delayMs: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, delayMs));
+}
+
 /** Calls again and again, for schedulers that keep the handle. */
 export function every(periodMs: number, call: () => void): NodeJS.Timeout {
   return setInterval(call, periodMs);

@@ -6,6 +6,7 @@ import {
 } from '@nestjs/common';
 import { SchedulerRegistry } from '@nestjs/schedule';
 import { CONFIG, type Config } from '../config/config.js';
+import { DATA_PLANE, type DataPlane } from '../data-plane.js';
 import { Governor } from '../governor/governor.js';
 import { every } from '../platform/timers.js';
 import { JobRecord } from './job-record.js';
@@ -24,6 +25,7 @@ export class GovernorJob implements OnApplicationBootstrap, BeforeApplicationShu
   constructor(
     @Inject(Governor) private readonly governor: Governor,
     @Inject(CONFIG) private readonly config: Config,
+    @Inject(DATA_PLANE) private readonly plane: DataPlane,
     @Inject(SchedulerRegistry) private readonly registry: SchedulerRegistry,
     @Inject(JobRecord) private readonly record: JobRecord,
   ) {}
@@ -52,6 +54,8 @@ export class GovernorJob implements OnApplicationBootstrap, BeforeApplicationShu
     try {
       await this.governor.tick();
       this.record.succeeded();
+      // Health tells if it can't: nothing waits for the past.
+      await this.plane.history.upkeep(this.plane.clock.now());
     } catch (error) {
       this.record.failed(error);
     }

@@ -14,6 +14,7 @@ import {
 import {
   type BackoffState,
   BOUNDS,
+  type BudgetSource,
   type BudgetState,
   type CalibrationState,
   type CautiousState,
@@ -24,10 +25,13 @@ import {
   type CooldownKind,
   type Counters,
   emptyScopeState,
+  type EventDetail,
+  type EventRecord,
   type HotState,
   type InstanceStart,
   type InstanceState,
   type Instant,
+  type LimitFigures,
   type LimitState,
   type LossReason,
   type ModelEstimate,
@@ -43,6 +47,7 @@ import {
   type StatedFraction,
   type StatedLimit,
   type StateLoss,
+  type ToldGuard,
   type WindowState,
 } from './scope-state.js';
 
@@ -155,11 +160,12 @@ const windowState = object<WindowState>(
   // Not `observed`: what is not known to be whole must not become a sample.
   { ...CLOSED_WINDOW, observed: false },
 );
+const budgetSource = oneOf<BudgetSource>('configured', 'learned', 'headers', 'none');
 const budgetState = object<BudgetState>({
   current: nullable(count),
   learned: nullable(count),
   reference: nullable(count),
-  source: oneOf('configured', 'learned', 'headers', 'none'),
+  source: budgetSource,
 });
 const controlState = object<ControlState>(
   {
@@ -332,6 +338,35 @@ const calibrationState = object<CalibrationState>(
   },
   EMPTY.cold.calibration,
 );
+/** Each kind of event has a few fields of its own. */
+const DETAILS = 12;
+const finite: Check<number> = number(-Number.MAX_VALUE, Number.MAX_VALUE);
+const detail: Check<EventDetail> = (raw) => {
+  if (raw === null || typeof raw === 'string' || typeof raw === 'boolean') return raw;
+  return finite(raw);
+};
+const limitFigures = object<LimitFigures>({
+  budget: nullable(count),
+  source: text,
+  used: count,
+  reserved: count,
+  orphaned: count,
+  others: count,
+  windowEndsAt: nullable(instant),
+});
+const eventRecord = object<EventRecord>({
+  id: count,
+  at: instant,
+  kind: text,
+  cause: text,
+  limit: nullable(text),
+  requestId: nullable(text),
+  instance: text,
+  before: nullable(limitFigures),
+  after: nullable(limitFigures),
+  details: map(detail, DETAILS),
+});
+const toldGuard = object<ToldGuard>({ guard: text, at: instant });
 const instanceStart = object<InstanceStart>({ at: instant, unclean: flag });
 const coldState = object<ColdState>(
   {
@@ -339,7 +374,10 @@ const coldState = object<ColdState>(
     estimates: map(modelEstimate, BOUNDS.models),
     starts: map(list(instanceStart, BOUNDS.startsPerInstance), BOUNDS.instances),
     organizations: map(text, BOUNDS.keys),
+    events: list(eventRecord, BOUNDS.events),
+    guards: map(toldGuard, LIMITS_EVER),
   },
+  // `events` and `guards` were added with minor 2.
   EMPTY.cold,
 );
 const scopeState = object<ScopeState>({ hot: hotState, cold: coldState });

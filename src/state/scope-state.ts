@@ -10,6 +10,10 @@
  * - A change of meaning raises SCHEMA and adds an upgrade step beside `parseScopeState`.
  */
 
+import type { EventRecord, ToldGuard } from './event-record.js';
+
+export type { EventDetail, EventRecord, LimitFigures, ToldGuard } from './event-record.js';
+
 /** Version of the document. A higher `major` in a store stops the start (exit 78). */
 export const SCHEMA = { major: 1, minor: 2 } as const;
 
@@ -25,6 +29,7 @@ export const BOUNDS = {
   probes: 3,
   pools: 12,
   keys: 256,
+  events: 32,
 } as const;
 
 /** Epoch milliseconds. */
@@ -74,6 +79,10 @@ export interface ColdState {
   readonly starts: Readonly<Record<string, readonly InstanceStart[]>>;
   /** The organization that a credential belongs to, by its fingerprint; kept in an upstream's default scope. */
   readonly organizations: Readonly<Record<string, string>>;
+  /** The newest that happened, oldest first; all of them are in the event journal. */
+  readonly events: readonly EventRecord[];
+  /** The guard that was last told to hold a limit's budget back, by the limit's name. */
+  readonly guards: Readonly<Record<string, ToldGuard>>;
 }
 
 export interface LimitState {
@@ -378,6 +387,8 @@ export function emptyScopeState(lost: StateLoss | null = null): ScopeState {
       estimates: {},
       starts: {},
       organizations: {},
+      events: [],
+      guards: {},
     },
   };
 }

@@ -69,6 +69,7 @@ test('a person who types the credential is told how to end it, on stderr', async
     machine: { hostname: 'box', readFile: () => file },
     interactive: true,
     watched: false,
+    outGone: false,
     readInput: () => Promise.resolve('sk-1\n'),
     out: (text) => void (out += text),
     err: (text) => void (err += text),

@@ -1,8 +1,11 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { PostgresEventJournal } from '../../src/state/postgres/postgres-journal.js';
 import { FileStore } from '../support/file-store.js';
 import { PostgresStore } from '../support/postgres-store.js';
 import { fullScopeState } from '../support/scope-states.js';
 import { tidegate } from './run.js';
+
+const TABLES = ['CreateTables1763856000000', 'CreateJournal1764115200000'];
 
 let store: PostgresStore;
 beforeEach(async () => {
@@ -13,9 +16,16 @@ afterEach(() => store.dispose());
 it('makes the tables, once, and lets an instance without that right start', async () => {
   const env = { TIDEGATE_STATE: store.url };
   const planned = await tidegate(['migrate', '--dry-run'], { env });
-  expect(planned).toMatchObject({ code: 0, out: 'to do: CreateTables1763856000000\n' });
+  expect(planned).toMatchObject({
+    code: 0,
+    out: TABLES.map((name) => `to do: ${name}\n`).join(''),
+  });
   const done = await tidegate(['migrate'], { env });
-  expect(done).toMatchObject({ code: 0, out: 'done: CreateTables1763856000000\n', err: '' });
+  expect(done).toMatchObject({
+    code: 0,
+    out: TABLES.map((name) => `done: ${name}\n`).join(''),
+    err: '',
+  });
   const again = await tidegate(['migrate'], { env });
   expect(again).toMatchObject({ code: 0, out: 'The tables are up to date.\n' });
 
@@ -26,7 +36,8 @@ it('makes the tables, once, and lets an instance without that right start', asyn
     grant usage on schema ${store.schema} to ${role};
     grant select on tidegate_migrations to ${role};
     grant select, insert, update on tidegate_store, tidegate_scopes, tidegate_scopes_cold to ${role};
-    grant insert on tidegate_set_aside to ${role}`);
+    grant insert on tidegate_set_aside to ${role};
+    grant select, insert, delete on tidegate_journal to ${role}`);
   try {
     const url = new URL(store.url);
     url.username = role;
@@ -37,6 +48,12 @@ it('makes the tables, once, and lets an instance without that right start', asyn
       outcome: null,
     }));
     await instance.close();
+    const journal = new PostgresEventJournal({ url: url.href, instance: 'test' });
+    await journal.append([
+      { stream: 'event', scope: 'a', id: 1, at: 1, requests: null, document: {} },
+    ]);
+    await journal.prune(2);
+    await journal.close();
   } finally {
     await store.sql(`drop owned by ${role}; drop role ${role}`);
   }

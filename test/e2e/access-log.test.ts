@@ -180,7 +180,7 @@ describe('an access log that can’t be written', () => {
     const { details } = (await response.json()) as { details: Record<string, { status: string }> };
     expect(details['logs']).toMatchObject({
       status: 'degraded',
-      problem: "/dev/full can't be written (ENOSPC)",
+      problems: ["/dev/full can't be written (ENOSPC)"],
     });
   });
 });

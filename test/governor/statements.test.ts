@@ -92,6 +92,13 @@ describe('where headers state the limit', () => {
     expect((await town.limitView()).budget).toMatchObject({ source: 'headers', learned: null });
   });
 
+  it('it is told as an event when it begins to lead, and not with every statement', async () => {
+    const town = await Town.open();
+    for (let n = 1; n <= 5; n += 1) await call(town, 100, [amount(LIMIT - 100 * n)]);
+    expect(town.happened('budget-stated')).toMatchObject([{ previous: null, stated: LIMIT }]);
+    expect(town.happened('budget-moved')).toEqual([]);
+  });
+
   it('it survives a crash', async () => {
     const town = await Town.open();
     await call(town, 1_000, [amount(0)]);

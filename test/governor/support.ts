@@ -12,6 +12,7 @@ import type { Settlement } from '../../src/governor/settlement.js';
 import type { UpstreamRefusal } from '../../src/governor/verdict.js';
 import { SteadyClock } from '../../src/platform/clock.js';
 import { MemoryDisk, MemoryStateRepository } from '../../src/state/memory/memory-repository.js';
+import type { EventRecord } from '../../src/state/scope-state.js';
 import type { StateRepository } from '../../src/state/state-repository.js';
 import { ManualTime } from '../support/manual-time.js';
 
@@ -52,6 +53,8 @@ export class Town {
   readonly time = new ManualTime();
   readonly disk = new MemoryDisk();
   readonly events: GovernorEvent[] = [];
+  /** Takes each event as it is kept. */
+  onRecord: (record: EventRecord) => void = () => {};
   readonly rules: readonly LimitRules[];
   governor!: Governor;
   repository!: StateRepository;
@@ -93,7 +96,10 @@ export class Town {
       tickMs: MINUTE,
       timers: this.time,
       random: () => this.#random,
-      report: (_scope, event) => this.events.push(event),
+      report: (_scope, event, record) => {
+        this.events.push(event);
+        this.onRecord(record);
+      },
     });
     const started = this.governor.start();
     await this.pass(0);

@@ -58,7 +58,8 @@ describe('parseScopeState', () => {
 
   it('takes no number that is negative, infinite or not a number', () => {
     for (const { path, value } of PLACES) {
-      if (typeof value !== 'number') continue;
+      // What an event tells may be negative, or a word.
+      if (typeof value !== 'number' || path.includes('details')) continue;
       for (const wrong of [-1, Number.NaN, Number.POSITIVE_INFINITY, '1']) {
         expect(corruptionOf(changed(path, wrong))).toContain(`${path.join('.')}: expected`);
       }
@@ -84,6 +85,23 @@ describe('parseScopeState', () => {
     expect(filled).toContain('cold.estimates');
     expect(filled).not.toContain('hot');
     expect(filled).not.toContain('hot.limits.tokens.used');
+  });
+
+  it('reads what earlier minor versions wrote', () => {
+    const { events: _, guards: __, ...cold } = fullScopeState().cold;
+    expect(parseScopeState({ ...fullScopeState(), cold }).cold).toEqual({
+      ...cold,
+      events: [],
+      guards: {},
+    });
+  });
+
+  it('takes no figure of an event that could not be written', () => {
+    const path = ['cold', 'events', '0', 'details', 'from'];
+    for (const wrong of [Number.NaN, Number.POSITIVE_INFINITY, [], undefined]) {
+      const raw = wrong === undefined ? changed(path, {}) : changed(path, wrong);
+      expect(corruptionOf(raw)).toContain(`${path.join('.')}: expected`);
+    }
   });
 
   it('takes a window that is not known to be observed for one that is not', () => {
@@ -184,6 +202,8 @@ const KEYED = new Set([
   'estimates',
   'starts',
   'organizations',
+  'details',
+  'guards',
 ]);
 
 function valueAt(root: unknown, path: Path): unknown {

@@ -156,6 +156,29 @@ export function fullScopeState(): ScopeState {
       },
       starts: { 'host-a': [{ at: AT, unclean: true }] },
       organizations: { '0123456789abcdef': 'org-1' },
+      events: [
+        {
+          id: AT,
+          at: AT,
+          kind: 'budget-raised',
+          cause: 'scheduled job',
+          limit: 'tokens',
+          requestId: null,
+          instance: 'host-a',
+          before: {
+            budget: 1e6,
+            source: 'learned',
+            used: 12_345.5,
+            reserved: 13,
+            orphaned: 7,
+            others: 3,
+            windowEndsAt: AT + 18_000_000,
+          },
+          after: null,
+          details: { from: 1e6, to: 1_030_000, note: 'ü', none: null, yes: true },
+        },
+      ],
+      guards: { tokens: { guard: 'little-used', at: AT } },
     },
   };
 }

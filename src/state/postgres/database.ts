@@ -193,7 +193,7 @@ export class Database {
  * `prefer`, `require` and `verify-ca` mean `verify-full`, as they do to this version of the driver:
  * later ones will check less, and this one says so at each start.
  */
-function withVerifiedTls(url: string): string {
+export function withVerifiedTls(url: string): string {
   if (/[?&]uselibpqcompat=/.test(url)) return url;
   return url.replace(/([?&]sslmode=)(?:prefer|require|verify-ca)(?=&|$)/g, '$1verify-full');
 }

@@ -55,8 +55,36 @@ class CreateTables1763856000000 implements MigrationInterface {
   }
 }
 
+/** What is told of the past: see state/event-journal.ts. */
+class CreateJournal1764115200000 implements MigrationInterface {
+  readonly name = 'CreateJournal1764115200000';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      create table tidegate_journal (
+        stream text not null,
+        scope text not null,
+        id bigint not null,
+        at bigint not null,
+        prefix text not null,
+        first bigint,
+        last bigint,
+        document json not null,
+        primary key (stream, scope, id, prefix)
+      )`);
+    await runner.query('create index tidegate_journal_at on tidegate_journal (stream, at)');
+    await runner.query(`
+      create index tidegate_journal_requests on tidegate_journal (prefix, last)
+      where prefix <> ''`);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('drop table tidegate_journal');
+  }
+}
+
 /** In their order; listed here because a search by file name would find what a build left behind. */
-export const MIGRATIONS = [CreateTables1763856000000];
+export const MIGRATIONS = [CreateTables1763856000000, CreateJournal1764115200000];
 
 export const MIGRATIONS_TABLE = 'tidegate_migrations';
 

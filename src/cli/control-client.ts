@@ -1,0 +1,97 @@
+import type { ListenAddress } from '../config/config.js';
+import { formatAddress } from '../config/format.js';
+import { TidegateError } from '../platform/tidegate-error.js';
+import { UsageError } from './arguments.js';
+import { formatProblems, loadFrom } from './configuration.js';
+import type { Terminal } from './terminal.js';
+
+/** Where the control plane of the instance is that a command asks. */
+export interface ControlPlane {
+  readonly url: string;
+  readonly token: string | null;
+}
+
+/** Longer than the control plane lets anybody wait. */
+const ANSWER_MS = 45_000;
+
+/** @param url As the command line says it; else the configured address, on this machine. */
+export function controlPlaneOf(terminal: Terminal, url: string | undefined): ControlPlane {
+  const result = loadFrom(terminal);
+  if (!result.ok) {
+    throw new TidegateError('CONFIG_INVALID', formatProblems(result.problems).trimEnd());
+  }
+  const { listen, token } = result.config.admin;
+  if (url === undefined) return { url: `http://${formatAddress(reachable(listen))}`, token };
+  if (!/^https?:/.test(url) || !URL.canParse(url)) {
+    throw new UsageError(`--url ${JSON.stringify(url)} is no http or https URL.`);
+  }
+  return { url: url.replace(/\/+$/, ''), token };
+}
+
+/** A listener on every interface is reached on loopback. */
+function reachable({ host, port }: ListenAddress): ListenAddress {
+  if (host === '0.0.0.0') return { host: '127.0.0.1', port };
+  return host === '::' ? { host: '::1', port } : { host, port };
+}
+
+export type Asked =
+  | { readonly kind: 'answer'; readonly body: unknown }
+  | { readonly kind: 'not-found'; readonly message: string }
+  /** Nobody answers there. */
+  | { readonly kind: 'away'; readonly reason: string };
+
+/** @throws TidegateError, UsageError if it answers, and not with what was asked for. */
+export async function askControlPlane(
+  { url, token }: ControlPlane,
+  path: string,
+  query: Readonly<Record<string, string | undefined>> = {},
+): Promise<Asked> {
+  const target = new URL(`${url}${path}`);
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) target.searchParams.set(name, value);
+  }
+  let status: number;
+  let text: string;
+  try {
+    const response = await fetch(target, {
+      headers: token === null ? {} : { authorization: `Bearer ${token}` },
+      signal: AbortSignal.timeout(ANSWER_MS),
+    });
+    status = response.status;
+    text = await response.text();
+  } catch (error) {
+    return { kind: 'away', reason: reasonOf(error) };
+  }
+  if (status === 200) return { kind: 'answer', body: JSON.parse(text) as unknown };
+  const message = messageIn(text) ?? `status ${status}`;
+  if (status === 404) return { kind: 'not-found', message };
+  if (status === 400) throw new UsageError(`${message}.`);
+  throw new TidegateError('STATE_UNAVAILABLE', `${url} answers ${status}: ${message}`, {
+    hint:
+      status === 401 || status === 403
+        ? 'set TIDEGATE_ADMIN_TOKEN to the token of that instance'
+        : 'look at its log, or ask again',
+  });
+}
+
+export function unreachable({ url }: ControlPlane, reason: string): TidegateError {
+  return new TidegateError('STATE_UNAVAILABLE', `no control plane answers at ${url} (${reason})`, {
+    hint: 'start it, or say where it is: TIDEGATE_ADMIN_LISTEN, or --url http://host:port',
+  });
+}
+
+function reasonOf(error: unknown): string {
+  const cause = error instanceof Error ? error.cause : undefined;
+  const code = (cause as { code?: string } | undefined)?.code;
+  return code ?? (error instanceof Error ? error.message : String(error));
+}
+
+/** What Nest puts into its answers to what went wrong. */
+function messageIn(text: string): string | null {
+  try {
+    const { message } = JSON.parse(text) as { message?: unknown };
+    return typeof message === 'string' ? message : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,138 @@
+import { boundsOf } from '../budget/bounds.js';
+import { limitOf } from '../budget/limits.js';
+import type { LimitRules } from '../budget/settings.js';
+import { figuresOf } from '../governor/event-records.js';
+import type {
+  BackoffState,
+  CautiousState,
+  EventRecord,
+  Instant,
+  LimitFigures,
+  ScopeState,
+} from '../state/scope-state.js';
+
+/** A request that Tidegate refused itself, as it is told of by the proxy. */
+export interface NotedRefusal {
+  readonly requestId: string;
+  /** Null: refused before it was looked for. */
+  readonly scope: string | null;
+  readonly model: string;
+  readonly decision: string;
+  readonly until: Instant;
+  /** When it was decided, by the clock that decides. */
+  readonly at: Instant;
+  /** The limit whose budget it was, for `budget`. */
+  readonly limit: string | null;
+  /** What the decision weighed; null where it could not be had. */
+  readonly state: ScopeState | null;
+  /** In words, for a decision without figures. */
+  readonly reason: string | null;
+}
+
+/**
+ * Why requests were refused: the figures of one decision, shared by all that were refused for the same
+ * reason within about a second. Instants in epoch ms.
+ */
+export interface Grounds {
+  readonly decision: string;
+  /** When the figures were taken. */
+  readonly at: Instant;
+  readonly until: Instant;
+  readonly model: string;
+  readonly limit: string | null;
+  readonly reason: string | null;
+  readonly limits: readonly LimitGrounds[];
+  readonly cooldown: BackoffState['cooldown'];
+  readonly episode: number;
+  readonly overload: BackoffState['overload'] | null;
+  readonly probesOut: number;
+  readonly cautious: CautiousState | null;
+  /** The event with which the present cooldown began, or climbed. */
+  readonly began: EventRecord | null;
+}
+
+export interface LimitGrounds extends LimitFigures {
+  readonly name: string;
+  readonly unit: LimitRules['unit'];
+  readonly windowKind: LimitRules['kind'];
+  readonly windowMs: number;
+  readonly windowStartedAt: Instant | null;
+  /** The window's end was stated by the upstream. */
+  readonly endStated: boolean;
+  readonly learned: number | null;
+  readonly floor: number | null;
+  readonly ceiling: number | null;
+  readonly configured: number | null;
+  /** The newest accepted sample of the limit. */
+  readonly sample: { readonly at: Instant; readonly tokens: number } | null;
+  /** The event that last moved the budget, as far as the state remembers. */
+  readonly moved: EventRecord | null;
+}
+
+export function groundsOf(refusal: NotedRefusal, rules: readonly LimitRules[]): Grounds {
+  const { decision, at, until, model, limit, reason, state } = refusal;
+  const told = { decision, at, until, model, limit, reason };
+  if (state === null) {
+    const nothing = { cooldown: null, episode: 0, overload: null, probesOut: 0 };
+    return { ...told, ...nothing, limits: [], cautious: null, began: null };
+  }
+  const { backoff, cautious } = state.hot;
+  return {
+    ...told,
+    limits: rules.flatMap((rule) => limitGrounds(state, rule)),
+    cooldown: backoff.cooldown,
+    episode: backoff.episode,
+    overload: at < backoff.overload.until ? backoff.overload : null,
+    probesOut: backoff.probes.length,
+    cautious,
+    began: beganWith(state),
+  };
+}
+
+/** Refusals of one key are told to have the same grounds. */
+export function keyOfRefusal({ scope, decision, limit, model, state }: NotedRefusal): string {
+  const { cooldown, episode } = state?.hot.backoff ?? {};
+  const name = limit ?? cooldown?.limit ?? '';
+  const budget = state?.hot.limits[name]?.budget.current;
+  return [scope, decision, name, model, episode, cooldown?.until, budget].join('\n');
+}
+
+function limitGrounds(state: ScopeState, rule: LimitRules): LimitGrounds[] {
+  const figures = figuresOf(state, rule.name);
+  if (figures === null) return [];
+  const { window, budget } = limitOf(state.hot.limits, rule.name);
+  const { floor, ceiling } = boundsOf(budget);
+  const sample = state.cold.calibration.samples.findLast(
+    ({ limit, accepted }) => accepted && limit === rule.name,
+  );
+  const moved = state.cold.events.findLast(
+    ({ kind, limit }) => limit === rule.name && kind.startsWith('budget-'),
+  );
+  return [
+    {
+      ...figures,
+      name: rule.name,
+      unit: rule.unit,
+      windowKind: rule.kind,
+      windowMs: rule.windowMs,
+      windowStartedAt: window.startedAt,
+      endStated: window.stated,
+      learned: budget.learned,
+      floor,
+      ceiling,
+      configured: rule.budget,
+      sample: sample === undefined ? null : { at: sample.at, tokens: sample.tokens },
+      moved: moved ?? null,
+    },
+  ];
+}
+
+function beganWith({ hot, cold }: ScopeState): EventRecord | null {
+  const { cooldown, episode } = hot.backoff;
+  if (cooldown === null) return null;
+  const began = cold.events.findLast(
+    ({ kind, details }) =>
+      (kind === 'cooldown-began' || kind === 'cooldown-climbed') && details['episode'] === episode,
+  );
+  return began ?? null;
+}

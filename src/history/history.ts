@@ -1,0 +1,89 @@
+import type { ScopeRules } from '../governor/draft.js';
+import type { Timers } from '../platform/timers.js';
+import type { EventJournal, JournalHealth } from '../state/event-journal.js';
+import type { EventRecord, Instant } from '../state/scope-state.js';
+import type { StateRepository } from '../state/state-repository.js';
+import { EventFeed } from './event-feed.js';
+import { EventRecorder } from './event-recorder.js';
+import type { NotedRefusal } from './grounds.js';
+import { RefusalLedger } from './refusal-ledger.js';
+
+export interface HistoryOptions {
+  readonly repository: StateRepository;
+  readonly journal: EventJournal;
+  readonly scopes: readonly ScopeRules[];
+  readonly timers: Timers;
+  /** Told when the journal can't be used, and (null) when it can again. */
+  readonly onProblem: (problem: string | null) => void;
+}
+
+/** How often entries that have lived long enough are dropped. */
+const PRUNE_EVERY_MS = 3_600_000;
+
+/** What happened and why, for whoever asks afterwards. Nothing that decides waits for it. */
+export class History {
+  readonly events: EventFeed;
+  readonly refusals: RefusalLedger;
+  readonly #journal: EventJournal;
+  readonly #recorder: EventRecorder;
+  readonly #onProblem: HistoryOptions['onProblem'];
+  #prunedAt: Instant | null = null;
+  #told: string | null = null;
+
+  constructor({ repository, journal, scopes, timers, onProblem }: HistoryOptions) {
+    const names = scopes.map(({ name }) => name);
+    const rules = new Map(scopes.map(({ name, limits }) => [name, limits]));
+    const parts = { repository, journal, scopes: names, timers };
+    this.#journal = journal;
+    this.#onProblem = onProblem;
+    this.#recorder = new EventRecorder(parts);
+    this.events = new EventFeed(parts);
+    this.refusals = new RefusalLedger({
+      journal,
+      rulesOf: (scope) => rules.get(scope) ?? [],
+      timers,
+    });
+  }
+
+  /** An event is durable. */
+  take(scope: string, record: EventRecord): void {
+    this.#recorder.take(scope, record);
+    this.events.wake();
+  }
+
+  /** A request was refused. */
+  note(refusal: NotedRefusal): void {
+    this.refusals.note(refusal);
+  }
+
+  /**
+   * At a start, and with every run of the job: what is missing is copied, what is old dropped. A journal
+   * that can't be used is told of, and tried again the next time.
+   */
+  async upkeep(now: Instant): Promise<void> {
+    try {
+      await this.#recorder.catchUp();
+      if (this.#prunedAt === null || now - this.#prunedAt >= PRUNE_EVERY_MS) {
+        await this.#journal.prune(now);
+        this.#prunedAt = now;
+      }
+    } catch {
+      // Its health says why.
+    }
+    const { problem } = this.#journal.health();
+    if ((problem === null) === (this.#told === null)) return;
+    this.#told = problem;
+    this.#onProblem(problem);
+  }
+
+  health(): JournalHealth {
+    const { problem, dropped } = this.#journal.health();
+    return { problem, dropped: dropped + this.refusals.unexplained };
+  }
+
+  async close(): Promise<void> {
+    this.events.close();
+    await Promise.all([this.#recorder.flush(), this.refusals.flush()]);
+    await this.#journal.close();
+  }
+}

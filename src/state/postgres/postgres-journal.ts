@@ -1,0 +1,141 @@
+import { Pool, type QueryResultRow } from 'pg';
+import { TidegateError } from '../../platform/tidegate-error.js';
+import { SYSTEM_TIMERS, withDeadline } from '../../platform/timers.js';
+import {
+  type EventJournal,
+  type JournalEntry,
+  type JournalHealth,
+  type JournalQuery,
+  KEPT_MS,
+  MOST_READ,
+  MOST_ROWS,
+  type RequestNumber,
+  type Stream,
+} from '../event-journal.js';
+import type { Instant } from '../scope-state.js';
+import { withVerifiedTls } from './database.js';
+
+export interface PostgresJournalOptions {
+  /** `postgres://…`, that of the state. */
+  readonly url: string;
+  /** Shows in the database's list of connections. */
+  readonly instance: string;
+}
+
+/** The driver gives a bigint as text. */
+interface Row extends QueryResultRow {
+  readonly stream: Stream;
+  readonly scope: string;
+  readonly id: string;
+  readonly at: string;
+  readonly prefix: string;
+  readonly first: string | null;
+  readonly last: string | null;
+  readonly document: JournalEntry['document'];
+}
+
+const CONNECT_MS = 2_000;
+const STATEMENT_MS = 5_000;
+const CLOSE_MS = 1_000;
+/** An idle connection is given back: events are rare. */
+const IDLE_MS = 10_000;
+const COLUMNS = 'stream, scope, id, at, prefix, first, last, document';
+
+/**
+ * A table beside the state's, on one connection of its own, so that nothing told of the past ever takes
+ * a connection from an admission. The table is made by the state's migrations.
+ */
+export class PostgresEventJournal implements EventJournal {
+  readonly kind = 'postgres';
+  readonly #pool: Pool;
+  #problem: string | null = null;
+  #closing: Promise<void> | null = null;
+
+  constructor({ url, instance }: PostgresJournalOptions) {
+    this.#pool = new Pool({
+      connectionString: withVerifiedTls(url),
+      application_name: `tidegate ${instance} events`.slice(0, 63),
+      max: 1,
+      connectionTimeoutMillis: CONNECT_MS,
+      query_timeout: STATEMENT_MS,
+      idleTimeoutMillis: IDLE_MS,
+      allowExitOnIdle: true,
+    });
+    // An idle connection that breaks is no event: the next use finds out.
+    this.#pool.on('error', () => undefined);
+  }
+
+  async append(entries: readonly JournalEntry[]): Promise<void> {
+    await this.#query(
+      `insert into tidegate_journal (${COLUMNS})
+       select ${COLUMNS} from json_to_recordset($1::json) as entries(stream text, scope text,
+         id bigint, at bigint, prefix text, first bigint, last bigint, document json)
+       on conflict do nothing`,
+      [JSON.stringify(entries.map(recordOf))],
+    );
+  }
+
+  async read({ stream, scope, from, most }: JournalQuery): Promise<readonly JournalEntry[]> {
+    const rows = await this.#query(
+      `select ${COLUMNS} from tidegate_journal
+       where stream = $1 and at >= $2 and ($3::text is null or scope = $3)
+       order by at desc, id desc, scope desc limit $4`,
+      [stream, from, scope, Math.min(most, MOST_READ)],
+    );
+    return rows.map(entryOf).toReversed();
+  }
+
+  async find({ prefix, number }: RequestNumber): Promise<readonly JournalEntry[]> {
+    const rows = await this.#query(
+      `select ${COLUMNS} from tidegate_journal
+       where prefix = $1 and prefix <> '' and last >= $2 and first <= $2
+       order by at, id, scope`,
+      [prefix, number],
+    );
+    return rows.map(entryOf);
+  }
+
+  async prune(now: Instant): Promise<void> {
+    for (const stream of ['event', 'refusals'] as const) {
+      const many = `select at from tidegate_journal where stream = $1
+        order by at desc limit 1 offset $3`;
+      await this.#query(
+        `delete from tidegate_journal where stream = $1
+         and at < greatest($2::bigint, coalesce((${many}), 0))`,
+        [stream, Math.max(0, now - KEPT_MS[stream]), MOST_ROWS[stream]],
+      );
+    }
+  }
+
+  health(): JournalHealth {
+    return { problem: this.#problem, dropped: 0 };
+  }
+
+  async close(): Promise<void> {
+    this.#closing ??= this.#pool.end();
+    await withDeadline(SYSTEM_TIMERS, CLOSE_MS, this.#closing, undefined);
+  }
+
+  async #query(text: string, values: readonly unknown[]): Promise<readonly Row[]> {
+    try {
+      const { rows } = await this.#pool.query<Row>(text, [...values]);
+      this.#problem = null;
+      return rows;
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#problem = `the table tidegate_journal can't be used: ${reason}`;
+      throw new TidegateError('STATE_UNAVAILABLE', this.#problem, { cause: error });
+    }
+  }
+}
+
+function recordOf({ requests, ...entry }: JournalEntry) {
+  const { prefix = '', first = null, last = null } = requests ?? {};
+  return { ...entry, prefix, first, last };
+}
+
+function entryOf({ stream, scope, id, at, prefix, first, last, document }: Row): JournalEntry {
+  const span =
+    first === null || last === null ? null : { prefix, first: Number(first), last: Number(last) };
+  return { stream, scope, id: Number(id), at: Number(at), requests: span, document };
+}
