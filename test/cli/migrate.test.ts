@@ -88,6 +88,18 @@ it('a state is copied from a file into the database and back, and can be looked 
     expect((await tidegate(['state', 'copy', store.url, to])).code).toBe(0);
     expect((await (await back.open()).read('a')).state).toEqual(state);
     await back.dispose();
+
+    // Once the database has newer state, the file that it came from can't take its place.
+    const there = await store.open();
+    const newer = { ...stopped, seenAt: 1_000, stoppedAt: 1_000 };
+    await there.update('a', (old) => ({
+      state: { ...old, hot: { ...old.hot, instances: { 'host-a': newer } } },
+      outcome: null,
+    }));
+    const refused = await tidegate(['state', 'copy', from, store.url]);
+    expect(refused).toMatchObject({ code: 64, out: '' });
+    expect(refused.err).toContain('use --force');
+    expect((await there.read('a')).state.hot.instances).toEqual({ 'host-a': newer });
   } finally {
     await file.dispose();
   }
