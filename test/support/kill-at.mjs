@@ -96,23 +96,34 @@ Worker.prototype.postMessage = function (...args) {
 
 /** What goes to a database is written there by its server, whatever becomes of this process. */
 const { Socket } = require('node:net');
-const { write } = Socket.prototype;
+const { write, uncork } = Socket.prototype;
+/** A statement that commits by itself: by its text, or by its name once the session knows it. */
+const UNLOCKED = /skip locked|tidegate_[0-9a-f]+_(?:hot|both)\0/;
 Socket.prototype.write = function (chunk, ...rest) {
-  const says = (text) => Buffer.isBuffer(chunk) && chunk.includes(text);
-  if (says('update tidegate_scopes set') || says('insert into tidegate_scopes\n')) {
+  const text = Buffer.isBuffer(chunk) ? chunk.toString('latin1') : '';
+  const unlocked = UNLOCKED.test(text);
+  if (unlocked || /update tidegate_scopes set|insert into tidegate_scopes\n/.test(text)) {
     if (wanted?.endsWith(' the commit')) armed = wanted;
     beforeWrite();
     die('before the commit');
-    this.writesState = true;
+    this.writesState = unlocked ? 'unlocked' : 'locked';
   }
   const sent = write.call(this, chunk, ...rest);
-  if (this.writesState && says('commit\0')) {
-    this.writesState = false;
-    die('in the commit');
-    this.prependOnceListener('data', () => die('after the commit'));
-  }
+  if (this.writesState === 'locked' && text.includes('commit\0')) committing(this);
   return sent;
 };
+
+/** The messages of one statement leave together. */
+Socket.prototype.uncork = function () {
+  uncork.call(this);
+  if (this.writesState === 'unlocked') committing(this);
+};
+
+function committing(socket) {
+  socket.writesState = undefined;
+  die('in the commit');
+  socket.prependOnceListener('data', () => die('after the commit'));
+}
 
 const { rename } = promises;
 promises.rename = async (from, to) => {
