@@ -1,9 +1,9 @@
 /**
  * Checks of raw JSON values, composed to the shape of a type. A check returns the very value it was
  * given, or a copy in which missing fields are filled in; it throws a Mismatch that names the
- * place.
+ * place. Parts that are the same in `sound`, which has passed the check, are not looked at again.
  */
-export type Check<Value> = (raw: unknown) => Value;
+export type Check<Value> = (raw: unknown, sound?: unknown) => Value;
 
 /**
  * Caught by whoever started the check; `place` grows on the way up, so a right value costs no path.
@@ -16,9 +16,9 @@ export class Mismatch extends Error {
   }
 }
 
-function checkAt<Value>(key: string, check: Check<Value>, raw: unknown): Value {
+function checkAt<Value>(key: string, check: Check<Value>, raw: unknown, sound: unknown): Value {
   try {
-    return check(raw);
+    return check(raw, sound);
   } catch (error) {
     if (error instanceof Mismatch) error.place = error.place ? `${key}.${error.place}` : key;
     throw error;
@@ -32,13 +32,17 @@ export function object<Value extends object>(
 ): Check<Value> {
   const checks: [string, Check<unknown>][] = Object.entries(fields);
   const filled = defaults as Readonly<Record<string, unknown>>;
-  return (raw) => {
+  return (raw, sound) => {
     const given = plainObject(raw);
+    const known = isPlainObject(sound) ? sound : NOTHING;
     let result = given;
     for (const [name, check] of checks) {
       const value = given[name];
+      if (value !== undefined && value === known[name]) continue;
       const checked =
-        value === undefined && name in filled ? filled[name] : checkAt(name, check, value);
+        value === undefined && name in filled
+          ? filled[name]
+          : checkAt(name, check, value, known[name]);
       if (checked === value) continue;
       if (result === given) result = { ...given };
       result[name] = checked;
@@ -52,13 +56,17 @@ export function map<Value>(
   check: Check<Value>,
   bound: number,
 ): Check<Readonly<Record<string, Value>>> {
-  return (raw) => {
+  return (raw, sound) => {
     const given = plainObject(raw);
+    const known = isPlainObject(sound) ? sound : NOTHING;
     const names = Object.keys(given);
     if (names.length > bound) throw new Mismatch(`at most ${bound} entries`);
     let changed = false;
     const entries = names.map((name): [string, Value] => {
-      const checked = checkAt(name, check, given[name]);
+      const before = Object.hasOwn(known, name) ? known[name] : undefined;
+      const value = given[name];
+      if (value !== undefined && value === before) return [name, value as Value];
+      const checked = checkAt(name, check, value, before);
       changed ||= checked !== given[name];
       return [name, checked];
     });
@@ -68,16 +76,17 @@ export function map<Value>(
 }
 
 export function list<Value>(check: Check<Value>, bound: number): Check<readonly Value[]> {
-  return (raw) => {
+  return (raw, sound) => {
     if (!Array.isArray(raw)) throw new Mismatch('a list');
     if (raw.length > bound) throw new Mismatch(`at most ${bound} items`);
-    const items = raw.map((item, index) => checkAt(String(index), check, item));
+    if (raw === sound) return raw;
+    const items = raw.map((item, index) => checkAt(String(index), check, item, undefined));
     return items.every((item, index) => item === raw[index]) ? raw : items;
   };
 }
 
 export function nullable<Value>(check: Check<Value>): Check<Value | null> {
-  return (raw) => (raw === null ? null : check(raw));
+  return (raw, sound) => (raw === null ? null : check(raw, sound));
 }
 
 export function number(low: number, high: number): Check<number> {
@@ -106,9 +115,13 @@ export const flag: Check<boolean> = (raw) => {
   return raw;
 };
 
+const NOTHING: Readonly<Record<string, unknown>> = Object.freeze(Object.create(null));
+
 function plainObject(raw: unknown): Record<string, unknown> {
-  if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) {
-    throw new Mismatch('an object');
-  }
-  return raw as Record<string, unknown>;
+  if (!isPlainObject(raw)) throw new Mismatch('an object');
+  return raw;
+}
+
+function isPlainObject(raw: unknown): raw is Record<string, unknown> {
+  return typeof raw === 'object' && raw !== null && !Array.isArray(raw);
 }

@@ -97,12 +97,11 @@ export function checkMajor(major: unknown): asserts major is number {
 /**
  * What is wrong with a state about to be saved, or null: it must be readable at the next start.
  *
- * @param before A sound one; a cold part that is still the same is not looked at again.
+ * @param before A sound one; what is still the same in it is not looked at again.
  */
 export function faultOf(state: ScopeState, before?: ScopeState): string | null {
   try {
-    const sameCold = before !== undefined && state.cold === before.cold;
-    (sameCold ? hotOnly : scopeState)(state);
+    scopeState(state, before);
     return null;
   } catch (error) {
     if (error instanceof Mismatch) return describe(error, 'the scope');
@@ -381,4 +380,3 @@ const coldState = object<ColdState>(
   EMPTY.cold,
 );
 const scopeState = object<ScopeState>({ hot: hotState, cold: coldState });
-const hotOnly = object<Pick<ScopeState, 'hot'>>({ hot: hotState });

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { hasCode } from '../../src/platform/tidegate-error.js';
 import { faultOf, parseScopeState } from '../../src/state/parse-state.js';
@@ -169,13 +170,25 @@ describe('parseScopeState', () => {
   });
 });
 
+const SOUND = fullScopeState();
+
+/** The same value, made of parts of `sound` wherever it has equal ones, as a decision leaves it. */
+function sharing(raw: unknown, sound: unknown): unknown {
+  if (isDeepStrictEqual(raw, sound)) return sound;
+  if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) return raw;
+  const parts = sound as Readonly<Record<string, unknown>> | null | undefined;
+  return Object.fromEntries(
+    Object.entries(raw).map(([name, part]) => [name, sharing(part, parts?.[name])]),
+  );
+}
+
 describe('faultOf', () => {
   it('finds nothing in a sound state, and names the place in another', () => {
     expect(faultOf(fullScopeState())).toBeNull();
     expect(faultOf(withSequence(emptyScopeState(), Number.NaN))).toMatch(/^hot.sequence: expected/);
   });
 
-  it('looks at a cold part again only if it is another', () => {
+  it('looks at a part again only if it is another', () => {
     const before = fullScopeState();
     const starts = { a: [{ at: -1, unclean: false }] };
     const wrong = { ...before, cold: { ...before.cold, starts } };
@@ -189,6 +202,7 @@ describe('faultOf', () => {
       const raw = changed(path, -1);
       const refused = corruptionOf(raw);
       expect(faultOf(raw as never) ?? 'nothing wrong').toBe(refused);
+      expect(faultOf(sharing(raw, SOUND) as never, SOUND) ?? 'nothing wrong').toBe(refused);
     }
   });
 });

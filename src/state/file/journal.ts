@@ -83,7 +83,13 @@ export class Journal {
 export function encodeRecord(record: JournalRecord): Buffer {
   const { revision, major, id, at, scopes } = record;
   const json = JSON.stringify({ revision, major, id, at, scopes: Object.fromEntries(scopes) });
-  return Buffer.from(`${checksum(json)} ${json}\n`);
+  // In place, for the checksum and the write need the same bytes.
+  const start = CHECKSUM_BYTES + 1;
+  const line = Buffer.allocUnsafe(start + Buffer.byteLength(json) + 1);
+  line.write(json, start);
+  line.write(`${checksum(line.subarray(start, -1))} `, 'latin1');
+  line[line.length - 1] = NEWLINE;
+  return line;
 }
 
 /** How every record's JSON begins, and nothing within one: inside strings quotes are escaped. */
