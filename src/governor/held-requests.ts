@@ -6,13 +6,21 @@ const LONGEST_MS = 6_000;
 const LOOK_MS = 250;
 /** So many wait at once; who comes then is told to come back. */
 const MOST_WAITING = 256;
+/** So many of them try at once, when all before them went. */
+const MOST_TOGETHER = 64;
 
 /**
  * Requests that are held back for a moment, first come first served. They wait here, for clients give up
  * after two or three refusals. Not durable, and need not be: whoever waits has not been admitted.
+ *
+ * The first in line tries alone. When it goes, the next two try together, then four: those that try
+ * together share one write. One by one, a line that has formed would never be shorter than what comes
+ * in the time of a write. One that is held back sends all back to the start.
  */
 export class HeldRequests {
   readonly #waiting: Waiting[] = [];
+  /** How many at the front of the line may try. */
+  #together = 1;
 
   constructor(private readonly timers: Timers) {}
 
@@ -36,9 +44,13 @@ export class HeldRequests {
     try {
       while (!turn.late) {
         await this.#pause(turn);
-        if (turn.late || this.#waiting[0] !== turn) continue;
+        if (turn.late || !this.#front.includes(turn)) continue;
         outcome = await attempt();
-        if (outcome.kind !== 'held') return outcome;
+        if (outcome.kind !== 'held') {
+          this.#together = Math.min(2 * this.#together, MOST_TOGETHER);
+          return outcome;
+        }
+        this.#together = 1;
       }
       return outcome ?? (await attempt());
     } finally {
@@ -48,9 +60,13 @@ export class HeldRequests {
     }
   }
 
-  /** Something has changed: the first in line looks whether it may go. */
+  /** Something has changed: the first in line look whether they may go. */
   look(): void {
-    this.#waiting[0]?.look();
+    for (const turn of this.#front) turn.look();
+  }
+
+  get #front(): readonly Waiting[] {
+    return this.#waiting.slice(0, this.#together);
   }
 
   #pause(turn: Waiting): Promise<void> {
