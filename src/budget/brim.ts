@@ -12,13 +12,14 @@ const MOST_RESERVED = 0.1;
  * one another together it grows with the root of their number.
  */
 export function mayBeFull(
-  { used, budget }: LimitState,
+  { used, bucket, budget }: LimitState,
   { unit }: LimitRules,
   guesses: number,
   excess: number,
 ): boolean {
   const { learned } = budget;
-  if (guesses === 0 || learned === null) return false;
+  // A budget below the limit keeps the upstream's bucket all but empty, however full our own is.
+  if (guesses === 0 || learned === null || bucket !== null) return false;
   if (unit !== 'tokens' && unit !== 'input_tokens') return false;
   const reserve = Math.min(excess * Math.sqrt(guesses), MOST_RESERVED * learned);
   return used + reserve >= learned;

@@ -1,11 +1,21 @@
-import type { Instant, LimitState } from '../state/scope-state.js';
+import type { Instant } from '../state/scope-state.js';
 import { belowLimit, clampToBounds } from './bounds.js';
+import {
+  capBucket,
+  chargeBucket,
+  drain,
+  fillBucket,
+  forgetCharged,
+  markOf,
+  measureBucket,
+  type Measured,
+} from './bucket.js';
+import { fits, noteDenial, provenUse } from './charges.js';
 import { amountIn, isSuccess, type Cost } from './cost.js';
 import { growthShape } from './growth.js';
 import { guardAgainstWindup, type Guard, type GuardContext } from './guards.js';
 import {
   add,
-  certainOf,
   effectiveBudget,
   limitOf,
   mapLimits,
@@ -13,8 +23,10 @@ import {
   wasRefused,
   type Limits,
 } from './limits.js';
+import { type ChargeEntry, correct, isBucket, roomFor } from './kinds.js';
 import type { ControllerSettings, LimitRules } from './settings.js';
-import { chargeCell, correct, isSliding, roomAt, slide } from './sliding.js';
+import { shiftLimit } from './shift.js';
+import { chargeCell, isSliding, slide } from './sliding.js';
 import { isStatedAnyway } from './stated-budget.js';
 import {
   takeRolling,
@@ -22,23 +34,14 @@ import {
   type Statement,
   type StatementContext,
 } from './stated-limit.js';
-import { adoptRules, budgetFor, endWindow } from './turnover.js';
-import { anchorWindow, isOpen, isOver, openWindow, shiftWindow, stateEnd } from './window.js';
+import { adoptKind, adoptRules, budgetFor, endWindow } from './turnover.js';
+import { anchorWindow, isOpen, isOver, openWindow, stateEnd } from './window.js';
 
 /**
  * What an admission was charged, by limit: the amount in the limit's unit and the number of the
  * window it went into. Whoever settles the request keeps it; it is never stored.
  */
 export type Charge = Readonly<Record<string, ChargeEntry>>;
-
-export interface ChargeEntry {
-  readonly window: number;
-  /** When it was added. */
-  readonly at: Instant;
-  readonly amount: number;
-  /** What the window had been charged for certain when this was added. */
-  readonly before: number;
-}
 
 export interface ChargeRequest {
   readonly cost: Cost;
@@ -76,10 +79,13 @@ export type NudgeOutcome =
 export class BudgetController {
   constructor(readonly settings: ControllerSettings) {}
 
-  /** Brings the limits up to `now`: ends windows that ran out, takes on changed configuration. */
-  roll(limits: Limits, rules: readonly LimitRules[], now: Instant): Limits {
+  /** Brings the limits up to `now`: ends windows that ran out, drains buckets, takes on changed configuration. */
+  roll(limits: Limits, rules: readonly LimitRules[], now: Instant, cautious = false): Limits {
     const configured = mapLimits(limits, rules, (limit, rule) => {
-      const adopted = adoptRules(limit, rule);
+      const adopted = adoptKind(adoptRules(limit, rule), rule, now);
+      if (isBucket(rule, adopted)) {
+        return drain(adopted, rule, effectiveBudget(adopted, cautious), now);
+      }
       const slid = isSliding(rule, adopted) ? slide(adopted, rule, now) : adopted;
       return isOver(slid.window, now) ? endWindow(slid, rule) : slid;
     });
@@ -100,9 +106,7 @@ export class BudgetController {
       const amount = amountIn(rule.unit, request.cost);
       const budget = effectiveBudget(limit, request.cautious);
       if (budget === null || fits(limit, amount, budget)) continue;
-      const until = isSliding(rule, limit)
-        ? roomAt(limit, rule, amount, budget, now)
-        : (limit.window.endsAt ?? now + rule.windowMs);
+      const until = roomFor(limit, rule, amount, budget, now);
       full.push(rule.name);
       if (refused === null || until > refused.until) refused = { limit: rule.name, until };
     }
@@ -127,8 +131,15 @@ export class BudgetController {
         limit.window.endsAt === null
           ? openWindow(limit.window, rule, now, !request.cautious)
           : limit.window;
-      charge[rule.name] = { window: window.number, at: now, amount, before: certainOf(limit) };
+      const before = provenUse(limit, rule, now);
+      const entry = { window: window.number, at: now, amount, before, mark: null };
+      charge[rule.name] = entry;
       const unsettled = add(limit.unsettled, request.instance, amount);
+      if (isBucket(rule, limit)) {
+        const charged = chargeBucket(limit, rule, amount, now, !request.cautious);
+        charge[rule.name] = { ...entry, mark: markOf(charged) };
+        return { ...charged, unsettled };
+      }
       if (isSliding(rule, limit)) {
         const opened = { ...limit, window: { ...window, anchored: true } };
         return { ...opened, ...chargeCell(opened, rule, amount, now), unsettled };
@@ -154,7 +165,7 @@ export class BudgetController {
       if (entry.window !== limit.window.number) return limit;
       amended[rule.name] = { ...entry, amount };
       const released = release(limit, instance, entry.amount);
-      const corrected = correct(released, rule, amount - entry.amount, entry.at);
+      const corrected = correct(released, rule, amount - entry.amount, entry);
       return { ...released, ...corrected, unsettled: add(released.unsettled, instance, amount) };
     });
     return { limits: next, outcome: amended };
@@ -176,10 +187,10 @@ export class BudgetController {
       if (entry === undefined) return limit;
       const excess = amountIn(rule.unit, actual) - entry.amount;
       if (entry.window !== limit.window.number) {
-        return excess > 0 ? { ...limit, ...correct(limit, rule, excess, entry.at) } : limit;
+        return excess > 0 ? { ...limit, ...correct(limit, rule, excess, entry) } : limit;
       }
       const released = release(limit, instance, entry.amount);
-      const settled = { ...released, ...correct(released, rule, excess, entry.at) };
+      const settled = { ...released, ...correct(released, rule, excess, entry) };
       if (!isSuccess(actual) || entry.before <= limit.control.accepted) return settled;
       return { ...settled, control: { ...limit.control, accepted: entry.before } };
     });
@@ -193,7 +204,7 @@ export class BudgetController {
       const { [instance]: _, ...unsettled } = limit.unsettled;
       // Of a sliding window a part in flight may have freed already.
       const orphaned = Math.min(limit.used, limit.orphaned + amount);
-      return { ...limit, unsettled, orphaned };
+      return { ...limit, unsettled, orphaned, bucket: forgetCharged(limit, amount) };
     });
   }
 
@@ -215,8 +226,8 @@ export class BudgetController {
   stateReset(limits: Limits, name: string, window: number, resetAt: Instant, now: Instant): Limits {
     const limit = limits[name];
     if (limit === undefined || limit.window.number !== window) return limits;
-    // What a sliding window states is when there is room, not when it ends.
-    if (limit.cells.length > 0) return limits;
+    // What a sliding window states is when there is room, and a bucket when it is whole: neither ends then.
+    if (limit.cells.length > 0 || limit.bucket !== null) return limits;
     const stated = stateEnd(limit.window, resetAt, now);
     return stated === limit.window ? limits : { ...limits, [name]: { ...limit, window: stated } };
   }
@@ -233,7 +244,7 @@ export class BudgetController {
     if (limit === undefined || limit.window.number !== entry.window || !isOpen(limit.window)) {
       return limits;
     }
-    const rolls = isSliding(rule, limit) || rule.kind === 'bucket';
+    const rolls = isSliding(rule, limit) || isBucket(rule, limit);
     const next = rolls
       ? takeRolling(limit, rule, statement, context)
       : takeStatement(limit, statement, context);
@@ -255,10 +266,16 @@ export class BudgetController {
     const next = mapLimits(limits, rules, (limit, rule) => {
       const entry = charge[rule.name];
       if (entry === undefined || entry.window !== limit.window.number) return limit;
-      // Room after a refusal is what a sliding window is about, and no early reset.
-      if (!wasRefused(limit) || isSliding(rule, limit)) return limit;
+      // Room after a refusal is what these two are about, and no early reset.
+      if (!wasRefused(limit) || isSliding(rule, limit) || isBucket(rule, limit)) return limit;
       const opened = openWindow(limit.window, rule, admittedAt, true);
-      moved[rule.name] = { window: opened.number, at: admittedAt, amount: entry.amount, before: 0 };
+      moved[rule.name] = {
+        window: opened.number,
+        at: admittedAt,
+        amount: entry.amount,
+        before: 0,
+        mark: null,
+      };
       return {
         ...endWindow(limit, rule),
         window: { ...opened, anchored: true },
@@ -295,6 +312,25 @@ export class BudgetController {
     );
   }
 
+  /** The upstream refused for this limit: if it is a bucket, the upstream's is full. */
+  noteFull(
+    limits: Limits,
+    rules: readonly LimitRules[],
+    name: string,
+    cautious: boolean,
+    now: Instant,
+  ): Limits {
+    return mapLimits(limits, rules, (limit, rule) =>
+      name === rule.name ? fillBucket(limit, rule, effectiveBudget(limit, cautious), now) : limit,
+    );
+  }
+
+  /** What a refusal now tells of a bucket's limit; null for the other kinds, of which their charge does. */
+  measure(limits: Limits, rule: LimitRules, now: Instant): Measured | null {
+    const limit = limitOf(limits, rule.name);
+    return limit.bucket === null ? null : measureBucket(limit, rule, now);
+  }
+
   /**
    * Takes on the upstream's limit as the newest accepted samples tell it.
    * `highest` is the highest of the last 20, from which learn mode measures floor and ceiling;
@@ -307,7 +343,8 @@ export class BudgetController {
     const base = { ...limit.budget, learned, reference, source: 'learned' as const };
     const budget = { ...base, current: clampToBounds(base, belowLimit(learned, agreeing)) };
     const control = { ...limit.control, agreeing, accepted: 0 };
-    return { ...limits, [rule.name]: { ...limit, budget, control } };
+    // At the refusal the upstream's bucket held its limit and no more.
+    return { ...limits, [rule.name]: { ...capBucket(limit, learned), budget, control } };
   }
 
   /** Raises the budgets that stood in the way, by one step, where every guard agrees. */
@@ -355,19 +392,7 @@ export class BudgetController {
 
   /** Moves every instant by `shiftMs`, after a clock that lies far behind the record was believed. */
   shift(limits: Limits, rules: readonly LimitRules[], shiftMs: number): Limits {
-    const moved = (at: Instant | null) => (at === null ? null : at + shiftMs);
-    return mapLimits(limits, rules, ({ window, control, ...limit }) => ({
-      ...limit,
-      window: shiftWindow(window, shiftMs),
-      cells: limit.cells.map((cell) => ({ ...cell, at: Math.max(0, cell.at + shiftMs) })),
-      control: {
-        ...control,
-        nudgedAt: moved(control.nudgedAt),
-        probedAt: moved(control.probedAt),
-        refusedAt: moved(control.refusedAt),
-        denied: control.denied && { ...control.denied, at: control.denied.at + shiftMs },
-      },
-    }));
+    return mapLimits(limits, rules, (limit) => shiftLimit(limit, shiftMs));
   }
 }
 
@@ -381,31 +406,4 @@ function dropStale(limits: Limits, rules: readonly LimitRules[], now: Instant): 
   const kept = { ...limits };
   for (const [name] of stale) delete kept[name];
   return kept;
-}
-
-/** An idle window takes any single request, however large its estimate. */
-function fits(limit: LimitState, amount: number, budget: number | null): boolean {
-  return budget === null || limit.used + Math.min(amount, budget) <= budget;
-}
-
-function noteDenial(
-  limit: LimitState,
-  amount: number,
-  cautious: boolean,
-  now: Instant,
-): LimitState {
-  if (fits(limit, amount, effectiveBudget(limit, cautious))) return limit;
-  const { denied, inTheWay } = limit.control;
-  // A refusal for the floor of cautious mode says nothing about the budget being too small.
-  const inTheWayNow = inTheWay || !fits(limit, amount, limit.budget.current);
-  if (denied !== null && denied.amount <= amount && inTheWayNow === inTheWay) return limit;
-  const smallest = Math.min(amount, denied?.amount ?? amount);
-  return {
-    ...limit,
-    control: {
-      ...limit.control,
-      inTheWay: inTheWayNow,
-      denied: { at: denied?.at ?? now, amount: smallest },
-    },
-  };
 }

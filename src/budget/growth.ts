@@ -19,6 +19,8 @@ const BEYOND = 1.01;
 const SURE = 1;
 /** Windows from a refusal to the next try: of a limit that one sample tells of, two, or more. */
 const PLATEAU_WINDOWS = [4, 9, 11] as const;
+/** A window that is shorter counts as this long: what the tries cost is 429s in a time, not in a window. */
+const SHORTEST_REST_MS = 5_400_000;
 /** Part of the window, at its end, in which a limit known for sure is tried. */
 const LATE = 0.2;
 
@@ -41,7 +43,7 @@ export function isOnPlateau(
   if (current === null || learned === null || refusedAt === null) return false;
   if (current < belowLimit(learned, agreeing) || current > BEYOND * learned) return false;
   const windows = PLATEAU_WINDOWS[Math.min(agreeing, PLATEAU_WINDOWS.length) - 1] ?? 1;
-  if (now - refusedAt < windows * windowMs) return true;
+  if (now - refusedAt < windows * Math.max(windowMs, SHORTEST_REST_MS)) return true;
   // A sliding window has no end to be late in.
   const lateFrom =
     kind === 'fixed' && window.endsAt !== null ? window.endsAt - LATE * windowMs : now;

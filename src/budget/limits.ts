@@ -10,6 +10,7 @@ const NEW_LIMIT: LimitState = {
   window: CLOSED_WINDOW,
   used: 0,
   cells: [],
+  bucket: null,
   unsettled: {},
   orphaned: 0,
   others: 0,
@@ -106,8 +107,8 @@ export function add(
 
 /** Takes a charge out of flight: out of the instance's share, or of what was orphaned meanwhile. */
 export function release(limit: LimitState, instance: string, amount: number): LimitState {
-  const { [instance]: held = 0, ...others } = limit.unsettled;
-  const left = held - amount;
-  if (left > 0) return { ...limit, unsettled: { ...others, [instance]: left } };
+  const left = (limit.unsettled[instance] ?? 0) - amount;
+  if (left > 0) return { ...limit, unsettled: { ...limit.unsettled, [instance]: left } };
+  const { [instance]: _, ...others } = limit.unsettled;
   return { ...limit, unsettled: others, orphaned: Math.max(0, limit.orphaned + left) };
 }

@@ -77,7 +77,7 @@ export function takeStatement(
 /**
  * The same for a window that frees little by little, and for a bucket: what others spent in it and when is not
  * known, so it is only ever raised, by a charge that frees with the newest one. Fractions need a window with a
- * beginning.
+ * beginning. What is told late of a bucket has drained meanwhile.
  */
 export function takeRolling(
   limit: LimitState,
@@ -90,7 +90,8 @@ export function takeRolling(
     ? totalOf(limit, statement, remaining, isNewest(limit, context))
     : null;
   if (total === null || remaining === null) return limit;
-  const missing = Math.max(0, levelOf(total, remaining).least - limit.used);
+  const drained = limit.bucket !== null && context.late;
+  const missing = drained ? 0 : Math.max(0, levelOf(total, remaining).least - limit.used);
   const stated = restated(limit, total, context, missing > 0);
   if (stated === limit.stated && missing === 0) return limit;
   const newest = limit.cells.at(-1)?.at ?? limit.window.startedAt ?? 0;

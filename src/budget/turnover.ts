@@ -1,11 +1,11 @@
-import type { BudgetState, LimitState } from '../state/scope-state.js';
+import type { BudgetState, Instant, LimitState } from '../state/scope-state.js';
 import { belowLimit, clampToBounds } from './bounds.js';
 import { provenBudget } from './growth.js';
 import { FULL } from './guards.js';
 import { wasRefused } from './limits.js';
 import type { LimitRules } from './settings.js';
 import { keepStated } from './stated-budget.js';
-import { closeWindow } from './window.js';
+import { closeWindow, openWindow } from './window.js';
 
 /** Learn mode: this many full windows in a row without a refusal make the budget the new reference. */
 const PROVING_WINDOWS = 3;
@@ -21,6 +21,7 @@ export function endWindow(limit: LimitState, rule: LimitRules): LimitState {
     window: closeWindow(limit.window),
     used: 0,
     cells: [],
+    bucket: null,
     unsettled: {},
     orphaned: 0,
     others: 0,
@@ -65,4 +66,27 @@ export function adoptRules(limit: LimitState, rule: LimitRules): LimitState {
       current: clampToBounds(base, belowLimit(budget.learned, limit.control.agreeing)),
     },
   };
+}
+
+/**
+ * The operator changed the kind: a bucket, which may never end, becomes another window at once, and any other
+ * a bucket; what the one held, the other holds. The remaining two wait for their end.
+ */
+export function adoptKind(limit: LimitState, rule: LimitRules, now: Instant): LimitState {
+  const { window, used } = limit;
+  if (window.endsAt === null || (rule.kind === 'bucket') === (limit.bucket !== null)) return limit;
+  // What it held was not counted as this kind counts.
+  const opened = { ...openWindow(window, rule, now, false), number: window.number };
+  if (rule.kind === 'bucket') {
+    const history = [{ at: now, amount: used, low: used, full: false }];
+    return {
+      ...limit,
+      window: opened,
+      cells: [],
+      bucket: { at: now, carry: 0, lowered: 0, history },
+      others: 0,
+    };
+  }
+  const cells = rule.kind === 'sliding' ? [{ at: now, amount: used }] : [];
+  return { ...limit, window: opened, cells, bucket: null };
 }

@@ -30,6 +30,13 @@ export interface RefusalContext {
   readonly sequence: number;
   /** Requests in flight, the refused one included. */
   readonly inFlight: number;
+  /** What the refusal tells of a bucket; null for the other kinds, of which the charge of the window does. */
+  readonly measured: {
+    readonly tokens: number;
+    /** What was charged from here on is part of it, and counts so much. */
+    readonly from: Instant;
+    readonly weight: number;
+  } | null;
 }
 
 /** Opens the episode's sample at its first refusal. `limit` is the state of the one to blame. */
@@ -46,7 +53,9 @@ export function openSample(
     window: limit?.window.number ?? 0,
     sequence: context.sequence,
     outstanding: context.inFlight,
-    tokens: limit === null ? 0 : limit.used - limit.orphaned,
+    tokens: context.measured?.tokens ?? (limit === null ? 0 : limit.used - limit.orphaned),
+    from: context.measured?.from ?? null,
+    weight: context.measured?.weight ?? 1,
     orphaned: limit?.orphaned ?? 0,
     confirmed: context.kind !== 'unknown',
     reason: discardAtOnce(context, limit),
@@ -65,8 +74,18 @@ export function settleInSample(sample: PendingSample, correction: number): Pendi
   return {
     ...sample,
     outstanding: Math.max(0, sample.outstanding - 1),
-    tokens: Math.max(0, sample.tokens + correction),
+    tokens: corrected(sample, correction),
   };
+}
+
+/** The sample's tokens once what it was made of has changed. */
+export function corrected({ tokens, weight }: PendingSample, correction: number): number {
+  return Math.max(0, tokens + Math.round(correction * weight));
+}
+
+/** Whether what was charged to `window` at `at` is part of the sample. */
+export function isInSample(sample: PendingSample, window: number, at: Instant): boolean {
+  return sample.from === null ? window === sample.window : at >= sample.from;
 }
 
 /**
@@ -81,7 +100,7 @@ export function orphanInSample(
   return {
     ...sample,
     outstanding: Math.max(0, sample.outstanding - requests),
-    tokens: Math.max(0, sample.tokens - tokens),
+    tokens: corrected(sample, -tokens),
     orphaned: sample.orphaned + tokens,
   };
 }

@@ -77,10 +77,10 @@ function describeCooldown(cooldown: Cooldown | null, of: string): string[] {
   return [row(1, 'cooldown', `${kind}${of} until ${rfc3339(end)}, rung ${rung}`)];
 }
 
-function describeLimit({ used, unsettled, orphaned, budget, window }: LimitState): string {
+function describeLimit({ used, unsettled, orphaned, budget, window, bucket }: LimitState): string {
   const inFlight = Object.values(unsettled).reduce((sum, part) => sum + part, 0);
   const of = budget.current === null ? '' : ` of ${count(budget.current)} (${budget.source})`;
-  return `${count(used)} used${of}, ${count(inFlight)} of it in flight, ${count(orphaned)} orphaned; ${until(window.endsAt)}`;
+  return `${count(used)} used${of}, ${count(inFlight)} of it in flight, ${count(orphaned)} orphaned; ${bucket === null ? until(window.endsAt) : `a bucket, at ${rfc3339(bucket.at)}`}`;
 }
 
 function until(endsAt: Instant | null): string {

@@ -58,7 +58,7 @@ const UPSTREAM_TIMEOUT = duration({ min: 100, max: DAY }, '15m');
 const DIALECT = oneOf<DialectName>(['anthropic', 'openai', 'generic']);
 // A second is the shortest window whose end `retry-after`, in whole seconds, can still express.
 const WINDOW = duration({ min: SECOND, max: 366 * DAY }, '5h');
-const WINDOW_KIND = oneOf<WindowKind>(['fixed', 'sliding'], ['bucket']);
+const WINDOW_KIND = oneOf<WindowKind>(['fixed', 'sliding', 'bucket']);
 const BUDGET = countOr('learn', '1_000_000');
 
 /**
@@ -159,7 +159,7 @@ export const SETTINGS = {
     parser: WINDOW_KIND,
     absent: { text: 'fixed' },
     meaning:
-      '`fixed`: begins with the first request, ends after its length or at the reset the upstream states. `sliding`: what was spent within its length before now. `bucket` arrives in a later version.',
+      '`fixed`: begins with the first request, ends after its length or at the reset the upstream states. `sliding`: what was spent within its length before now. `bucket`: refilled without pause, a whole budget in its length; what the limits of API keys are.',
   },
   mode: {
     env: 'TIDEGATE_MODE',

@@ -4,7 +4,7 @@ import { amountIn, type Cost } from '../budget/cost.js';
 import { limitOf, wasRefused } from '../budget/limits.js';
 import { rulesFor } from '../budget/model-pools.js';
 import type { LimitRules } from '../budget/settings.js';
-import type { EpisodeState, Instant, ModelEstimate } from '../state/scope-state.js';
+import type { EpisodeState, Instant, ModelEstimate, ScopeState } from '../state/scope-state.js';
 import type { Draft } from './draft.js';
 import { climbsRamp, endIdleTime, holdOf } from './held-back.js';
 import { countInFlight, inFlight } from './instances.js';
@@ -83,14 +83,16 @@ const UNREFUSED_PATIENCE = 4;
 
 /** Cooldown, then budget; then the charge. */
 export function admit(draft: Draft, policies: Policies, request: AdmitRequest): AdmitOutcome {
+  const found = draft.state;
   freshen(draft, policies);
+  const fresh = draft.state;
   const rules = rulesFor(draft.rules, request.model);
   const gates: Gates = {
     scope: policies.backoff.gate(draft.hot.backoff, draft.now),
     pools: poolGates(draft, policies, request.model),
   };
   const closed = closedBy(draft, rules, gates);
-  if (closed !== null && !request.observe) return { kind: 'refused', denial: closed };
+  if (closed !== null && !request.observe) return refusal(draft, closed, fresh, found);
 
   const cautious = draft.hot.cautious !== null;
   const chargeRequest = { cost: request.cost, instance: request.instance, cautious };
@@ -119,13 +121,19 @@ export function admit(draft: Draft, policies: Policies, request: AdmitRequest): 
       (rule) => !full.includes(rule.name) || routineProbeIsDue(draft, policies, rule, request.cost),
     );
   draft.setHot({ limits: tried.limits });
-  if (!due && !request.observe) return { kind: 'refused', denial };
+  if (!due && !request.observe) return refusal(draft, denial, fresh, found);
   const forced = budget.force(draft.hot.limits, rules, chargeRequest, draft.now);
   draft.setHot({
     limits: due ? budget.noteProbe(forced.limits, rules, full, draft.now) : forced.limits,
   });
   const roles = allAre(gates, due ? 'routine' : 'bystander');
   return grant(draft, policies, request, roles, forced.outcome.charge, due ? null : denial);
+}
+
+/** A refusal writes nothing, unless it has news: that time has passed is found again, however often. */
+function refusal(draft: Draft, denial: Denial, fresh: ScopeState, found: ScopeState): AdmitOutcome {
+  if (draft.state === fresh && draft.events.length === 0) draft.state = found;
+  return { kind: 'refused', denial };
 }
 
 interface Gates {
@@ -192,6 +200,8 @@ function routineProbeIsDue(
   const limit = limitOf(draft.hot.limits, rule.name);
   const { budget, control, used } = limit;
   if (probeEveryMs <= 0 || budget.source !== 'learned') return false;
+  // A bucket has room again in a moment.
+  if (rule.kind === 'bucket') return false;
   if (rule.budget !== null && used + amountIn(rule.unit, cost) > rule.budget) return false;
   // With as much as that on record a probe is a try of the edge, and those are the controller's.
   if (!wasRefused(limit) && used >= (budget.learned ?? 0)) return false;

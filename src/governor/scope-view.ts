@@ -1,4 +1,6 @@
 import { boundsOf } from '../budget/bounds.js';
+import { emptyAt } from '../budget/bucket.js';
+import { roomFor } from '../budget/kinds.js';
 import { effectiveBudget, isExhausted, limitOf, reservedOf, sourceOf } from '../budget/limits.js';
 import type { LimitRules, WindowKind } from '../budget/settings.js';
 import { limitPool, modelOf } from './pools.js';
@@ -9,6 +11,7 @@ import type {
   EpisodeState,
   InstanceStart,
   Instant,
+  LimitState,
   Sample,
   Unit,
 } from '../state/scope-state.js';
@@ -179,12 +182,20 @@ function conditionOf(
   return hot.cautious === null ? 'open' : 'cautious';
 }
 
+/** When a request like those that the budget refused lately would pass. */
+function freesAt(limit: LimitState, rule: LimitRules, { hot, now }: Draft): Instant {
+  const budget = effectiveBudget(limit, hot.cautious !== null);
+  const amount = limit.control.denied?.amount ?? 1;
+  return budget === null ? now : roomFor(limit, rule, amount, budget, now);
+}
+
 function blockedUntil(
-  { hot, now }: Draft,
+  draft: Draft,
   cooldown: CooldownView | null,
   exhausted: readonly LimitRules[],
 ): Instant | null {
-  const ends = exhausted.map(({ name }) => limitOf(hot.limits, name).window.endsAt ?? now);
+  const { hot, now } = draft;
+  const ends = exhausted.map((rule) => freesAt(limitOf(hot.limits, rule.name), rule, draft));
   if (cooldown !== null && now < cooldown.until) ends.push(cooldown.until);
   return ends.length === 0 ? null : Math.max(...ends);
 }
@@ -196,7 +207,14 @@ function viewLimit(draft: Draft, rule: LimitRules, ofScope: CooldownView | null)
   const cooldown = (pool === undefined ? null : viewEpisode(pool)) ?? named;
   const limit = limitOf(hot.limits, rule.name);
   const current = effectiveBudget(limit, hot.cautious !== null);
-  const { startedAt, endsAt, observed } = limit.window;
+  const { startedAt, observed } = limit.window;
+  const inFlight = reservedOf(limit);
+  const { bucket } = limit;
+  // A bucket's window is over when it is empty; ours goes on a while, to remember.
+  const endsAt =
+    bucket === null
+      ? limit.window.endsAt
+      : emptyAt(limit, rule, effectiveBudget(limit, hot.cautious !== null), draft.now);
   const { learned } = limit.budget;
   return {
     name: rule.name,
@@ -211,7 +229,7 @@ function viewLimit(draft: Draft, rule: LimitRules, ofScope: CooldownView | null)
     window: { kind: rule.kind, lengthMs: rule.windowMs, startedAt, endsAt, observed },
     budget: { ...boundsOf(limit.budget), current, learned, source: sourceOf(limit) },
     used: limit.used,
-    reserved: reservedOf(limit),
+    reserved: bucket === null ? inFlight : Math.min(inFlight, limit.used),
     orphaned: limit.orphaned,
     remaining: current === null ? null : current - limit.used,
   };

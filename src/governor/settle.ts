@@ -1,6 +1,6 @@
 import type { Charge } from '../budget/budget-controller.js';
 import { amountIn, countedOf, NO_COST, type Cost } from '../budget/cost.js';
-import { settleInSample } from '../calibration/sample.js';
+import { corrected, isInSample, settleInSample } from '../calibration/sample.js';
 import type { LimitRules } from '../budget/settings.js';
 import { BOUNDS, type ModelEstimate, type PendingSample } from '../state/scope-state.js';
 import type { Grant } from './admit.js';
@@ -40,9 +40,8 @@ function amendSample(sample: PendingSample, grant: Grant, amended: Charge): Pend
   const before = grant.charge[sample.limit];
   const after = amended[sample.limit];
   if (before === undefined || after === undefined || before.amount === after.amount) return sample;
-  if (before.window !== sample.window) return sample;
-  const tokens = Math.max(0, sample.tokens + after.amount - before.amount);
-  return { ...sample, tokens };
+  if (!isInSample(sample, before.window, before.at)) return sample;
+  return { ...sample, tokens: corrected(sample, after.amount - before.amount) };
 }
 
 /** Nothing new came but what the upstream states of its limits. */
@@ -142,7 +141,7 @@ function settleSample(
   if (grant.sequence > sample.sequence) return sample;
   const rule = rules.find(({ name }) => name === sample.limit);
   const entry = rule === undefined ? undefined : grant.charge[rule.name];
-  const counted = rule !== undefined && entry?.window === sample.window;
-  const correction = counted ? amountIn(rule.unit, actual) - entry.amount : 0;
+  const counted = entry !== undefined && isInSample(sample, entry.window, entry.at);
+  const correction = rule !== undefined && counted ? amountIn(rule.unit, actual) - entry.amount : 0;
   return settleInSample(sample, correction);
 }

@@ -37,11 +37,12 @@ import {
 export function freshen(draft: Draft, { budget, backoff }: Policies): void {
   if (draft.hot.lost !== null) takeInLoss(draft, draft.hot.lost, { budget, backoff });
   const before = draft.hot.limits;
-  const limits = budget.roll(before, draft.rules, draft.now);
+  const limits = budget.roll(before, draft.rules, draft.now, draft.hot.cautious !== null);
   if (limits !== before) {
     for (const { name } of draft.rules) {
       const was = limitOf(before, name);
-      if (isOpen(was.window) && !isOpen(limitOf(limits, name).window)) {
+      // A bucket that is forgotten had been empty for long.
+      if (was.bucket === null && isOpen(was.window) && !isOpen(limitOf(limits, name).window)) {
         draft.report({ kind: 'window-ended', limit: name, used: was.used });
       }
     }

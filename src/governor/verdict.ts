@@ -187,6 +187,11 @@ export function refuse(
   }
   if (outcome === 'began') beginSample(draft, policies, ladder, kind, blame);
   else climbInSample(draft, policies, ladder, blame);
+  if (blame.limit === null || (kind !== 'quota' && kind !== 'unknown')) return;
+  const cautious = draft.hot.cautious !== null;
+  draft.setHot({
+    limits: policies.budget.noteFull(draft.hot.limits, rules, blame.limit, cautious, now),
+  });
 }
 
 /** The ladder that a refusal is about: a model pool's where it says so, else the whole scope's. */
@@ -228,8 +233,8 @@ function windowMsOf(
   named: readonly StatedLimit[],
 ): number {
   const rule = rules.find((candidate) => candidate.name === name);
-  // A sliding window frees little by little, so it is refused with short waits itself.
-  if (rule?.kind === 'sliding') return 0;
+  // What frees little by little is refused with short waits itself.
+  if (rule?.kind === 'sliding' || rule?.kind === 'bucket') return 0;
   if (rule !== undefined) return rule.windowMs;
   return named[0]?.windowMs ?? Math.max(0, ...rules.map(({ windowMs }) => windowMs));
 }
@@ -293,6 +298,7 @@ function beginSample(
   const { hot, now } = draft;
   // One that still waits for settlements of an earlier episode is judged as it stands.
   closeSample(draft, policies, ladder);
+  const rule = draft.rules.find(({ name }) => name === blame.limit);
   const context = {
     episode: stateOf(draft, ladder).episode,
     kind,
@@ -300,6 +306,7 @@ function beginSample(
     reason: blame.reason,
     sequence: hot.sequence,
     inFlight: inFlight(hot),
+    measured: rule === undefined ? null : policies.budget.measure(hot.limits, rule, now),
   };
   const limit = blame.limit === null ? null : limitOf(draft.hot.limits, blame.limit);
   setSample(draft, ladder, policies.calibration.open(context, limit, now));

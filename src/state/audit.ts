@@ -37,9 +37,12 @@ export function auditScope({ hot, cold }: ScopeState): readonly string[] {
   return [...findings, ...rules.flatMap(([holds, finding]) => (holds ? [] : [finding]))];
 }
 
-function auditLimit({ window, used, unsettled, orphaned, others }: LimitState): string[] {
+function auditLimit(limit: LimitState): string[] {
+  const { window, used, bucket, unsettled, orphaned, others } = limit;
   const findings: string[] = [];
-  const inFlight = Object.values(unsettled).reduce((sum, part) => sum + part, 0);
+  // What is in flight drains from a bucket, and stays on record until it settles.
+  const inFlight =
+    bucket === null ? Object.values(unsettled).reduce((sum, part) => sum + part, 0) : 0;
   if (inFlight + orphaned + others > used + TOLERANCE * Math.max(1, used)) {
     const parts = `${inFlight} in flight, ${orphaned} orphaned and ${others} of others`;
     findings.push(`${parts} are more than the ${used} used`);

@@ -13,6 +13,8 @@ import {
 } from './check.js';
 import {
   type BackoffState,
+  type BucketCell,
+  type BucketState,
   BOUNDS,
   type BudgetSource,
   type BudgetState,
@@ -195,11 +197,21 @@ const statedLimit = object<StatedLimit>({
     }),
   ),
 });
+const bucketState = object<BucketState>({
+  at: instant,
+  carry: count,
+  lowered: count,
+  history: list(
+    object<BucketCell>({ at: instant, amount: count, low: count, full: flag }),
+    BOUNDS.history,
+  ),
+});
 const limitState = object<LimitState>(
   {
     window: windowState,
     used: count,
     cells: list(object({ at: instant, amount: count }), BOUNDS.cells),
+    bucket: nullable(bucketState),
     unsettled: map(count, BOUNDS.instances),
     orphaned: count,
     others: count,
@@ -208,7 +220,7 @@ const limitState = object<LimitState>(
     control: controlState,
   },
   // Added with minor 1, and with minor 2.
-  { cells: [], others: 0, stated: null },
+  { cells: [], bucket: null, others: 0, stated: null },
 );
 const cooldown = object<Cooldown>({
   since: instant,
@@ -237,19 +249,25 @@ const backoffState = object<BackoffState>(
   },
   EMPTY.hot.backoff,
 );
-const pendingSample = object<PendingSample>({
-  at: instant,
-  episode: count,
-  kind: cooldownKind,
-  limit: nullable(text),
-  window: count,
-  sequence: count,
-  outstanding: count,
-  tokens: count,
-  orphaned: count,
-  confirmed: flag,
-  reason: nullable(text),
-});
+const pendingSample = object<PendingSample>(
+  {
+    at: instant,
+    episode: count,
+    kind: cooldownKind,
+    limit: nullable(text),
+    window: count,
+    sequence: count,
+    outstanding: count,
+    tokens: count,
+    from: nullable(instant),
+    weight: share,
+    orphaned: count,
+    confirmed: flag,
+    reason: nullable(text),
+  },
+  // Added with minor 2.
+  { from: null, weight: 1 },
+);
 const poolState = object<PoolState>({
   episode: count,
   cooldown: nullable(cooldown),

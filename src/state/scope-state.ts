@@ -10,8 +10,17 @@
  * - A change of meaning raises SCHEMA and adds an upgrade step beside `parseScopeState`.
  */
 
+import type { BackoffState, CooldownKind, EpisodeState, OverloadPause } from './backoff-state.js';
 import type { EventRecord, ToldGuard } from './event-record.js';
 
+export type {
+  BackoffState,
+  Cooldown,
+  CooldownKind,
+  EpisodeState,
+  OverloadPause,
+  Probe,
+} from './backoff-state.js';
 export type { EventDetail, EventRecord, LimitFigures, ToldGuard } from './event-record.js';
 
 /** Version of the document. A higher `major` in a store stops the start (exit 78). */
@@ -25,6 +34,7 @@ export const BOUNDS = {
   startsPerInstance: 64,
   samples: 50,
   cells: 60,
+  history: 12,
   models: 16,
   probes: 3,
   pools: 12,
@@ -91,7 +101,12 @@ export interface LimitState {
   readonly used: number;
   /** Sliding windows: what `used` consists of, oldest first; empty for the other kinds. */
   readonly cells: readonly WindowCell[];
-  /** The part of `used` that is in flight, by instance. */
+  /** Token buckets: how the level in `used` drains, and what it was made of; null for the other kinds. */
+  readonly bucket: BucketState | null;
+  /**
+   * The part of `used` that is in flight, by instance. Of a bucket it may be more than `used`, for that
+   * drains meanwhile.
+   */
   readonly unsettled: Readonly<Record<string, number>>;
   /** The part of `used` whose instance died or fell silent before it settled. */
   readonly orphaned: number;
@@ -131,6 +146,24 @@ export interface StatedFraction {
 export interface WindowCell {
   readonly at: Instant;
   readonly amount: number;
+}
+
+export interface BucketState {
+  /** `used` is the level at this instant. */
+  readonly at: Instant;
+  /** The part of the next token that had drained by then, in tokens times ms over a window's length. */
+  readonly carry: number;
+  /** All that was taken out of the level but by draining, since the window opened. */
+  readonly lowered: number;
+  /** Oldest first, each until the next one: the newest a window's length, older ones joined to longer ones. */
+  readonly history: readonly BucketCell[];
+}
+
+export interface BucketCell extends WindowCell {
+  /** The lowest level in it. */
+  readonly low: number;
+  /** It begins with a refusal, so the upstream's bucket was full then. */
+  readonly full: boolean;
 }
 
 export interface WindowState {
@@ -178,56 +211,9 @@ export interface ControlState {
   readonly accepted: number;
 }
 
-export type CooldownKind = 'quota' | 'rate' | 'acceleration' | 'terminal' | 'transient' | 'unknown';
-
-/** One ladder of cooldowns: the scope's, or a model pool's. */
-export interface EpisodeState {
-  /** Number of the latest episode, 0 before the first. It is under way while `cooldown` is set. */
-  readonly episode: number;
-  readonly cooldown: Cooldown | null;
-  /** Probes out now, oldest first. */
-  readonly probes: readonly Probe[];
-}
-
 export interface PoolState extends EpisodeState {
   /** As `pendingSample` is the scope's. */
   readonly sample: PendingSample | null;
-}
-
-export interface BackoffState extends EpisodeState {
-  /** Latest transient refusal that set no cooldown. */
-  readonly transientAt: Instant | null;
-  readonly overload: OverloadPause;
-}
-
-export interface Cooldown {
-  readonly since: Instant;
-  readonly until: Instant;
-  readonly kind: CooldownKind;
-  /** Place on the ladder, from 1. */
-  readonly rung: number;
-  /** The limit that the refusal was attributed to, if any. */
-  readonly limit: string | null;
-  /** Latest routine probe of a cooldown longer than an hour. */
-  readonly probedAt: Instant | null;
-}
-
-export interface Probe {
-  /** Number of the admission that carries it. */
-  readonly sequence: number;
-  readonly instance: string;
-  readonly takenAt: Instant;
-  /** Forgotten from here on, answered or not. */
-  readonly expiresAt: Instant;
-}
-
-export interface OverloadPause {
-  /** Counts the pauses so far; verdicts on admissions made under an earlier number change nothing. */
-  readonly number: number;
-  /** 0: the upstream is not known to be overloaded. */
-  readonly rung: number;
-  readonly since: Instant;
-  readonly until: Instant;
 }
 
 export interface PendingSample {
@@ -241,8 +227,11 @@ export interface PendingSample {
   readonly sequence: number;
   /** How many of those are still in flight. */
   readonly outstanding: number;
-  /** What they have cost together, without what is orphaned. */
+  /** What they have cost together, without what is orphaned; of a bucket, the limit that follows from it. */
   readonly tokens: number;
+  /** Of a bucket: what was charged from here on is part of it, and counts so much. */
+  readonly from: Instant | null;
+  readonly weight: number;
   readonly orphaned: number;
   /** False for a refusal that says nothing about its kind, until the probe after it is refused too. */
   readonly confirmed: boolean;

@@ -174,7 +174,7 @@ export function goalsWith(trace) {
   add(
     'bucket, 2 M a minute, 8 replicas',
     world({
-      windows: 240,
+      windows: 48 * 60,
       replicas: 8,
       upstream: { kind: 'bucket', window: '1m', limit: 2 * MILLION },
       governor: { windowKind: 'bucket', budget: 3 * MILLION },

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { ChargeEntry } from '../../src/budget/budget-controller.js';
+import type { ChargeEntry } from '../../src/budget/kinds.js';
 import { effectiveBudget, reservedOf, sourceOf } from '../../src/budget/limits.js';
 import type { Statement } from '../../src/budget/stated-limit.js';
 import type { LimitState } from '../../src/state/scope-state.js';

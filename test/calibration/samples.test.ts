@@ -26,6 +26,7 @@ function context(overrides: Partial<RefusalContext> = {}): RefusalContext {
     reason: null,
     sequence: 10,
     inFlight: 1,
+    measured: null,
     ...overrides,
   };
 }
