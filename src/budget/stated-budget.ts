@@ -6,7 +6,7 @@ import { settleFraction } from './stated-fraction.js';
 /** The budget ends this far below a stated limit: estimates of what is in flight err. */
 const RESERVE = 0.002;
 /** And this part of what others have spent further below: they go on between two statements. */
-const OTHERS_RESERVE = 0.1;
+const OTHERS_RESERVE = 0.2;
 /** Samples above this part of a stated limit teach nothing that it doesn't say. */
 const CONTRADICTED = 0.9;
 

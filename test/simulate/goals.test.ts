@@ -88,6 +88,28 @@ describe('a hidden limit', () => {
   });
 });
 
+describe('a stated limit', () => {
+  it.each(['anthropic', 'unified', 'openai'])(
+    'is kept to from the first window on: %s',
+    async (headers) => {
+      for (const budget of [1.5 * MILLION, null]) {
+        const described = { windows: 5, upstream: { headers }, governor: { budget } };
+        const { windows, totals } = await run(world(described));
+        expect(Math.min(...windows.map(({ utilisation }) => utilisation))).toBeGreaterThan(0.95);
+        expect(totals.utilisation).toBeGreaterThanOrEqual(0.98);
+        expect(totals.upstream429).toBe(0);
+      }
+    },
+  );
+
+  it.each(['anthropic', 'unified'])('is shared with others: %s', async (headers) => {
+    const upstream = { headers, othersUse: 0.3 };
+    const { totals } = await run(world({ windows: 8, upstream }));
+    expect(totals.utilisation).toBeGreaterThanOrEqual(0.97);
+    expect(totals.upstream429PerWindow).toBeLessThanOrEqual(0.5);
+  });
+});
+
 describe('the controller', () => {
   it('does not wind up while little is asked for', async () => {
     const budget = MILLION;
