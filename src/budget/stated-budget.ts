@@ -5,8 +5,12 @@ import { settleFraction } from './stated-fraction.js';
 
 /** The budget ends this far below a stated limit: estimates of what is in flight err. */
 const RESERVE = 0.002;
-/** And this part of what others have spent further below: they go on between two statements. */
+/**
+ * And this part of what others have spent further below, for they go on between two statements; but no more
+ * than this part of the limit, for they may also have stopped long ago.
+ */
 const OTHERS_RESERVE = 0.2;
+const MOST_RESERVE = 0.02;
 /** Samples above this part of a stated limit teach nothing that it doesn't say. */
 const CONTRADICTED = 0.9;
 
@@ -16,7 +20,8 @@ export function statedBudget({ stated, window, others }: LimitState): number | n
   const { limit, fraction } = stated;
   if (fraction !== null && stated.window === window.number) return fraction.budget;
   if (limit === null) return null;
-  return Math.max(1, limit - Math.ceil(RESERVE * limit + OTHERS_RESERVE * others));
+  const forOthers = Math.min(OTHERS_RESERVE * others, MOST_RESERVE * limit);
+  return Math.max(1, limit - Math.ceil(RESERVE * limit + forOthers));
 }
 
 /** What is remembered of the statements when a window ends in which they were made, or were not. */
