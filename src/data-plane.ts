@@ -120,6 +120,7 @@ export class DataPlane {
       timers: SYSTEM_TIMERS,
       now: () => clock.now(),
       onDate: (date) => clock.witness(date),
+      onRefused: (refusal) => history.note(refusal),
       accessLog,
       log,
     });

@@ -44,6 +44,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'governor',
     'dialects',
     'platform',
+    'state/scope-state',
     'undici',
     'node:crypto',
     'node:http',
@@ -165,6 +166,8 @@ const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
   // What the control plane answers with, and the same from the journal while there is none.
   'cli/events': ['admin/told-event', 'history/event-recorder', 'open-journal'],
   'cli/event-text': ['admin/told-event'],
+  'cli/explain': ['admin/explanation'],
+  'cli/explain-text': ['admin/explanation'],
   // The driver, on the main thread for reading and on a thread of its own for writing.
   'state/sqlite/schema': ['better-sqlite3'],
   'state/sqlite/read-database': ['better-sqlite3'],

@@ -31,7 +31,7 @@ export class AdminController {
   @Get()
   home(): never {
     throw new NotFoundException(
-      'there is no page here; there are GET /status, /events, /metrics, /health/live, /health/ready, /health/startup and /health/upstream, POST /cooldown/clear and /budget/reset',
+      'there is no page here; there are GET /status, /events, /explain/<request id>, /metrics, /health/live, /health/ready, /health/startup and /health/upstream, POST /cooldown/clear and /budget/reset',
     );
   }
 

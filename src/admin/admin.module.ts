@@ -3,10 +3,11 @@ import { GovernorModule } from '../governor/governor.module.js';
 import { AdminAccess } from './admin-access.js';
 import { AdminController } from './admin.controller.js';
 import { EventsController } from './events.controller.js';
+import { ExplainController } from './explain.controller.js';
 
 @Module({
   imports: [GovernorModule],
-  controllers: [AdminController, EventsController],
+  controllers: [AdminController, EventsController, ExplainController],
   providers: [AdminAccess],
 })
 export class AdminModule {}

@@ -110,6 +110,21 @@ export const COMMANDS: readonly Command[] = [
     load: () => import('./events.js'),
   },
   {
+    name: 'explain',
+    summary: 'Why a request was refused by Tidegate: which limit, its figures, when it frees',
+    synopsis: 'REQUEST_ID [--json] [--url URL]',
+    details: [
+      'The id is what the refusal has in "tidegate-request-id", in its body, and in the log. Refusals can be',
+      'explained for 24 hours, through restarts; with a postgres: store by any instance. Asks the control plane',
+      'of the configured instance (TIDEGATE_ADMIN_LISTEN, TIDEGATE_ADMIN_TOKEN). Exits with 64 if nothing is',
+      'known of the id.',
+      '',
+      '  --json      As in GET /explain/REQUEST_ID',
+      '  --url URL   Another control plane, such as http://10.0.0.7:8788',
+    ],
+    load: () => import('./explain.js'),
+  },
+  {
     name: 'migrate',
     summary: 'Bring the tables of a postgres: store up to date',
     synopsis: '[--dry-run]',

@@ -1,6 +1,6 @@
 import { NO_COST, type Cost } from '../budget/cost.js';
 import type { EstimateRequest } from '../calibration/estimate.js';
-import type { ModelEstimate } from '../state/scope-state.js';
+import type { ModelEstimate, ScopeState } from '../state/scope-state.js';
 import type { Denial, Grant } from './admit.js';
 import type { LimitStatement } from './attribution.js';
 import type { Told } from './statements.js';
@@ -54,10 +54,18 @@ export function takeAlong(admission: Admission, surprise = NO_COST, late = false
   return { statements, surprise, late };
 }
 
+interface Refused<Kind> {
+  readonly kind: Kind;
+  readonly denial: Denial;
+  readonly estimate: Cost;
+  /** What the decision was made on. */
+  readonly weighed: ScopeState;
+}
+
 export type AdmissionOutcome =
   /** `observed`: what would have been the refusal, in observe mode. */
   | { readonly kind: 'admitted'; readonly admission: Admission; readonly observed: Denial | null }
-  | { readonly kind: 'refused'; readonly denial: Denial; readonly estimate: Cost }
+  | Refused<'refused'>
   /**
    * The charge could not be made durable in time: nothing may be forwarded (observe mode: unmetered).
    * `problem`: what the store says of itself, for the operator.
@@ -65,8 +73,7 @@ export type AdmissionOutcome =
   | { readonly kind: 'state-unavailable'; readonly problem: string | null };
 
 /** What comes of one attempt: one that is held back is worth another. */
-export type AttemptOutcome =
-  AdmissionOutcome | { readonly kind: 'held'; readonly denial: Denial; readonly estimate: Cost };
+export type AttemptOutcome = AdmissionOutcome | Refused<'held'>;
 
 /**
  * Makes a change once those before it are durable: at once, if there are none, so that a correction

@@ -56,9 +56,10 @@ export interface Denial {
 
 export type AdmitOutcome =
   | { readonly kind: 'admitted'; readonly grant: Grant; readonly observed: Denial | null }
-  | { readonly kind: 'refused'; readonly denial: Denial }
+  /** `weighed`: what the decision was made on, for whoever asks why. */
+  | { readonly kind: 'refused'; readonly denial: Denial; readonly weighed: ScopeState }
   /** For a moment only: it is worth waiting for. */
-  | { readonly kind: 'held'; readonly denial: Denial };
+  | { readonly kind: 'held'; readonly denial: Denial; readonly weighed: ScopeState };
 
 export interface AdmitRequest {
   readonly cost: Cost;
@@ -105,6 +106,7 @@ export function admit(draft: Draft, policies: Policies, request: AdmitRequest): 
       return {
         kind: 'held',
         denial: { decision: 'probing', until, now: draft.now, pool: null, ...hold },
+        weighed: draft.state,
       };
     }
     draft.setHot({ limits: tried.limits });
@@ -132,8 +134,9 @@ export function admit(draft: Draft, policies: Policies, request: AdmitRequest): 
 
 /** A refusal writes nothing, unless it has news: that time has passed is found again, however often. */
 function refusal(draft: Draft, denial: Denial, fresh: ScopeState, found: ScopeState): AdmitOutcome {
-  if (draft.state === fresh && draft.events.length === 0) draft.state = found;
-  return { kind: 'refused', denial };
+  const weighed = draft.state;
+  if (weighed === fresh && draft.events.length === 0) draft.state = found;
+  return { kind: 'refused', denial, weighed };
 }
 
 interface Gates {

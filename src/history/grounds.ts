@@ -5,11 +5,15 @@ import { figuresOf } from '../governor/event-records.js';
 import type {
   BackoffState,
   CautiousState,
+  EpisodeState,
   EventRecord,
   Instant,
   LimitFigures,
   ScopeState,
 } from '../state/scope-state.js';
+
+/** Longest model name kept: the client chooses it. */
+const LONGEST_MODEL = 128;
 
 /** A request that Tidegate refused itself, as it is told of by the proxy. */
 export interface NotedRefusal {
@@ -23,6 +27,8 @@ export interface NotedRefusal {
   readonly at: Instant;
   /** The limit whose budget it was, for `budget`. */
   readonly limit: string | null;
+  /** Only requests of this limit's models, or of this model, were held back. */
+  readonly pool: string | null;
   /** What the decision weighed; null where it could not be had. */
   readonly state: ScopeState | null;
   /** In words, for a decision without figures. */
@@ -40,6 +46,7 @@ export interface Grounds {
   readonly until: Instant;
   readonly model: string;
   readonly limit: string | null;
+  readonly pool: string | null;
   readonly reason: string | null;
   readonly limits: readonly LimitGrounds[];
   readonly cooldown: BackoffState['cooldown'];
@@ -70,31 +77,42 @@ export interface LimitGrounds extends LimitFigures {
 }
 
 export function groundsOf(refusal: NotedRefusal, rules: readonly LimitRules[]): Grounds {
-  const { decision, at, until, model, limit, reason, state } = refusal;
-  const told = { decision, at, until, model, limit, reason };
+  const { decision, at, until, limit, pool, reason, state } = refusal;
+  const model = refusal.model.slice(0, LONGEST_MODEL);
+  const told = { decision, at, until, model, limit, pool, reason };
   if (state === null) {
     const nothing = { cooldown: null, episode: 0, overload: null, probesOut: 0 };
     return { ...told, ...nothing, limits: [], cautious: null, began: null };
   }
-  const { backoff, cautious } = state.hot;
+  const { cautious } = state.hot;
+  const { overload } = state.hot.backoff;
+  const ladder = ladderOf(state, pool);
   return {
     ...told,
     limits: rules.flatMap((rule) => limitGrounds(state, rule)),
-    cooldown: backoff.cooldown,
-    episode: backoff.episode,
-    overload: at < backoff.overload.until ? backoff.overload : null,
-    probesOut: backoff.probes.length,
+    cooldown: ladder.cooldown,
+    episode: ladder.episode,
+    overload: at < overload.until ? overload : null,
+    probesOut: ladder.probes.length,
     cautious,
-    began: beganWith(state),
+    began: beganWith(state, ladder, pool),
   };
 }
 
 /** Refusals of one key are told to have the same grounds. */
-export function keyOfRefusal({ scope, decision, limit, model, state }: NotedRefusal): string {
-  const { cooldown, episode } = state?.hot.backoff ?? {};
-  const name = limit ?? cooldown?.limit ?? '';
-  const budget = state?.hot.limits[name]?.budget.current;
-  return [scope, decision, name, model, episode, cooldown?.until, budget].join('\n');
+export function keyOfRefusal(refusal: NotedRefusal): string {
+  const { scope, decision, limit, pool, model, state, reason } = refusal;
+  const ladder = state === null ? null : ladderOf(state, pool);
+  const budget = limit === null ? undefined : state?.hot.limits[limit]?.budget.current;
+  const { episode, cooldown } = ladder ?? {};
+  const parts = [scope, decision, limit, pool, model, episode, cooldown?.until, budget, reason];
+  return parts.join('\n');
+}
+
+/** The scope's ladder, or the pool's: see governor/pools.ts for its names. */
+function ladderOf({ hot }: ScopeState, pool: string | null): EpisodeState {
+  if (pool === null) return hot.backoff;
+  return hot.pools[`limit:${pool}`] ?? hot.pools[`model:${pool}`] ?? hot.backoff;
 }
 
 function limitGrounds(state: ScopeState, rule: LimitRules): LimitGrounds[] {
@@ -127,12 +145,17 @@ function limitGrounds(state: ScopeState, rule: LimitRules): LimitGrounds[] {
   ];
 }
 
-function beganWith({ hot, cold }: ScopeState): EventRecord | null {
-  const { cooldown, episode } = hot.backoff;
+function beganWith(
+  { cold }: ScopeState,
+  { cooldown, episode }: EpisodeState,
+  pool: string | null,
+): EventRecord | null {
   if (cooldown === null) return null;
   const began = cold.events.findLast(
     ({ kind, details }) =>
-      (kind === 'cooldown-began' || kind === 'cooldown-climbed') && details['episode'] === episode,
+      (kind === 'cooldown-began' || kind === 'cooldown-climbed') &&
+      details['episode'] === episode &&
+      details['pool'] === pool,
   );
   return began ?? null;
 }

@@ -6,7 +6,8 @@ import type { StateRepository } from '../state/state-repository.js';
 import { EventFeed } from './event-feed.js';
 import { EventRecorder } from './event-recorder.js';
 import type { NotedRefusal } from './grounds.js';
-import { RefusalLedger } from './refusal-ledger.js';
+import { type FoundRefusal, RefusalLedger } from './refusal-ledger.js';
+import { readRequestId } from './request-ids.js';
 
 export interface HistoryOptions {
   readonly repository: StateRepository;
@@ -17,6 +18,8 @@ export interface HistoryOptions {
   readonly onProblem: (problem: string | null) => void;
 }
 
+/** How long a refusal can be explained. */
+const EXPLAINED_MS = 86_400_000;
 /** How often entries that have lived long enough are dropped. */
 const PRUNE_EVERY_MS = 3_600_000;
 
@@ -54,6 +57,13 @@ export class History {
   /** A request was refused. */
   note(refusal: NotedRefusal): void {
     this.refusals.note(refusal);
+  }
+
+  /** Why a request was refused, of the last 24 hours; null: it was not, or that is not known any more. */
+  async explain(requestId: string, now: Instant): Promise<FoundRefusal | null> {
+    const request = readRequestId(requestId);
+    const found = request === null ? null : await this.refusals.find(request);
+    return found === null || now - found.grounds.at > EXPLAINED_MS ? null : found;
   }
 
   /**

@@ -1,6 +1,7 @@
 import type { LocalProblem } from '../dialects/dialect.js';
-import type { Denial } from '../governor/admit.js';
+import type { AdmissionOutcome } from '../governor/admission.js';
 import type { Log, LogFields } from '../platform/log.js';
+import type { ScopeState } from '../state/scope-state.js';
 import type { Exchange } from './exchange.js';
 import { type Decision, refusalOf, stateRefusal, type LocalRefusal } from './local-refusal.js';
 import type { ProxyTally } from './proxy-tally.js';
@@ -13,6 +14,25 @@ export interface LocalAnswersOptions {
   /** Longest `retry-after`, in ms. */
   readonly maxRetryAfterMs: number;
   readonly tally: ProxyTally;
+  /** Takes each refusal, for whoever asks why. Must not throw. */
+  readonly onRefused: (refusal: ToldRefusal) => void;
+}
+
+/** A refusal, and what it was decided on. Instants in epoch ms. */
+export interface ToldRefusal {
+  readonly requestId: string;
+  /** Null: refused before it was looked for. */
+  readonly scope: string | null;
+  readonly model: string;
+  readonly decision: Decision;
+  readonly until: number;
+  readonly at: number;
+  readonly limit: string | null;
+  readonly pool: string | null;
+  /** Null where it could not be had. */
+  readonly state: ScopeState | null;
+  /** In words, for a decision without figures. */
+  readonly reason: string | null;
 }
 
 /** Why nothing can be admitted at the moment, whoever asks. */
@@ -33,10 +53,17 @@ export class LocalAnswers {
   }
 
   /** The governor has decided. */
-  deny(exchange: Exchange, denial: Denial, scope: string): void {
-    const { tally, maxRetryAfterMs } = this.options;
+  deny(
+    exchange: Exchange,
+    { denial, weighed: state }: Extract<AdmissionOutcome, { kind: 'refused' }>,
+    { scope, model }: { readonly scope: string; readonly model: string },
+  ): void {
+    const { tally, maxRetryAfterMs, onRefused } = this.options;
+    const { requestId } = exchange;
     tally.refusals.add(scope, denial.decision);
-    const refusal = refusalOf(denial, exchange.requestId, maxRetryAfterMs);
+    const { decision, until, now: at, limit, pool } = denial;
+    onRefused({ requestId, scope, model, decision, until, at, limit, pool, state, reason: null });
+    const refusal = refusalOf(denial, requestId, maxRetryAfterMs);
     this.#refuse(exchange, refusal, { scope }, false);
   }
 
@@ -46,9 +73,16 @@ export class LocalAnswers {
     reason: string,
     details: { readonly scope?: string; readonly problem?: string | null } = {},
   ): void {
-    const { now, tally, maxRetryAfterMs } = this.options;
+    const { now, tally, maxRetryAfterMs, onRefused } = this.options;
+    const { requestId } = exchange;
     tally.postponed(details.scope);
-    const refusal = stateRefusal(reason, now(), exchange.requestId, maxRetryAfterMs);
+    const at = now();
+    const { scope = null, problem } = details;
+    const nothing = { model: '', limit: null, pool: null, state: null };
+    const told = problem == null ? reason : `${reason} ${problem}`;
+    const decision = 'state' as const;
+    onRefused({ ...nothing, requestId, scope, decision, until: at, at, reason: told });
+    const refusal = stateRefusal(reason, at, requestId, maxRetryAfterMs);
     this.#refuse(exchange, refusal, details, reason === DRAINING);
   }
 

@@ -15,7 +15,13 @@ import { hasBody, type Exchange } from './exchange.js';
 import { requestHeaders } from './headers.js';
 import { HeldBodies, type HeldBody, type HoldOutcome } from './held-bodies.js';
 import { createListener, listenOn } from './listener.js';
-import { DRAINING, LocalAnswers, NO_ROOM, STATE_UNAVAILABLE } from './local-answers.js';
+import {
+  DRAINING,
+  LocalAnswers,
+  NO_ROOM,
+  STATE_UNAVAILABLE,
+  type ToldRefusal,
+} from './local-answers.js';
 import { ProxyTally } from './proxy-tally.js';
 import { Relay } from './relay.js';
 import { plainPath, screen } from './screen.js';
@@ -53,6 +59,8 @@ export interface UpstreamProxyOptions {
   readonly now: () => number;
   /** Takes the `Date` header of upstream answers, as a witness for the clock. */
   readonly onDate: (date: string) => void;
+  /** Takes each local refusal of a metered request, for whoever asks why. */
+  readonly onRefused: (refusal: ToldRefusal) => void;
   /** Null: none is kept. */
   readonly accessLog: AccessLog | null;
   readonly log: Log;
@@ -203,7 +211,8 @@ export class UpstreamProxy {
       if (this.#draining) return this.#answers.postpone(exchange, DRAINING);
       const { scope, asks } = this.#readRequest(route, exchange, held, path);
       const outcome = await this.#options.governor.admit(scope, asks);
-      const admission = this.#admissionOf(exchange, held, scope, outcome);
+      const asked = { scope, model: asks.model };
+      const admission = this.#admissionOf(exchange, held, asked, outcome);
       if (admission === 'refused') return;
       // What nobody reads need not be asked for.
       const shaped = admission === null ? null : this.#shape(route, exchange, held, path);
@@ -269,10 +278,11 @@ export class UpstreamProxy {
   #admissionOf(
     exchange: Exchange,
     held: HeldBody,
-    scope: string,
+    asked: { readonly scope: string; readonly model: string },
     outcome: AdmissionOutcome,
   ): Admission | null | 'refused' {
     const { observe, log } = this.#options;
+    const { scope } = asked;
     const { requestId } = exchange;
     const admits = outcome.kind === 'admitted' ? 'admitted' : 'refused';
     this.tally.decisionMs[admits].record(SYSTEM_TIME.monotonic() - held.heldAt);
@@ -288,7 +298,7 @@ export class UpstreamProxy {
         return outcome.admission;
       case 'refused':
         exchange.record?.estimated(outcome.estimate);
-        this.#answers.deny(exchange, outcome.denial, scope);
+        this.#answers.deny(exchange, outcome, asked);
         return 'refused';
       case 'state-unavailable':
         if (!observe) {

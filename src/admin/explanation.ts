@@ -1,0 +1,82 @@
+import type { LimitGrounds } from '../history/grounds.js';
+import type { FoundRefusal } from '../history/refusal-ledger.js';
+import { rfc3339 } from '../platform/clock.js';
+import { viewEvent } from './told-event.js';
+
+/** The body of `GET /explain/<request id>`, a contract (docs/reference/http.md): times RFC 3339. */
+export type Explanation = ReturnType<typeof viewExplanation>;
+
+export function viewExplanation(requestId: string, { scope, grounds }: FoundRefusal) {
+  const { decision, at, until, model, limit, pool, reason, cooldown, overload, cautious } = grounds;
+  const { began, episode } = grounds;
+  const statedWaitMs = began?.details['statedWaitMs'];
+  return {
+    requestId,
+    scope: scope === '' ? null : scope,
+    model,
+    decision,
+    /** When the figures were taken: at most a second before the refusal. */
+    at: rfc3339(at),
+    blockedUntil: rfc3339(until),
+    limit,
+    pool,
+    reason,
+    limits: grounds.limits.map((each) => viewLimit(scope, each)),
+    cooldown: cooldown && {
+      since: rfc3339(cooldown.since),
+      until: rfc3339(cooldown.until),
+      kind: cooldown.kind,
+      limit: cooldown.limit,
+      episode,
+      consecutive: cooldown.rung,
+      /** The request that the upstream refused. */
+      requestId: began?.requestId ?? null,
+      statedWaitMs: typeof statedWaitMs === 'number' ? statedWaitMs : null,
+    },
+    probesOut: grounds.probesOut,
+    overload: overload && {
+      since: rfc3339(overload.since),
+      until: rfc3339(overload.until),
+      consecutive: overload.rung,
+    },
+    cautious: cautious && {
+      since: rfc3339(cautious.since),
+      until: rfc3339(cautious.until),
+      reason: cautious.reason,
+      allowance: cautious.allowance,
+    },
+  };
+}
+
+function viewLimit(scope: string, limit: LimitGrounds) {
+  const { name, unit, used, reserved, orphaned, others, budget, source, sample, moved } = limit;
+  const { windowKind, windowMs, windowStartedAt, windowEndsAt, endStated } = limit;
+  return {
+    name,
+    unit,
+    used,
+    reserved,
+    orphaned,
+    others,
+    remaining: budget === null ? null : budget - used,
+    budget: {
+      current: budget,
+      source,
+      configured: limit.configured,
+      learned: limit.learned,
+      floor: limit.floor,
+      ceiling: limit.ceiling,
+      /** The newest accepted sample of this limit. */
+      sample: sample && { at: rfc3339(sample.at), tokens: sample.tokens },
+      /** What moved it last, as far as the state remembered. */
+      moved: moved && viewEvent({ scope, ...moved }),
+    },
+    window: {
+      kind: windowKind,
+      lengthMs: windowMs,
+      startedAt: windowStartedAt === null ? null : rfc3339(windowStartedAt),
+      endsAt: windowEndsAt === null ? null : rfc3339(windowEndsAt),
+      endStated,
+    },
+  };
+}

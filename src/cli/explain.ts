@@ -1,0 +1,27 @@
+import type { Explanation } from '../admin/explanation.js';
+import { readArguments, UsageError } from './arguments.js';
+import type { Run } from './commands.js';
+import { askControlPlane, controlPlaneOf, unreachable } from './control-client.js';
+import { EXIT } from './exit-codes.js';
+import { explainInWords } from './explain-text.js';
+
+export const run: Run = async (args, terminal) => {
+  const { options, words } = readArguments(
+    args,
+    { json: { type: 'boolean' }, url: { type: 'string' } },
+    1,
+  );
+  const [id] = words;
+  if (id === undefined) throw new UsageError('Say which request: its tidegate-request-id.');
+  const plane = controlPlaneOf(terminal, options.url);
+  const asked = await askControlPlane(plane, `/explain/${encodeURIComponent(id)}`);
+  if (asked.kind === 'away') throw unreachable(plane, asked.reason);
+  if (asked.kind === 'not-found') throw new UsageError(`${asked.message}.`);
+  const explanation = asked.body as Explanation;
+  terminal.out(
+    options.json === true
+      ? `${JSON.stringify(explanation, null, 2)}\n`
+      : explainInWords(explanation),
+  );
+  return EXIT.ok;
+};
