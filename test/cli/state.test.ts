@@ -206,7 +206,7 @@ describe.each(['file', 'sqlite'] as const)('show and check on %s', (kind) => {
 
   it('find sums that can’t be', async () => {
     const state = soundState();
-    const limit = { ...state.hot.limits['tokens']!, used: 1 };
+    const limit = { ...state.hot.limits['tokens']!, used: 1, bucket: null };
     await fill(storeOf(kind), {
       a: { ...state, hot: { ...state.hot, limits: { tokens: limit } } },
     });

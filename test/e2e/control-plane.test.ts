@@ -49,7 +49,7 @@ function shapeOf(value: unknown): unknown {
 }
 
 describe('GET /status', () => {
-  it('has exactly the fields of design §5', async () => {
+  it('has exactly the fields of design §5, and those of model pools', async () => {
     await start({ TIDEGATE_BUDGET: '1000' });
     await (await gate.call()).text();
     upstream.answer = refusal({ 'retry-after': '3000' });
@@ -79,7 +79,9 @@ describe('GET /status', () => {
             {
               name: 'string',
               unit: 'string',
+              models: null,
               cooldown: null,
+              blockedUntil: null,
               window: {
                 kind: 'string',
                 lengthMs: 'number',
@@ -101,6 +103,7 @@ describe('GET /status', () => {
               remaining: 'number',
             },
           ],
+          models: [],
           calibration: {
             accepted: 'number',
             discarded: 'number',
