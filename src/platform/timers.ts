@@ -51,7 +51,16 @@ export function every(periodMs: number, call: () => void): NodeJS.Timeout {
   return setInterval(call, periodMs);
 }
 
-/** Calls once the event loop has dealt with everything that has arrived by now. */
+let afterThisTurn: (() => void)[] = [];
+
+/** Calls once the event loop has dealt with everything that has arrived by now; all in one go. */
 export function afterTurn(call: () => void): void {
-  setImmediate(call);
+  if (afterThisTurn.length === 0) setImmediate(callAll);
+  afterThisTurn.push(call);
+}
+
+function callAll(): void {
+  const calls = afterThisTurn;
+  afterThisTurn = [];
+  for (const call of calls) call();
 }

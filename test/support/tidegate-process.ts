@@ -5,6 +5,8 @@ import type { Status } from '../../src/admin/status.js';
 import { until } from './until.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+/** As `npm start` and the unit have it. */
+const FLAGS = ['--max-semi-space-size=12'];
 const START_MS = 60_000;
 
 export interface Exit {
@@ -33,7 +35,7 @@ export class TidegateProcess {
     env: Readonly<Record<string, string>>,
     wrapper: readonly string[] = [],
   ): TidegateProcess {
-    const command = [...wrapper, process.execPath, MAIN, 'serve'];
+    const command = [...wrapper, process.execPath, ...FLAGS, MAIN, 'serve'];
     const child = spawn(command[0] as string, command.slice(1), {
       env: {
         PATH: process.env['PATH'] ?? '',
