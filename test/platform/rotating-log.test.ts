@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SYSTEM_FILES, type FileSystem } from '../../src/platform/durable-file.js';
@@ -49,7 +49,7 @@ describe('a rotating log', () => {
   it('writes lines in batches, in their order, without being asked to', async () => {
     const { log } = openLog();
     for (const line of ['one', 'two', 'drei']) expect(log.write(line)).toBe(true);
-    await until(() => readdirSync(directory.path).includes('logs') && text() !== '');
+    await until(() => existsSync(directory.at(PATH)) && text() !== '');
     expect(text()).toBe('one\ntwo\ndrei\n');
     await log.close();
   });
