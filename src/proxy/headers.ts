@@ -88,6 +88,8 @@ export function undoesCoding(transferEncoding: string | readonly string[] | unde
  * left out, for nobody may rely on it (RFC 9112 §4).
  */
 export function reasonOf(text: string): string {
+  // ASCII is the same either way, and nearly always all there is.
+  if (/^[\t -~]*$/.test(text)) return text;
   const bytes = Buffer.from(text).toString('latin1');
   return text.includes('\ufffd') || /[^\t -~\u0080-\u00ff]/.test(bytes) ? '' : bytes;
 }
