@@ -80,7 +80,11 @@ async function work({ store, files, answer, begin, before }: Run): Promise<void>
       await Promise.all(Array.from({ length: 1 + (round % 3) }, update));
       store.time?.advance(300);
     }
-    await until(() => saves === save);
+    await until(() => {
+      if (saves >= save) return true;
+      store.time?.advance(300);
+      return false;
+    });
   }
   await repository.close();
 }

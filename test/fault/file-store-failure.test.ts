@@ -41,6 +41,15 @@ function savedSequence(path = store.path): number {
   return document.scopes.a?.hot.sequence ?? 0;
 }
 
+/** Passes seconds until state.json says so: in one that a write of it is under way none begins. */
+function untilSaved(sequence: number): Promise<void> {
+  return until(() => {
+    if (savedSequence() === sequence) return true;
+    time.advance(1_000);
+    return false;
+  });
+}
+
 const SURE = 'STATE_UNAVAILABLE';
 const UNKNOWN = 'STATE_UNKNOWN';
 
@@ -110,10 +119,9 @@ describe.each(SAVING)('writing state.json fails: %s', (_, match, code) => {
       await crashed.dispose();
     }
     disk.heal();
-    time.advance(1_000);
+    await untilSaved(4);
     await until(() => repository.health().problem === null);
     expect(store.names()).not.toContain('state.json.tmp');
-    await until(() => savedSequence() === 4);
     expect(await repository.update('a', increment)).toBe(4);
   });
 });
@@ -357,8 +365,7 @@ describe('state.json', () => {
     missing = 0;
     for (const sequence of [1, 2, 3]) {
       await repository.update('a', setSequence(sequence));
-      time.advance(1_000);
-      await until(() => savedSequence() === sequence);
+      await untilSaved(sequence);
     }
     expect(missing).toBe(0);
     expect(savedSequence()).toBe(3);
@@ -370,8 +377,7 @@ describe('state.json', () => {
     const repository = await opened();
     for (const sequence of [2, 3]) {
       await repository.update('a', setSequence(sequence));
-      time.advance(1_000);
-      await until(() => savedSequence() === sequence);
+      await untilSaved(sequence);
     }
     expect(savedSequence(`${store.path}.bak`)).toBe(2);
     expect(repository.health().healthy).toBe(true);
