@@ -8,8 +8,8 @@ export type Merged =
   | { readonly ok: true; readonly text: string; readonly notes: readonly string[] }
   | { readonly ok: false; readonly message: string; readonly hint: string };
 
-/** The API's limits are refilled continuously (wire facts §1.3): no less room than in any minute looked back on. */
-const KIND = 'sliding';
+/** What the API's limits are: refilled continuously (wire facts §1.3). */
+const KIND = 'bucket';
 /** Where the text of a document would be broken otherwise. */
 const FORMAT = { lineWidth: 0, flowCollectionPadding: false } as const;
 

@@ -74,35 +74,35 @@ describe('tidegate limits import', () => {
   # Claude Opus 4.x
   - name: claude-opus-4.x/requests
     unit: requests
-    kind: sliding
+    kind: bucket
     window: 1m
     budget: 4000
     models: [claude-opus-4-8, claude-opus-4-5-20251101, claude-opus-4-5]
   # Claude Opus 4.x
   - name: claude-opus-4.x/input_tokens
     unit: input_tokens
-    kind: sliding
+    kind: bucket
     window: 1m
     budget: 2000000
     models: [claude-opus-4-8, claude-opus-4-5-20251101, claude-opus-4-5]
   # Claude Opus 4.x
   - name: claude-opus-4.x/output_tokens
     unit: output_tokens
-    kind: sliding
+    kind: bucket
     window: 1m
     budget: 400000
     models: [claude-opus-4-8, claude-opus-4-5-20251101, claude-opus-4-5]
   # claude-haiku
   - name: claude-haiku/output_tokens
     unit: output_tokens
-    kind: sliding
+    kind: bucket
     window: 1m
     budget: 10000
     models: [claude-haiku-4-5, claude-haiku-4-5-20251001]
   # claude-haiku
   - name: claude-haiku/tokens-1d
     unit: tokens
-    kind: sliding
+    kind: bucket
     window: 1d
     budget: 5000000
     models: [claude-haiku-4-5, claude-haiku-4-5-20251001]
