@@ -135,6 +135,11 @@ export class Governor {
     await Promise.all(starts);
   }
 
+  /** A stop begins: requests that were held back for a moment are told to come back. */
+  releaseHeld(): void {
+    for (const { held } of this.#scopes.values()) held.close();
+  }
+
   /** Writes what is outstanding and records a clean stop. Call when every admission has settled. */
   async stop(deadlineMs: number): Promise<void> {
     const { instance, timers } = this.#options;
@@ -352,19 +357,13 @@ export class Governor {
   }
 
   /** The operator ends the scope's cooldown. */
-  async clearCooldown(scope: string): Promise<void> {
-    const { policies } = this.#options;
-    await this.#updates.update(this.#runtime(scope).rules, null, (draft) =>
-      clearCooldown(draft, policies),
-    );
+  clearCooldown(scope: string): Promise<void> {
+    return this.#order(scope, clearCooldown);
   }
 
   /** The operator takes back what the scope learned about its limits. */
-  async resetBudget(scope: string): Promise<void> {
-    const { policies } = this.#options;
-    await this.#updates.update(this.#runtime(scope).rules, null, (draft) =>
-      resetBudget(draft, policies),
-    );
+  resetBudget(scope: string): Promise<void> {
+    return this.#order(scope, resetBudget);
   }
 
   /** The scope as it stands now; rejects if the state can't be read. */
@@ -378,6 +377,11 @@ export class Governor {
   /** What came of each look at a limit's budget, since the process started. */
   nudges(scope: string): Counts<NudgeOutcome> {
     return this.#runtime(scope).nudges;
+  }
+
+  async #order(scope: string, order: (draft: Draft, policies: Policies) => void): Promise<void> {
+    const { rules } = this.#runtime(scope);
+    await this.#updates.update(rules, null, (draft) => order(draft, this.#options.policies));
   }
 
   /** One more change on behalf of a request, after those before it; if it is still wanted by then. */

@@ -21,6 +21,7 @@ export class HeldRequests {
   readonly #waiting: Waiting[] = [];
   /** How many at the front of the line may try. */
   #together = 1;
+  #closed = false;
 
   constructor(private readonly timers: Timers) {}
 
@@ -34,12 +35,9 @@ export class HeldRequests {
     const alone = this.#waiting.length === 0 || this.#waiting.length >= MOST_WAITING;
     let outcome = alone ? await attempt() : null;
     if (outcome !== null && outcome.kind !== 'held') return outcome;
-    if (this.#waiting.length >= MOST_WAITING) return outcome ?? attempt();
+    if (this.#closed || this.#waiting.length >= MOST_WAITING) return outcome ?? attempt();
     const turn: Waiting = { look: () => {}, late: false };
-    const cancel = this.timers.after(LONGEST_MS, () => {
-      turn.late = true;
-      turn.look();
-    });
+    const cancel = this.timers.after(LONGEST_MS, () => giveUp(turn));
     this.#waiting.push(turn);
     try {
       while (!turn.late) {
@@ -69,6 +67,12 @@ export class HeldRequests {
     return this.#waiting.slice(0, this.#together);
   }
 
+  /** The process is about to end: nobody is worth waiting for any more. */
+  close(): void {
+    this.#closed = true;
+    for (const turn of this.#waiting) giveUp(turn);
+  }
+
   #pause(turn: Waiting): Promise<void> {
     return new Promise((resolve) => {
       const first = this.#waiting[0] === turn;
@@ -84,4 +88,9 @@ export class HeldRequests {
 interface Waiting {
   look: () => void;
   late: boolean;
+}
+
+function giveUp(turn: Waiting): void {
+  turn.late = true;
+  turn.look();
 }

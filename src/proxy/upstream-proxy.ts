@@ -136,7 +136,8 @@ export class UpstreamProxy {
   /** Admits nothing more and waits until what runs is over, at most `deadlineMs`; cuts off the rest. */
   async drain(deadlineMs: number): Promise<void> {
     this.#draining = true;
-    const { timers } = this.#options;
+    const { timers, governor } = this.#options;
+    governor.releaseHeld();
     await withDeadline(timers, deadlineMs, this.#underWay.ended(), undefined);
     for (const { server } of this.#routes) server.closeAllConnections();
     await withDeadline(timers, CUT_MS, this.#underWay.ended(), undefined);

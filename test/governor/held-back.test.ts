@@ -67,6 +67,16 @@ describe('after a start', () => {
     expect(await askAll(town, 40)).toHaveLength(FIRST);
   });
 
+  it('a stop lets nobody in who waits: they are told to come back at once', async () => {
+    const town = await Town.open();
+    const decided = await askAll(town, 40);
+    town.governor.releaseHeld();
+    await settleDown(town);
+    expect(admissions(decided)).toHaveLength(FIRST);
+    expect(decided).toHaveLength(40);
+    expect(await askAll(town, 1)).toMatchObject([{ kind: 'refused' }]);
+  });
+
   it('nobody is held back any more after half a minute', async () => {
     const town = await Town.open();
     await town.pass(31 * SECOND);
