@@ -11,6 +11,10 @@ import { freshen } from './upkeep.js';
 
 /** Pause before a write that failed is tried again. */
 const RETRY_MS = 250;
+/** A state that can't be written makes a request wait this long before it is refused. */
+export const STATE_WAIT_MS = 2_000;
+/** A charge whose outcome can't be known is made once more: it may stand twice, and not twenty times. */
+export const MOST_UNKNOWN = 2;
 
 /** The write did not happen, or may not have. */
 export function isStateFailure(error: unknown): boolean {

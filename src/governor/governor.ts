@@ -1,23 +1,27 @@
-import { bounded, excessOf, type Cost } from '../budget/cost.js';
-import { estimateCost } from '../calibration/estimate.js';
+import { bounded, excessOf } from '../budget/cost.js';
 import type { Counts } from '../platform/counts.js';
 import type { Random } from '../platform/random.js';
-import { sleep, withDeadline, type Timers } from '../platform/timers.js';
+import { withDeadline, type Timers } from '../platform/timers.js';
 import type { StateRepository } from '../state/state-repository.js';
-import { admit, type AdmitOutcome, isProbe, learnedBefore } from './admit.js';
+import { isProbe } from './admit.js';
 import {
   type Admission,
   type AdmissionOutcome,
   type AdmissionRequest,
-  type AttemptOutcome,
   inTurn,
-  openAdmission,
-  sessionKey,
   takeAlong,
 } from './admission.js';
+import { Admissions } from './admissions.js';
 import type { LimitStatement } from './attribution.js';
 import type { Draft, ScopeRules } from './draft.js';
-import { DurableUpdates, isStateFailure, isUnknown, UpdateTally } from './durable-updates.js';
+import {
+  DurableUpdates,
+  isStateFailure,
+  isUnknown,
+  MOST_UNKNOWN,
+  STATE_WAIT_MS,
+  UpdateTally,
+} from './durable-updates.js';
 import type { EventListener, NudgeOutcome } from './events.js';
 import type { KeyDirectory } from './key-directory.js';
 import { learnFrom } from './learning.js';
@@ -61,13 +65,6 @@ export interface GovernorOptions {
   readonly report: EventListener;
 }
 
-/** A state that can't be written makes a request wait this long before it is refused. */
-const STATE_WAIT_MS = 2_000;
-/** Pause before a write that failed is tried again. */
-const RETRY_MS = 100;
-/** A charge whose outcome can't be known is made once more: it may stand twice, and not twenty times. */
-const MOST_UNKNOWN = 2;
-
 /**
  * Composes the three policies; the only caller of `update`, one an event. In the life of a request:
  *
@@ -81,12 +78,16 @@ export class Governor {
   readonly updateTally: UpdateTally;
   readonly #options: GovernorOptions;
   readonly #updates: DurableUpdates;
+  readonly #admissions: Admissions;
   readonly #scopes: ReadonlyMap<string, ScopeRuntime>;
 
   constructor(options: GovernorOptions) {
     this.#options = options;
     this.updateTally = new UpdateTally(options.scopes.map(({ name }) => name));
     this.#updates = new DurableUpdates(options, this.updateTally);
+    this.#admissions = new Admissions(options, this.#updates, (admission) =>
+      this.settle(admission, { kind: 'not-sent' }),
+    );
     this.#scopes = new Map(
       options.scopes.map((rules) => [
         rules.name,
@@ -157,75 +158,8 @@ export class Governor {
    * May the request pass? Charges its estimate, and resolves after that is durable. Waits at most two
    * seconds for a state that can't be written, and six for what is worth waiting for.
    */
-  async admit(scope: string, request: AdmissionRequest): Promise<AdmissionOutcome> {
-    const runtime = this.#runtime(scope);
-    return runtime.admitInTurn(() => this.#admitInTime(runtime, request));
-  }
-
-  async #admitInTime(runtime: ScopeRuntime, request: AdmissionRequest): Promise<AttemptOutcome> {
-    const attempt = { abandoned: false };
-    const admitted = this.#admitDurably(runtime, request, attempt);
-    const outcome = await withDeadline(this.#options.timers, STATE_WAIT_MS, admitted, null);
-    if (outcome !== null) return outcome;
-    attempt.abandoned = true;
-    return { kind: 'state-unavailable', problem: this.#options.repository.health().problem };
-  }
-
-  async #admitDurably(
-    runtime: ScopeRuntime,
-    request: AdmissionRequest,
-    attempt: { abandoned: boolean },
-  ): Promise<AttemptOutcome | null> {
-    let unknown = 0;
-    while (!attempt.abandoned && unknown < MOST_UNKNOWN) {
-      if (runtime.hold !== null) {
-        await runtime.hold;
-        continue;
-      }
-      try {
-        const outcome = await this.#tryAdmit(runtime, request);
-        // Nobody waits for it any more: it goes nowhere, and so it costs nothing.
-        if (attempt.abandoned && outcome.kind === 'admitted') {
-          this.settle(outcome.admission, { kind: 'not-sent' });
-        }
-        return outcome;
-      } catch (error) {
-        if (!isStateFailure(error)) throw error;
-        if (isUnknown(error)) unknown += 1;
-        await sleep(this.#options.timers, RETRY_MS);
-      }
-    }
-    return null;
-  }
-
-  async #tryAdmit(runtime: ScopeRuntime, request: AdmissionRequest): Promise<AttemptOutcome> {
-    const { policies, instance, observe } = this.#options;
-    const trail = runtime.sessions.get(sessionKey(request));
-    const basis = { bodyBytes: request.bodyBytes, trail };
-    let learned = runtime.learnedOf(request.model);
-    let cost: Cost | undefined;
-    // Corrections first: the decision must see them.
-    runtime.flush();
-    runtime.active += 1;
-    let outcome: AdmitOutcome | undefined;
-    try {
-      outcome = await this.#updates.update(runtime.rules, request.requestId, (draft) => {
-        learned ??= learnedBefore(draft, request.model);
-        cost = { requests: 1, ...estimateCost(learned, basis, draft.now) };
-        return admit(draft, policies, { cost, model: request.model, instance, observe });
-      });
-    } finally {
-      if (outcome?.kind !== 'admitted') runtime.active -= 1;
-    }
-    if (outcome.kind !== 'admitted') {
-      if (outcome.kind === 'refused') runtime.noteRefusal();
-      return { ...outcome, estimate: cost as Cost };
-    }
-    runtime.news.spend(request.model, cost as Cost);
-    const { grant } = outcome;
-    const granted = { request, basis, learned, grant, estimate: cost as Cost };
-    const admission = openAdmission(runtime.rules.name, granted);
-    return { kind: 'admitted', admission, observed: outcome.observed };
+  admit(scope: string, request: AdmissionRequest): Promise<AdmissionOutcome> {
+    return this.#admissions.admit(this.#runtime(scope), request);
   }
 
   /** The upstream answered 2xx; `statements` is what its headers say of its limits. */
