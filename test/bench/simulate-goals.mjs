@@ -1,6 +1,6 @@
 /**
  * Measures the goals of docs/concepts/controller.md: every world over several seeds, Tidegate beside the
- * other strategies. Runs on the built program: `npm run bench:simulate -- [--seeds 5] [--only WORD]
+ * other strategies. Runs on the built program: `npm run bench:simulate -- [--seeds 5] [--first 1] [--only WORD]
  * [--strategies tidegate,literal] [--trace FILE]`.
  */
 import { readFileSync } from 'node:fs';
@@ -12,20 +12,29 @@ import { goalsWith } from './goals.mjs';
 const { values } = parseArgs({
   options: {
     seeds: { type: 'string', default: '5' },
+    first: { type: 'string', default: '1' },
     only: { type: 'string', default: '' },
     strategies: { type: 'string', default: 'tidegate,literal' },
     trace: { type: 'string' },
     verbose: { type: 'boolean', default: false },
   },
 });
-const seeds = Array.from({ length: Number(values.seeds) }, (_, index) => index + 1);
+const first = Number(values.first);
+const seeds = Array.from({ length: Number(values.seeds) }, (_, index) => index + first);
 const strategies = values.strategies.split(',');
 
+/** The result, and what happened on the way, in ms since the start. */
 async function run(world, seed, strategy) {
   const text = JSON.stringify({ ...world, seed });
   const read = readWorld(text, 'world', (path) => readFileSync(path, 'utf8'));
   if (!read.ok) throw new Error(JSON.stringify(read.problems));
-  return simulate(read.world, { strategy });
+  const told = { refusals: [], events: [] };
+  const result = await simulate(read.world, {
+    strategy,
+    onRefusal: (_request, at) => told.refusals.push(at),
+    onEvent: ({ kind }, at) => told.events.push({ kind, at }),
+  });
+  return { result, told };
 }
 
 const mean = (numbers) => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
@@ -45,9 +54,9 @@ for (const { name, world, measure, goal } of goalsWith(values.trace ?? null)) {
   for (const strategy of strategies) {
     const measured = [];
     for (const seed of seeds) {
-      const result = await run(world, seed, strategy);
+      const { result, told } = await run(world, seed, strategy);
       const twin = measure.twin === undefined ? null : await run(measure.twin, seed, strategy);
-      measured.push(measure.of(result, twin));
+      measured.push(measure.of(result, twin?.result ?? null, told));
     }
     const keys = Object.keys(measured[0]);
     cells.push(
