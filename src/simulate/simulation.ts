@@ -1,4 +1,5 @@
 import { endOf, startDemand, startRecorded, type RecordedRequest, type Send } from './demand.js';
+import { afterTurn } from '../platform/timers.js';
 import { Recorder } from './recorder.js';
 import type { Request } from './request.js';
 import { totalsOf, type SimulationResult, type StrategyName } from './results.js';
@@ -36,8 +37,6 @@ const PATIENT_MS = 59_000;
 const SPREAD_MS = 500;
 /** Windows of a fixed kind begin with a request, so a run takes longer than their sum; not this much. */
 const LONGEST_RUN = 2;
-/** Turns of the microtask queue after which everything that an event set off has happened. */
-const TURNS = 64;
 
 interface Slot {
   process: Process<unknown> | null;
@@ -117,7 +116,8 @@ class Simulation {
       const call = time.next();
       if (call === null || left?.() === 0) break;
       void call();
-      for (let turn = 0; turn < TURNS; turn += 1) await Promise.resolve();
+      // Everything that it has set off happens before the next turn of the event loop.
+      await new Promise<void>(afterTurn);
       if (this.#recorder.windows.length === seen) continue;
       seen = this.#recorder.windows.length;
       onProgress?.(seen);

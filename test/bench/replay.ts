@@ -66,9 +66,9 @@ export const replay: Suite = {
         },
         {
           what: 'error of the sum',
-          goal: '± 10 %',
+          goal: '± 5 %',
           got: `${format(100 * total, 1)} %`,
-          met: Math.abs(total) <= 0.1,
+          met: Math.abs(total) <= 0.05,
         },
       ],
       raw: { faults: faults.slice(0, 20), estimates },
