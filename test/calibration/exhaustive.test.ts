@@ -34,6 +34,8 @@ function pending(event: Event, episode: number): PendingSample {
     outstanding: 0,
     tokens,
     orphaned: event === 'orphaned' ? 500 : 0,
+    from: null,
+    weight: 1,
     confirmed: true,
     reason: null,
   };
