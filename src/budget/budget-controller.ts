@@ -26,7 +26,7 @@ import {
 import { type ChargeEntry, correct, isBucket, roomFor } from './kinds.js';
 import type { ControllerSettings, LimitRules } from './settings.js';
 import { shiftLimit } from './shift.js';
-import { chargeCell, isSliding, slide } from './sliding.js';
+import { chargeCell, isSliding, orphanInCells, slide } from './sliding.js';
 import { isStatedAnyway } from './stated-budget.js';
 import {
   takeRolling,
@@ -204,7 +204,8 @@ export class BudgetController {
       const { [instance]: _, ...unsettled } = limit.unsettled;
       // Of a sliding window a part in flight may have freed already.
       const orphaned = Math.min(limit.used, limit.orphaned + amount);
-      return { ...limit, unsettled, orphaned, bucket: forgetCharged(limit, amount) };
+      const cells = orphanInCells(limit.cells, amount);
+      return { ...limit, cells, unsettled, orphaned, bucket: forgetCharged(limit, amount) };
     });
   }
 

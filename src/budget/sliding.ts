@@ -45,7 +45,7 @@ export function slide(limit: LimitState, rule: LimitRules, now: Instant): LimitS
     ...limit,
     cells,
     used,
-    orphaned: Math.min(limit.orphaned, used),
+    orphaned: Math.min(limit.orphaned, used, orphanedIn(cells)),
     window: { ...window, startedAt: oldest.at, endsAt, observed: window.observed || seen },
     control: freed(limit, used),
   };
@@ -66,7 +66,7 @@ export function chargeCell(limit: LimitState, rule: LimitRules, amount: number, 
   const cells =
     last !== undefined && now < last.at + cellMs(rule)
       ? [...limit.cells.slice(0, -1), { ...last, amount: last.amount + amount }]
-      : [...limit.cells, { at: now, amount }].slice(-BOUNDS.cells);
+      : [...limit.cells, { at: now, amount, orphaned: 0 }].slice(-BOUNDS.cells);
   const { window } = limit;
   const newest = cells.at(-1) as WindowCell;
   const [oldest] = cells as [WindowCell];
@@ -90,7 +90,7 @@ export function correctCell(
   const target = index >= 0 ? index : excess > 0 ? cells.length - 1 : -1;
   if (target < 0) {
     if (excess <= 0) return limit;
-    const grown = [{ at, amount: excess }];
+    const grown = [{ at, amount: excess, orphaned: 0 }];
     return { cells: grown, used: excess };
   }
   const corrected = cells.map((cell, place) =>
@@ -113,6 +113,17 @@ export function roomAt(
     if (over <= 0) return Math.max(now, freesAt(cell, rule));
   }
   return now + rule.windowMs;
+}
+
+/** What was in flight when its instance died was charged no later than now: it is gone with the newest cell. */
+export function orphanInCells(cells: readonly WindowCell[], amount: number): readonly WindowCell[] {
+  const newest = cells.at(-1);
+  if (newest === undefined) return cells;
+  return [...cells.slice(0, -1), { ...newest, orphaned: newest.orphaned + amount }];
+}
+
+function orphanedIn(cells: readonly WindowCell[]): number {
+  return cells.reduce((sum, { orphaned }) => sum + orphaned, 0);
 }
 
 function sumOf(cells: readonly WindowCell[]): number {

@@ -87,6 +87,7 @@ export function adoptKind(limit: LimitState, rule: LimitRules, now: Instant): Li
       others: 0,
     };
   }
-  const cells = rule.kind === 'sliding' ? [{ at: now, amount: used }] : [];
+  const cells =
+    rule.kind === 'sliding' ? [{ at: now, amount: used, orphaned: limit.orphaned }] : [];
   return { ...limit, window: opened, cells, bucket: null };
 }

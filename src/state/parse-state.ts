@@ -49,6 +49,7 @@ import {
   type StatedFraction,
   type StatedLimit,
   type StateLoss,
+  type WindowCell,
   type ToldGuard,
   type WindowState,
 } from './scope-state.js';
@@ -206,11 +207,17 @@ const bucketState = object<BucketState>({
     BOUNDS.history,
   ),
 });
+/** What a document of minor 1 does not tell: all that is orphaned may be in any cell. */
+const ANY_ORPHANED = 1e12;
+const windowCell = object<WindowCell>(
+  { at: instant, amount: count, orphaned: count },
+  { orphaned: ANY_ORPHANED },
+);
 const limitState = object<LimitState>(
   {
     window: windowState,
     used: count,
-    cells: list(object({ at: instant, amount: count }), BOUNDS.cells),
+    cells: list(windowCell, BOUNDS.cells),
     bucket: nullable(bucketState),
     unsettled: map(count, BOUNDS.instances),
     orphaned: count,

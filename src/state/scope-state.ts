@@ -146,6 +146,8 @@ export interface StatedFraction {
 export interface WindowCell {
   readonly at: Instant;
   readonly amount: number;
+  /** How much of what was orphaned may have been charged here: it frees with the cell. */
+  readonly orphaned: number;
 }
 
 export interface BucketState {
@@ -159,7 +161,7 @@ export interface BucketState {
   readonly history: readonly BucketCell[];
 }
 
-export interface BucketCell extends WindowCell {
+export interface BucketCell extends Omit<WindowCell, 'orphaned'> {
   /** The lowest level in it. */
   readonly low: number;
   /** It begins with a refusal, so the upstream's bucket was full then. */

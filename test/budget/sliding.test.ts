@@ -46,6 +46,19 @@ describe('a sliding window', () => {
     expect(reopened.limits).toBe(book.limits);
   });
 
+  it('frees what was orphaned with the cell that it was charged in at the latest, however full it stays', () => {
+    const book = slidingBook().spend(50, 0);
+    book.charge(40, HOUR);
+    book.limits = CONTROLLER.orphan(book.limits, book.rules, 'a');
+    for (let at = HOUR; at < WINDOW + HOUR; at += HOUR / 4) {
+      book.spend(5, at);
+      expect(book.limit.orphaned).toBe(40);
+    }
+    book.spend(5, WINDOW + HOUR + CELL);
+    expect(book.limit.used).toBeGreaterThan(90);
+    expect(book.limit.orphaned).toBe(0);
+  });
+
   it('is seen whole again once what was there at a loss has freed', () => {
     const book = slidingBook().spend(100, 0);
     book.limits = CONTROLLER.distrust(book.limits, book.rules);

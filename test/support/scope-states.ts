@@ -57,7 +57,7 @@ export function fullScopeState(): ScopeState {
             observed: false,
           },
           used: 12_345.5,
-          cells: [{ at: AT, amount: 12_345.5 }],
+          cells: [{ at: AT, amount: 12_345.5, orphaned: 9 }],
           bucket: {
             at: AT,
             carry: 17,
