@@ -1,7 +1,7 @@
 /**
  * Counts what has begun and is not over. A Set of the things themselves would keep them from the
  * garbage collector: its old tables, once they have grown old themselves, hold on to all that was
- * in them (measured: twice the memory at 8,000 requests/s).
+ * in them (measured under load: 259 MB resident instead of 164).
  */
 export class UnderWay {
   /** What began between two calls of `ended`; the last one takes what begins now. */
