@@ -10,7 +10,7 @@ import { format, median, spread, table } from './figures.js';
 import type { Suite, SuiteResult } from './suite.js';
 
 const HOUR = 3_600_000;
-const TOGETHER = 64;
+const TOGETHER = 16;
 const EARLY = 10;
 const LATE = 1_000_000;
 /** How many requests a measurement takes. */
