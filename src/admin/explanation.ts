@@ -66,6 +66,8 @@ function viewLimit(scope: string, limit: LimitGrounds) {
       learned: limit.learned,
       floor: limit.floor,
       ceiling: limit.ceiling,
+      /** The limit of the upstream's headers that it follows, as those name it. */
+      statedAs: limit.statedAs,
       /** The newest accepted sample of this limit. */
       sample: sample && { at: rfc3339(sample.at), tokens: sample.tokens },
       /** What moved it last, as far as the state remembered. */

@@ -20,6 +20,12 @@ const TELLING_RISE = 0.095;
 /** A window has to rise by this much to take back what earlier ones said. */
 const SURE_RISE = 0.5;
 
+interface Stated {
+  readonly name: string;
+  readonly utilization: number | null;
+  readonly rejected: boolean;
+}
+
 export interface FractionContext {
   readonly sequence: number;
   /** No older than what was stated last in this window. */
@@ -31,7 +37,7 @@ export interface FractionContext {
 /** What is known of the limit with this fraction; the same reference if that is nothing new. */
 export function takeFraction(
   { stated, window, used }: LimitState,
-  statement: { readonly utilization: number | null; readonly rejected: boolean },
+  statement: Stated,
   { sequence, newest, charged }: FractionContext,
 ): StatedLimit | null {
   const fraction = fractionOf(statement);
@@ -51,10 +57,11 @@ export function takeFraction(
     fraction >= FULL ? charged : limit === null ? null : Math.floor(charged + rest * limit);
   const next: StatedFraction = { from, fromCharged, used: fraction, usedCharged: charged, budget };
   const latest = Math.max(sequence, before === null ? 0 : (stated?.sequence ?? 0));
-  return { limit, window: window.number, sequence: latest, fraction: next };
+  const { name } = statement;
+  return { name, limit, window: window.number, sequence: latest, fraction: next };
 }
 
-function fractionOf(statement: { utilization: number | null; rejected: boolean }): number | null {
+function fractionOf(statement: Stated): number | null {
   const { utilization, rejected } = statement;
   const sensible = utilization !== null && utilization >= 0 && utilization <= ABSURD;
   if (rejected) return Math.max(1, sensible ? utilization : 1);

@@ -20,6 +20,8 @@ import { takeFraction } from './stated-fraction.js';
 
 /** One limit as an answer states it; null where it does not. */
 export interface Statement {
+  /** As the provider names the limit, at most 100 characters. */
+  readonly name: string;
   readonly limit: number | null;
   readonly remaining: number | null;
   /** Fraction used, 0 to 1 and above. */
@@ -70,7 +72,7 @@ export function takeStatement(
   const level = levelOf(total, remaining);
   const most = newest ? Number.POSITIVE_INFINITY : context.surprise;
   const reconciled = reconcile(limit, level, { counted: context.counted, most });
-  const stated = restated(limit, total, context, reconciled !== limit);
+  const stated = restated(limit, total, { ...statement, ...context }, reconciled !== limit);
   return reconciled === limit && stated === limit.stated ? limit : { ...reconciled, stated };
 }
 
@@ -92,7 +94,7 @@ export function takeRolling(
   if (total === null || remaining === null) return limit;
   const drained = limit.bucket !== null && context.late;
   const missing = drained ? 0 : Math.max(0, levelOf(total, remaining).least - limit.used);
-  const stated = restated(limit, total, context, missing > 0);
+  const stated = restated(limit, total, { ...statement, ...context }, missing > 0);
   if (stated === limit.stated && missing === 0) return limit;
   const newest = limit.cells.at(-1)?.at ?? limit.window.startedAt ?? 0;
   return { ...limit, ...correct(limit, rule, missing, newest), stated };
@@ -168,11 +170,11 @@ function reconcile(
 function restated(
   { stated, window }: LimitState,
   limit: number,
-  { sequence }: StatementContext,
+  { name, sequence }: Pick<Statement & StatementContext, 'name' | 'sequence'>,
   corrected: boolean,
 ): StatedLimit {
   const before = stated?.window === window.number && stated.fraction === null ? stated : null;
   if (before !== null && before.limit === limit && !corrected) return before;
   const latest = Math.max(sequence, before?.sequence ?? 0);
-  return { limit, window: window.number, sequence: latest, fraction: null };
+  return { name, limit, window: window.number, sequence: latest, fraction: null };
 }

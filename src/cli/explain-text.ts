@@ -93,7 +93,7 @@ function describeLimit(limit: Limit, { limit: blamed }: Explanation): string[] {
 }
 
 function budgetOrigin({ budget, unit }: Limit): string {
-  const { source, configured, learned, sample, moved, floor, ceiling } = budget;
+  const { source, configured, learned, sample, moved, floor, ceiling, statedAs } = budget;
   const last =
     moved === null ? '' : ` It was last moved at ${moved.at}: ${moved.message} (${moved.cause}).`;
   switch (source) {
@@ -111,7 +111,8 @@ function budgetOrigin({ budget, unit }: Limit): string {
     case 'headers': {
       const stated = moved?.details['stated'];
       const what = typeof stated === 'number' ? ` (a limit of ${amount(stated)})` : '';
-      return `The budget follows the upstream's limit headers${what}.${last}`;
+      const by = statedAs ? ` of \`${statedAs}\`` : '';
+      return `The budget follows the upstream's limit headers${by}${what}.${last}`;
     }
     default:
       return 'Nothing has been learned of this limit yet.';

@@ -44,14 +44,14 @@ export function takeStatements(
     const entry = rule === null ? undefined : stating.charge[rule.name];
     if (rule === null || entry === undefined) continue;
     if (!told.late) takeReset(draft, { budget }, rule, entry.window, statement);
-    const { windowMs, limit, remaining, utilization, status } = statement;
+    const { name, windowMs, limit, remaining, utilization, status } = statement;
     if (windowMs !== rule.windowMs || beyond) continue;
     const rejected = status === 'rejected';
     const { sequence } = stating;
     const counted = amountIn(rule.unit, stating.counted);
     const surprise = amountIn(rule.unit, told.surprise);
     const context = { sequence, counted, surprise, late: told.late };
-    const stated = { limit, remaining, utilization, rejected };
+    const stated = { name, limit, remaining, utilization, rejected };
     const limits = budget.takeStatement(draft.hot.limits, rule, entry, stated, context);
     draft.setHot({ limits });
   }

@@ -66,6 +66,8 @@ export interface LimitGrounds extends LimitFigures {
   readonly windowStartedAt: Instant | null;
   /** The window's end was stated by the upstream. */
   readonly endStated: boolean;
+  /** The limit in the upstream's headers that the budget follows, as it names it; null: none is stated. */
+  readonly statedAs: string | null;
   readonly learned: number | null;
   readonly floor: number | null;
   readonly ceiling: number | null;
@@ -118,7 +120,7 @@ function ladderOf({ hot }: ScopeState, pool: string | null): EpisodeState {
 function limitGrounds(state: ScopeState, rule: LimitRules): LimitGrounds[] {
   const figures = figuresOf(state, rule.name);
   if (figures === null) return [];
-  const { window, budget } = limitOf(state.hot.limits, rule.name);
+  const { window, budget, stated } = limitOf(state.hot.limits, rule.name);
   const { floor, ceiling } = boundsOf(budget);
   const sample = state.cold.calibration.samples.findLast(
     ({ limit, accepted }) => accepted && limit === rule.name,
@@ -135,6 +137,7 @@ function limitGrounds(state: ScopeState, rule: LimitRules): LimitGrounds[] {
       windowMs: rule.windowMs,
       windowStartedAt: window.startedAt,
       endStated: window.stated,
+      statedAs: stated?.name ?? null,
       learned: budget.learned,
       floor,
       ceiling,

@@ -184,20 +184,25 @@ const controlState = object<ControlState>(
   { agreeing: 0, accepted: 0 },
 );
 const fraction = number(0, 1_000);
-const statedLimit = object<StatedLimit>({
-  limit: nullable(count),
-  window: count,
-  sequence: count,
-  fraction: nullable(
-    object<StatedFraction>({
-      from: fraction,
-      fromCharged: count,
-      used: fraction,
-      usedCharged: count,
-      budget: nullable(count),
-    }),
-  ),
-});
+const statedLimit = object<StatedLimit>(
+  {
+    name: text,
+    limit: nullable(count),
+    window: count,
+    sequence: count,
+    fraction: nullable(
+      object<StatedFraction>({
+        from: fraction,
+        fromCharged: count,
+        used: fraction,
+        usedCharged: count,
+        budget: nullable(count),
+      }),
+    ),
+  },
+  // For builds of before its first release.
+  { name: '' },
+);
 const bucketState = object<BucketState>({
   at: instant,
   carry: count,

@@ -120,6 +120,8 @@ export interface LimitState {
 
 /** A limit in the upstream's own words. */
 export interface StatedLimit {
+  /** As the upstream names it: `tokens`, `5h`; empty in a state of before. */
+  readonly name: string;
   /** In the limit's unit: as stated, or as a stated fraction and our own use tell. Null: not known yet. */
   readonly limit: number | null;
   /** Number of our window in which it was stated last. */

@@ -6,7 +6,13 @@ import type { Statement } from '../../src/budget/stated-limit.js';
 import type { LimitState } from '../../src/state/scope-state.js';
 import { Book, CONTROLLER, HOUR, rule, tokens, WINDOW } from './support.js';
 
-const NOTHING: Statement = { limit: null, remaining: null, utilization: null, rejected: false };
+const NOTHING: Statement = {
+  name: 'tokens',
+  limit: null,
+  remaining: null,
+  utilization: null,
+  rejected: false,
+};
 
 /** A book whose upstream states something now and then. */
 class StatedBook extends Book {

@@ -101,12 +101,27 @@ const KINDS: readonly {
   },
 ];
 
+/** What the latest refusal is explained with. */
+async function explainedLimit(): Promise<unknown> {
+  let limit: unknown;
+  // Refusals are on record once a second.
+  await until(async () => {
+    const answer = await fetch(`${gate?.controlUrl}/explain/${refusedId}`);
+    const { limits } = (await answer.json()) as { limits?: readonly unknown[] };
+    limit = limits?.[0];
+    return answer.ok;
+  });
+  return limit;
+}
+
+let refusedId = '';
 async function decisionOf(path: string): Promise<string | number> {
   const body = JSON.stringify({ model: 'm', messages: [] });
   const headers = { 'content-type': 'application/json' };
   const url = `${gate?.proxyUrl}${path}`;
   const response = await fetch(url, { method: 'POST', headers, body });
   await response.text();
+  refusedId = response.headers.get('tidegate-request-id') ?? '';
   return response.headers.get('tidegate-decision') ?? response.status;
 }
 
@@ -120,6 +135,8 @@ it.each(KINDS)('$kind headers lead from the first answer on, and after a SIGKILL
   await gate!.kill();
   await start(kind.kind, env);
   expect(await decisionOf(path)).toBe('budget');
+  const stated = { source: 'headers', statedAs: kind.kind === 'unified' ? '5h' : 'tokens' };
+  expect(await explainedLimit()).toMatchObject({ budget: stated });
   const { limits, state, upstream: counts } = await gate!.scope();
   expect(state).toBe('exhausted');
   expect(limits[0]?.budget).toMatchObject({ source: 'headers', initial: null });

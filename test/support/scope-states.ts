@@ -68,6 +68,7 @@ export function fullScopeState(): ScopeState {
           orphaned: 7,
           others: 3,
           stated: {
+            name: '5h',
             limit: 1e6,
             window: 3,
             sequence: 9,
