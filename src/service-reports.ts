@@ -1,8 +1,7 @@
 import type { DataPlane } from './data-plane.js';
-import type { ScopeView } from './governor/scope-view.js';
-import { rfc3339 } from './platform/clock.js';
 import type { ServiceManager } from './platform/service-manager.js';
 import type { Cancel, Timers } from './platform/timers.js';
+import { type Reported, standingOf } from './standing.js';
 
 /** Longest time between two looks at what the status line says. */
 const LOOK_MS = 10_000;
@@ -12,11 +11,6 @@ const PINGS_A_PERIOD = 3;
 export const AFTER_DRAIN_MS = 15_000;
 /** Scopes that the status line names; the others are counted. */
 const NAMED_SCOPES = 3;
-
-/** What a status line is made of; the data plane has it. */
-export type Reported = Pick<DataPlane, 'config' | 'repository' | 'proxy'> & {
-  readonly governor: Pick<DataPlane['governor'], 'scopes' | 'view'>;
-};
 
 /**
  * Keeps the service manager informed: ready, alive, how things stand, stopping. The beat comes from a
@@ -30,7 +24,7 @@ export class ServiceReports {
 
   constructor(
     private readonly manager: ServiceManager,
-    private readonly plane: Reported,
+    private readonly plane: Reported & Pick<DataPlane, 'proxy'>,
     private readonly timers: Timers,
   ) {}
 
@@ -77,30 +71,13 @@ export class ServiceReports {
 }
 
 /** One line for whoever reads `systemctl status` at night: who is blocked, why, until when. */
-export async function statusLineOf({ config, repository, governor }: Reported): Promise<string> {
-  if (!repository.health().healthy) return 'the state cannot be written: nothing is forwarded';
-  let views: ScopeView[];
-  try {
-    views = await Promise.all(governor.scopes.map((scope) => governor.view(scope)));
-  } catch {
-    return 'the state cannot be read: nothing is forwarded';
+export async function statusLineOf(plane: Reported): Promise<string> {
+  const { notes, scopes } = await standingOf(plane);
+  const named = scopes.slice(0, NAMED_SCOPES).map(({ line }) => line);
+  const others = scopes.slice(NAMED_SCOPES);
+  if (others.length > 0) {
+    const notOpen = others.filter(({ open }) => !open).length;
+    named.push(`${others.length} more, ${notOpen} of them not open`);
   }
-  const notOpen = views.filter(({ state }) => state !== 'open');
-  const named = [...notOpen, ...views.filter(({ state }) => state === 'open')]
-    .slice(0, NAMED_SCOPES)
-    .map(describeScope);
-  const parts = [...named];
-  if (views.length > named.length) {
-    const notOpenEither = Math.max(0, notOpen.length - named.length);
-    parts.push(`${views.length - named.length} more, ${notOpenEither} of them not open`);
-  }
-  if (views.some(({ starts }) => starts.crashLoop)) parts.unshift('crash loop');
-  if (config.mode === 'observe') parts.push('observe: nothing is refused');
-  return parts.join('; ');
-}
-
-function describeScope({ scope, state, blockedUntil, cooldown }: ScopeView): string {
-  const because = cooldown === null || state === 'open' ? '' : ` (${cooldown.kind})`;
-  const until = blockedUntil === null ? '' : ` until ${rfc3339(blockedUntil)}`;
-  return `${scope}: ${state}${because}${until}`;
+  return [...notes, ...named].join('; ');
 }

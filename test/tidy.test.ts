@@ -81,6 +81,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'state/scope-state',
     'data-plane',
     'event-log',
+    'standing',
     '@nestjs/common',
     'node:crypto',
   ],

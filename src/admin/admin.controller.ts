@@ -2,6 +2,7 @@ import {
   BadRequestException,
   Controller,
   Get,
+  Header,
   HttpCode,
   Inject,
   NotFoundException,
@@ -14,6 +15,7 @@ import { DATA_PLANE, type DataPlane } from '../data-plane.js';
 import { Governor } from '../governor/governor.js';
 import { readVersion } from '../platform/version.js';
 import { AdminAccess } from './admin-access.js';
+import { homePage } from './home-page.js';
 import { type Status, statusOf } from './status.js';
 
 /** What the operator sees and does. `scope` may be left out where there is only one. */
@@ -29,10 +31,9 @@ export class AdminController {
 
   /** Where a person with a browser arrives first. */
   @Get()
-  home(): never {
-    throw new NotFoundException(
-      'there is no page here; there are GET /status, /events, /explain/<request id>, /metrics, /health/live, /health/ready, /health/startup and /health/upstream, POST /cooldown/clear and /budget/reset',
-    );
+  @Header('content-type', 'text/plain; charset=utf-8')
+  home(): Promise<string> {
+    return homePage(this.plane, this.#version);
   }
 
   @Get('status')

@@ -169,15 +169,18 @@ function viewModels({ hot }: Draft): readonly ModelView[] {
   });
 }
 
+/** What a cooldown makes of a scope or pool. */
+export function conditionUnder({ kind, until }: CooldownView, now: Instant): ScopeCondition {
+  if (kind === 'terminal') return 'terminal';
+  return now < until ? 'cooldown' : 'half-open';
+}
+
 function conditionOf(
   { hot, now }: Draft,
   cooldown: CooldownView | null,
   exhausted: boolean,
 ): ScopeCondition {
-  if (cooldown !== null) {
-    if (cooldown.kind === 'terminal') return 'terminal';
-    return now < cooldown.until ? 'cooldown' : 'half-open';
-  }
+  if (cooldown !== null) return conditionUnder(cooldown, now);
   if (exhausted) return 'exhausted';
   return hot.cautious === null ? 'open' : 'cautious';
 }

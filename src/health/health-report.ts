@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
 import { DATA_PLANE, type DataPlane } from '../data-plane.js';
+import { type BlockedPool, blockedPools } from '../governor/blocked-pools.js';
 import type { ScopeView } from '../governor/scope-view.js';
 import { rfc3339 } from '../platform/clock.js';
 import { JobRecord } from '../schedule/job-record.js';
@@ -84,10 +85,16 @@ export class HealthReport {
       state: view.state,
       blockedUntil: view.blockedUntil === null ? null : rfc3339(view.blockedUntil),
       because: view.cooldown?.kind ?? null,
+      pools: blockedPools(view).map(poolTold),
     };
     const warnings = warningsOf(view);
     return warnings.length === 0 ? session.up(told) : session.degraded({ ...told, warnings });
   }
+}
+
+function poolTold({ limit, models, state, blockedUntil, because }: BlockedPool) {
+  const until = blockedUntil === null ? null : rfc3339(blockedUntil);
+  return { limit, models, state, blockedUntil: until, because };
 }
 
 function warningsOf(view: ScopeView): string[] {

@@ -1,14 +1,16 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { DataPlane } from '../../src/data-plane.js';
 import type { ScopeView } from '../../src/governor/scope-view.js';
 import type { ServiceManager } from '../../src/platform/service-manager.js';
-import { type Reported, ServiceReports, statusLineOf } from '../../src/service-reports.js';
+import { ServiceReports, statusLineOf } from '../../src/service-reports.js';
+import type { Reported } from '../../src/standing.js';
 import { ManualTime } from '../support/manual-time.js';
 
 const NOON = Date.UTC(2025, 10, 23, 12);
 
 let views: Record<string, Partial<ScopeView> | Error>;
 let healthy: boolean;
-let plane: Reported;
+let plane: Reported & Pick<DataPlane, 'proxy'>;
 
 beforeEach(() => {
   views = { anthropic: {} };
@@ -24,11 +26,11 @@ beforeEach(() => {
       view: async (scope: string) => {
         const view = views[scope];
         if (view instanceof Error) throw view;
-        const open = { state: 'open', blockedUntil: null, cooldown: null };
+        const open = { state: 'open', blockedUntil: null, cooldown: null, limits: [], models: [] };
         return { scope, ...open, starts: { crashLoop: false }, ...view };
       },
     },
-  } as unknown as Reported;
+  } as unknown as typeof plane;
 });
 
 const COOLDOWN: Partial<ScopeView> = {
@@ -66,7 +68,7 @@ describe('the status line', () => {
 
   it('says that observe mode refuses nothing', async () => {
     Object.assign(plane.config, { mode: 'observe' });
-    expect(await statusLineOf(plane)).toBe('anthropic: open; observe: nothing is refused');
+    expect(await statusLineOf(plane)).toBe('observe: nothing is refused; anthropic: open');
   });
 });
 

@@ -128,11 +128,12 @@ describe('GET /status', () => {
     expect((await gate.status()).recentStarts).toBe(1);
   });
 
-  it('is named to whoever opens the control plane in a browser', async () => {
+  it('is named to whoever opens the control plane in a browser, after how things stand', async () => {
     await start();
     const response = await fetch(gate.controlUrl);
-    expect(response.status).toBe(404);
-    expect(await response.text()).toContain('GET /status');
+    expect(response.status).toBe(200);
+    expect(response.headers.get('content-type')).toBe('text/plain; charset=utf-8');
+    expect(await response.text()).toMatch(/^Tidegate .*\n\nanthropic: open\n\nGET  \/status/);
   });
 
   it('keeps its counters over a restart', async () => {

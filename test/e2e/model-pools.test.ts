@@ -84,6 +84,10 @@ it('what is rejected for one model’s window holds that model back, restarts in
   });
   expect(limits.map(({ cooldown: own }) => own?.kind ?? null)).toEqual([null, 'quota']);
   expect(limits[1]?.blockedUntil).toBe(limits[1]?.cooldown?.until);
+  const page = await (await fetch(gate.controlUrl)).text();
+  expect(page).toContain(
+    `api: open, but not claude-opus-* (7d_opus): cooldown (quota) until ${limits[1]?.blockedUntil}`,
+  );
 
   await gate.kill();
   await start();
