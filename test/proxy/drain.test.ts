@@ -1,0 +1,118 @@
+import type { ServerResponse } from 'node:http';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ANTHROPIC } from '../../src/dialects/anthropic/anthropic-dialect.js';
+import { SILENT_LOG } from '../../src/platform/log.js';
+import { UpstreamProxy } from '../../src/proxy/upstream-proxy.js';
+import { SCOPE, Town } from '../governor/support.js';
+import { FakeUpstream, messageText } from '../support/fake-upstream.js';
+import { until } from '../support/until.js';
+
+/** What passes after a start before anything was answered; the others are held back for a moment. */
+const FIRST = 16;
+const HELD = 4;
+const LONGEST_MS = 60_000;
+
+/**
+ * The proxy on real sockets, the governor and all timers on a time that stands still: whatever is
+ * answered here was not answered because somebody had waited long enough.
+ */
+let town: Town;
+let upstream: FakeUpstream;
+let proxy: UpstreamProxy;
+let url: string;
+let flying: ServerResponse[];
+
+beforeEach(async () => {
+  flying = [];
+  town = await Town.open();
+  upstream = await FakeUpstream.open((_request, response) => void flying.push(response));
+  const listen = { host: '127.0.0.1', port: 0 };
+  proxy = new UpstreamProxy({
+    routes: [
+      {
+        name: 'api',
+        url: new URL(upstream.url),
+        listen,
+        dialect: ANTHROPIC,
+        timeoutMs: LONGEST_MS,
+        scopeOf: () => SCOPE,
+        onOrganization: null,
+      },
+    ],
+    governor: town.governor,
+    observe: false,
+    maxRetryAfterMs: LONGEST_MS,
+    viaProxy: false,
+    timers: town.time,
+    now: () => town.time.wall(),
+    onDate: () => {},
+    onRefused: () => {},
+    accessLog: null,
+    log: SILENT_LOG,
+  });
+  const [address] = await proxy.listen();
+  url = `http://127.0.0.1:${address?.port}/v1/messages`;
+});
+
+afterEach(async () => {
+  await proxy.close();
+  await upstream.close();
+});
+
+interface Told {
+  /** 0: cut off. */
+  readonly status: number;
+  readonly decision: string | null;
+  readonly retryAfter: string | null;
+}
+
+/** Calls until the first of them are with the upstream and the rest are held back. */
+async function callAll(): Promise<{ told: Told[]; calls: Promise<void>[] }> {
+  const told: Told[] = [];
+  const calls = Array.from({ length: FIRST + HELD }, async () => {
+    const response = await fetch(url, { method: 'POST', body: '{"model":"m"}' }).catch(() => null);
+    await response?.text();
+    told.push({
+      status: response?.status ?? 0,
+      decision: response?.headers.get('tidegate-decision') ?? null,
+      retryAfter: response?.headers.get('retry-after') ?? null,
+    });
+  });
+  await until(() => flying.length === FIRST);
+  await until(() => proxy.inFlight === FIRST + HELD);
+  return { told, calls };
+}
+
+function answerAll(): void {
+  for (const response of flying) response.end(messageText({}));
+}
+
+describe('a drain', () => {
+  it('answers those at once whom the governor holds back, and then waits for the others', async () => {
+    const { told, calls } = await callAll();
+    let over = false;
+    const drained = proxy.drain(LONGEST_MS).then(() => (over = true));
+    await until(() => told.length === HELD);
+    expect(new Set(told.map((each) => JSON.stringify(each)))).toEqual(
+      new Set([JSON.stringify({ status: 429, decision: 'probing', retryAfter: '1' })]),
+    );
+    expect(flying, 'none of them was forwarded').toHaveLength(FIRST);
+    expect(over).toBe(false);
+    answerAll();
+    await drained;
+    await Promise.all(calls);
+    expect(told.filter(({ status }) => status === 200)).toHaveLength(FIRST);
+    expect(proxy.inFlight).toBe(0);
+  });
+
+  it('cuts off at its deadline what is still under way, and resolves', async () => {
+    const { told, calls } = await callAll();
+    const drained = proxy.drain(LONGEST_MS);
+    await until(() => told.length === HELD);
+    town.time.advance(LONGEST_MS);
+    await drained;
+    await Promise.all(calls);
+    expect(told.filter(({ status }) => status === 0)).toHaveLength(FIRST);
+    await until(() => upstream.aborted === FIRST);
+  });
+});
