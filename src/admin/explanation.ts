@@ -34,6 +34,8 @@ export function viewExplanation(requestId: string, { scope, grounds }: FoundRefu
       statedWaitMs: typeof statedWaitMs === 'number' ? statedWaitMs : null,
     },
     probesOut: grounds.probesOut,
+    /** Requests that were in flight, and how many may be while admission ramps up. */
+    ramp: grounds.ramp ?? null,
     overload: overload && {
       since: rfc3339(overload.since),
       until: rfc3339(overload.until),

@@ -20,18 +20,12 @@ export function explainInWords(explanation: Explanation): string {
 }
 
 function why(explanation: Explanation): string[] {
-  const { decision, blockedUntil, limit, reason, cooldown, overload, probesOut } = explanation;
+  const { decision, blockedUntil, limit, reason, overload } = explanation;
   switch (decision) {
     case 'cooldown':
     case 'terminal':
-      return [...cooldownSentences(explanation), `Nothing passes before ${blockedUntil}.`];
     case 'probing':
-      return [
-        ...cooldownSentences(explanation),
-        cooldown === null
-          ? 'Admission was held back for a moment, and the request had waited as long as it may.'
-          : `That was over; ${probesOut === 1 ? 'one request was' : `${probesOut} requests were`} finding out whether the upstream accepts again, and this one had to wait for that.`,
-      ];
+      return [...cooldownSentences(explanation), ...untilWhen(explanation)];
     case 'overload':
       return [
         'The upstream is out of capacity for everyone, which touches no budget.' +
@@ -47,15 +41,37 @@ function why(explanation: Explanation): string[] {
   }
 }
 
+function untilWhen({ at, blockedUntil, cooldown, probesOut, ...rest }: Explanation): string[] {
+  // Both are written the same way, in UTC.
+  if (cooldown !== null && at < cooldown.until) return [`Nothing passes before ${blockedUntil}.`];
+  const why =
+    cooldown === null
+      ? heldSentence(rest)
+      : `That was over; ${probesOut === 1 ? 'one request was' : `${probesOut} requests were`} finding out whether the upstream accepts again, and this one had to wait for that.`;
+  return [why, `It was to come back at ${blockedUntil}.`];
+}
+
+function heldSentence({ ramp, limit }: Pick<Explanation, 'ramp' | 'limit'>): string {
+  const waited = 'and the request had waited as long as it may';
+  if (ramp !== null) {
+    return `Admission ramps up after a start, a cooldown or idle time: ${ramp.inFlight} requests were in flight where ${ramp.allowance} may be, ${waited}.`;
+  }
+  return limit === null
+    ? `Admission was held back for a moment, ${waited}.`
+    : `What was in flight may have used up limit ${limit} already: its cost was not known yet, ${waited} for that.`;
+}
+
 function cooldownSentences({ cooldown, pool }: Explanation): string[] {
   if (cooldown === null) return [];
   const { since, until, kind, limit, episode, consecutive, requestId, statedWaitMs } = cooldown;
   const whom = requestId === null ? 'a request' : `request ${requestId}`;
   const about = limit === null ? '' : `, for limit ${limit}`;
   const asked =
-    statedWaitMs === null
-      ? 'It did not say for how long, so the backoff ladder decided'
-      : `It asked to wait ${formatDuration(Math.round(statedWaitMs))}`;
+    kind === 'terminal'
+      ? 'Waiting does not cure that, so Tidegate only looks again from time to time'
+      : statedWaitMs === null
+        ? 'It did not say for how long, so the backoff ladder decided'
+        : `It asked to wait ${formatDuration(Math.round(statedWaitMs))}`;
   const only = pool === null ? '' : ` It holds back ${pool} only.`;
   return [
     `The upstream had refused ${whom} at ${since} (${kind}${about}).`,

@@ -2,6 +2,7 @@ import { allowanceAt, beginRamp, isIdle } from '../backoff/ramp.js';
 import { mayBeFull } from '../budget/brim.js';
 import { limitOf } from '../budget/limits.js';
 import type { LimitRules } from '../budget/settings.js';
+import type { HotState, Instant } from '../state/scope-state.js';
 import type { Draft } from './draft.js';
 import { guesses, inFlight } from './instances.js';
 
@@ -17,6 +18,16 @@ export function climbsRamp({ hot, now }: Draft): boolean {
   return hot.ramp !== null && inFlight(hot) > allowanceAt(hot.ramp, now) / 2;
 }
 
+/** The ramp where it holds requests back now; null: it does not. */
+export function bindingRamp(
+  hot: HotState,
+  now: Instant,
+): { readonly allowance: number; readonly inFlight: number } | null {
+  if (hot.ramp === null) return null;
+  const [allowance, flying] = [allowanceAt(hot.ramp, now), inFlight(hot)];
+  return flying >= allowance ? { allowance, inFlight: flying } : null;
+}
+
 /**
  * What holds a request back for a moment that cooldown and budget would let pass: too many are in flight
  * for the ramp, or what is in flight may have reached a limit of its already. Null: nothing does.
@@ -25,7 +36,7 @@ export function holdOf(
   { hot, cold, now }: Draft,
   rules: readonly LimitRules[],
 ): { readonly limit: string | null } | null {
-  if (hot.ramp !== null && inFlight(hot) >= allowanceAt(hot.ramp, now)) return { limit: null };
+  if (bindingRamp(hot, now) !== null) return { limit: null };
   const guessed = guesses(hot);
   if (guessed === 0) return null;
   const excess = Math.max(0, ...Object.values(cold.estimates).map((model) => model.excessP99));

@@ -2,6 +2,7 @@ import { boundsOf } from '../budget/bounds.js';
 import { limitOf } from '../budget/limits.js';
 import type { LimitRules } from '../budget/settings.js';
 import { figuresOf } from '../governor/event-records.js';
+import { bindingRamp } from '../governor/held-back.js';
 import type {
   BackoffState,
   CautiousState,
@@ -53,6 +54,8 @@ export interface Grounds {
   readonly episode: number;
   readonly overload: BackoffState['overload'] | null;
   readonly probesOut: number;
+  /** What held a `probing` request back that no cooldown did; absent in entries of before. */
+  readonly ramp?: { readonly allowance: number; readonly inFlight: number } | null;
   readonly cautious: CautiousState | null;
   /** The event with which the present cooldown began, or climbed. */
   readonly began: EventRecord | null;
@@ -83,7 +86,7 @@ export function groundsOf(refusal: NotedRefusal, rules: readonly LimitRules[]): 
   const model = refusal.model.slice(0, LONGEST_MODEL);
   const told = { decision, at, until, model, limit, pool, reason };
   if (state === null) {
-    const nothing = { cooldown: null, episode: 0, overload: null, probesOut: 0 };
+    const nothing = { cooldown: null, episode: 0, overload: null, probesOut: 0, ramp: null };
     return { ...told, ...nothing, limits: [], cautious: null, began: null };
   }
   const { cautious } = state.hot;
@@ -96,6 +99,7 @@ export function groundsOf(refusal: NotedRefusal, rules: readonly LimitRules[]): 
     episode: ladder.episode,
     overload: at < overload.until ? overload : null,
     probesOut: ladder.probes.length,
+    ramp: decision === 'probing' && pool === null ? bindingRamp(state.hot, at) : null,
     cautious,
     began: beganWith(state, ladder, pool),
   };
