@@ -164,6 +164,8 @@ const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
   // The one command that works on a store without an instance.
   'cli/migrate': ['state/postgres/migrate'],
   'cli/banner': ['budget/settings'],
+  // Which of a limit's budgets counts is said in one place.
+  'cli/state-show': ['budget/bounds', 'budget/limits'],
   // What the control plane answers with, and the same from the journal while there is none.
   'cli/events': ['admin/told-event', 'history/event-recorder', 'open-journal'],
   'cli/event-text': ['admin/told-event'],

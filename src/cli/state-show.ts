@@ -1,9 +1,12 @@
+import { boundsOf } from '../budget/bounds.js';
+import { effectiveBudget, headersLead } from '../budget/limits.js';
 import type { StoreConfig } from '../config/config.js';
 import { formatCount } from '../config/format.js';
 import { storeName } from '../config/state-store.js';
 import { rfc3339 } from '../platform/clock.js';
 import type { FoundState } from '../state/held-state.js';
 import type {
+  BudgetSource,
   Cooldown,
   Instant,
   InstanceState,
@@ -26,7 +29,53 @@ export const run: Run = async (args, terminal) => {
 function asJson(store: StoreConfig, { stored, loss }: FoundState): string {
   const { id, revision, savedAt, lost, scopes } = stored;
   const data = { store: storeName(store), loss, id, revision, savedAt, lost };
-  return `${JSON.stringify({ ...data, scopes: Object.fromEntries(scopes) }, null, 2)}\n`;
+  const budgets = [...scopes].map(([name, state]) => [name, budgetsOf(state)] as const);
+  const all = { ...data, scopes: Object.fromEntries(scopes), budgets: Object.fromEntries(budgets) };
+  return `${JSON.stringify(all, null, 2)}\n`;
+}
+
+/** What admission measures a limit against. The document has its parts: stored, stated, what was lost. */
+interface CountingBudget {
+  /** Null: none yet. */
+  readonly current: number | null;
+  /** `floor`: the state was lost, and nothing else counts until the upstream has been heard. */
+  readonly source: BudgetSource | 'floor';
+  readonly from: string;
+}
+
+function budgetsOf(state: ScopeState): Readonly<Record<string, CountingBudget>> {
+  const limits = Object.entries(state.hot.limits);
+  return Object.fromEntries(
+    limits.map(([name, limit]) => [name, countingBudget(name, limit, state)]),
+  );
+}
+
+function countingBudget(
+  name: string,
+  limit: LimitState,
+  { hot, cold }: ScopeState,
+): CountingBudget {
+  const loss = hot.cautious ?? hot.lost;
+  const { budget, stated } = limit;
+  const current = effectiveBudget(limit, loss !== null);
+  const own = `${budget.source}${budget.current === null ? '' : ` ${count(budget.current)}`}`;
+  if (loss !== null && current !== null && current === boundsOf(budget).floor) {
+    return { current, source: 'floor', from: `floor while cautious (${loss.reason}); else ${own}` };
+  }
+  if (headersLead(limit)) {
+    const as = stated?.name ? ` as ${stated.name}` : '';
+    const instead = budget.current === null ? '' : `, below the own one: ${own}`;
+    return { current, source: 'headers', from: `stated by the upstream${as}${instead}` };
+  }
+  const { source, learned, reference } = budget;
+  if (source === 'learned') {
+    const { samples } = cold.calibration;
+    const sample = samples.findLast(({ limit: of, accepted }) => accepted && of === name);
+    const at = sample === undefined ? '' : `, refused ${rfc3339(sample.at)}`;
+    return { current, source, from: `learned: limit ${count(learned ?? 0)}${at}` };
+  }
+  const moved = current !== reference && reference !== null ? ` ${count(reference)}, moved` : '';
+  return { current, source, from: `${source}${moved}` };
 }
 
 function describe(store: StoreConfig, { stored, loss, recordedAt }: FoundState): string {
@@ -47,13 +96,18 @@ function row(depth: number, label: string, value: string): string {
   return `${'  '.repeat(depth)}${label}`.padEnd(VALUE_COLUMN) + value;
 }
 
-function describeScope(name: string, { hot, cold }: ScopeState): string[] {
+function describeScope(name: string, state: ScopeState): string[] {
+  const { hot, cold } = state;
+  const budgets = budgetsOf(state);
   const { accepted, discarded } = cold.calibration;
   const { admitted, refused, upstream429 } = hot.counters;
   const caution = hot.cautious ?? hot.lost;
   return [
     row(0, 'scope', name),
-    ...Object.entries(hot.limits).map(([limit, state]) => row(1, limit, describeLimit(state))),
+    ...Object.entries(hot.limits).flatMap(([limit, state]) => [
+      row(1, limit, describeLimit(state, budgets[limit]!)),
+      row(2, 'budget', budgets[limit]!.from),
+    ]),
     ...describeCooldown(hot.backoff.cooldown, ''),
     ...Object.entries(hot.pools).flatMap(([pool, { cooldown }]) =>
       describeCooldown(cooldown, ` of ${pool}`),
@@ -77,9 +131,10 @@ function describeCooldown(cooldown: Cooldown | null, of: string): string[] {
   return [row(1, 'cooldown', `${kind}${of} until ${rfc3339(end)}, rung ${rung}`)];
 }
 
-function describeLimit({ used, unsettled, orphaned, budget, window, bucket }: LimitState): string {
+function describeLimit(limit: LimitState, { current, source }: CountingBudget): string {
+  const { used, unsettled, orphaned, window, bucket } = limit;
   const inFlight = Object.values(unsettled).reduce((sum, part) => sum + part, 0);
-  const of = budget.current === null ? '' : ` of ${count(budget.current)} (${budget.source})`;
+  const of = current === null ? ', no budget yet' : ` of ${count(current)} (${source})`;
   return `${count(used)} used${of}, ${count(inFlight)} of it in flight, ${count(orphaned)} orphaned; ${bucket === null ? until(window.endsAt) : `a bucket, at ${rfc3339(bucket.at)}`}`;
 }
 

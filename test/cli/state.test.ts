@@ -170,7 +170,7 @@ describe.each(['file', 'sqlite'] as const)('show and check on %s', (kind) => {
     expect(shown).toMatchObject({ code: 0, err: '' });
     for (const text of [
       'scope       a',
-      '12_346 used of 1_000_000 (learned)',
+      '12_346 used of 300_000 (floor)',
       'quota until',
       'host-a',
     ]) {
