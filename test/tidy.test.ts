@@ -415,7 +415,9 @@ function withoutComments(text: string): string {
 
 function markdownUnder(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true })
-    .filter(({ name }) => !['node_modules', 'dist', '.git', 'data', '.vitest'].includes(name))
+    .filter(
+      ({ name }) => !['node_modules', 'build', 'dist', '.git', 'data', '.vitest'].includes(name),
+    )
     .flatMap((entry) => {
       const path = join(folder, entry.name);
       if (entry.isDirectory()) return markdownUnder(path);

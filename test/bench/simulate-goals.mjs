@@ -5,8 +5,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { readWorld } from '../../dist/simulate/read-world.js';
-import { simulate } from '../../dist/simulate/simulation.js';
+import { readWorld } from '../../build/simulate/read-world.js';
+import { simulate } from '../../build/simulate/simulation.js';
 import { goalsWith } from './goals.mjs';
 
 const { values } = parseArgs({

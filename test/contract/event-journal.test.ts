@@ -15,7 +15,7 @@ import {
   type JournalHarness,
 } from './event-journal.contract.js';
 
-const THREAD = new URL('../../dist/state/sqlite/journal-thread.js', import.meta.url);
+const THREAD = new URL('../../dist/chunks/journal-thread.js', import.meta.url);
 
 /** Journals of one place, opened as often as wanted. */
 function harnessOf(

@@ -11,7 +11,7 @@ import { type OwnState, STORES } from '../support/stores.js';
 import { TidegateProcess } from '../support/tidegate-process.js';
 import { until } from '../support/until.js';
 
-const THREAD = new URL('../../dist/state/sqlite/journal-thread.js', import.meta.url);
+const THREAD = new URL('../../dist/chunks/journal-thread.js', import.meta.url);
 
 /** What another process would find. */
 function journalOf(kind: string, address: string): EventJournal {
