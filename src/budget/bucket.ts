@@ -268,11 +268,13 @@ function lowestSince(
 ): number {
   const { used, bucket } = limit;
   if (bucket === null) return 0;
-  const rate = effectiveBudget(limit, false) ?? Infinity;
+  const rate = effectiveBudget(limit, false);
   const later = bucket.history.slice(own + 1);
   const ownLow = bucket.history[own]?.low ?? 0;
   const end = later[0]?.at ?? bucket.at;
-  const drained = Math.ceil((Math.max(0, end - at) / windowMs) * rate) + 1;
+  // Without a budget nobody knows the rate: the mark tells nothing then.
+  const drained =
+    rate === null ? Infinity : Math.ceil((Math.max(0, end - at) / windowMs) * rate) + 1;
   // What was taken out since may have been taken out of this part of it.
   const left = mark === null ? 0 : mark.level - drained - (bucket.lowered - mark.lowered);
   return Math.max(0, Math.min(used, Math.max(ownLow, left), ...later.map(({ low }) => low)));

@@ -139,6 +139,17 @@ describe('a bucket', () => {
     expect(book.roll(HOUR).limit.used).toBe(0);
   });
 
+  it('without a budget corrects what was charged, though nobody knows how it drains', () => {
+    const book = bucketBook(null);
+    const first = charged(book, 1_000, 0);
+    const second = charged(book, 1_000, 0);
+    settle(book, second, 10);
+    expect(book.limit.used).toBe(2_000);
+    settle(book, first, 2_000);
+    expect(book.limit.used).toBe(3_000);
+    expect(CONTROLLER.measure(book.limits, book.rules[0]!, 1)?.tokens).toBe(2_009);
+  });
+
   it('becomes another kind, and another kind a bucket, with what it holds', () => {
     const book = bucketBook().spend(9_000, 0);
     const change = (kind: 'fixed' | 'sliding' | 'bucket', now: number) => {
@@ -235,6 +246,29 @@ describe('whatever happens to a bucket', () => {
           expect(orphaned).toBeLessThanOrEqual(used);
           expect(bucket?.history.length ?? 0).toBeLessThanOrEqual(BOUNDS.history);
           for (const { low } of bucket?.history ?? []) expect(low).toBeGreaterThanOrEqual(0);
+        }
+      }),
+    );
+  });
+
+  it('without a budget it holds what can be written down, and no less than is in flight now', () => {
+    fc.assert(
+      fc.property(fc.array(event, { maxLength: 60, size: 'max' }), (events) => {
+        const book = bucketBook(null);
+        const open: ReturnType<typeof charged>[] = [];
+        let now = 0;
+        for (const { waitMs, amount, actual, settles, looks } of events) {
+          now += waitMs;
+          for (const look of looks) book.roll((now += look));
+          open.push(charged(book, amount, now));
+          for (const charge of open.splice(0, settles)) settle(book, charge, actual);
+          const { used, orphaned, bucket } = book.limit;
+          const figures = [used, orphaned, bucket?.at, bucket?.carry, bucket?.lowered];
+          const cells = bucket?.history.flatMap(({ at, amount: sum, low }) => [at, sum, low]);
+          for (const figure of [...figures, ...(cells ?? [])]) {
+            expect(Number.isFinite(figure) && (figure ?? -1) >= 0).toBe(true);
+          }
+          if (settles === 0) expect(used).toBeGreaterThanOrEqual(amount);
         }
       }),
     );

@@ -44,6 +44,18 @@ describe('a bucket', () => {
     expect(town.happened('window-ended')).toEqual([]);
   });
 
+  it('is learned from nothing: estimates that were too high, then the first refusal', async () => {
+    const town = await Town.open({ limits: [{ ...BUCKET, budget: null }] });
+    await load(town, 60, 3);
+    await town.settle(await town.admit({ bodyBytes: 10_000 }), success(1));
+    await town.refuse(await town.admit(), { statedWaitMs: SECOND });
+    const { budget } = await town.limitView();
+    expect(budget.source).toBe('learned');
+    // 60,000 a minute for three minutes: a bucket of 45,000 took it, or a larger one.
+    expect(budget.learned).toBeGreaterThan(44_000);
+    expect(budget.learned).toBeLessThan(46_000);
+  });
+
   it('is refused with a wait of a second for its own sake, and learns what it grants', async () => {
     // The upstream grants 40,000 a minute: at 60 requests of 1,000 it is full after two.
     const town = await Town.open({ limits: [{ ...BUCKET, budget: 90_000 }] });
