@@ -19,6 +19,8 @@ export interface AdmissionRequest {
 export interface Admission {
   readonly scope: string;
   readonly request: AdmissionRequest;
+  /** See sessionKey. */
+  readonly session: string;
   /** What the estimate was made from. */
   readonly basis: EstimateRequest;
   readonly learned: ModelEstimate | undefined;
@@ -41,10 +43,18 @@ export interface Admission {
 /** A request that was let through a moment ago. */
 export function openAdmission(
   scope: string,
-  granted: Pick<Admission, 'request' | 'basis' | 'learned' | 'grant' | 'estimate'>,
+  granted: Pick<Admission, 'request' | 'session' | 'basis' | 'learned' | 'grant' | 'estimate'>,
 ): Admission {
-  const nothingYet = { tail: null, settled: false, statements: [], isNews: false, carried: false };
-  return { scope, guessed: true, ...granted, ...nothingYet };
+  return {
+    scope,
+    ...granted,
+    guessed: true,
+    tail: null,
+    settled: false,
+    statements: [],
+    isNews: false,
+    carried: false,
+  };
 }
 
 /** What the answer stated of the limits, for the one update that takes it along. */

@@ -1,6 +1,6 @@
-import type { Cost } from '../budget/cost.js';
+import { NO_COST, type Cost } from '../budget/cost.js';
 import { estimateCost } from '../calibration/estimate.js';
-import { sleep, withDeadline, type Timers } from '../platform/timers.js';
+import { SharedDeadline, type Timers } from '../platform/timers.js';
 import type { StateRepository } from '../state/state-repository.js';
 import { admit, type AdmitOutcome, learnedBefore } from './admit.js';
 import {
@@ -11,6 +11,7 @@ import {
   openAdmission,
   sessionKey,
 } from './admission.js';
+import type { Draft } from './draft.js';
 import {
   type DurableUpdates,
   isStateFailure,
@@ -26,6 +27,8 @@ const RETRY_MS = 100;
 
 /** Asks the state whether requests may pass: in turn, in time, and again where that is safe. */
 export class Admissions {
+  readonly #deadline: SharedDeadline;
+
   constructor(
     private readonly options: {
       readonly repository: StateRepository;
@@ -37,76 +40,87 @@ export class Admissions {
     private readonly updates: DurableUpdates,
     /** Takes what was charged when nobody waited for it any more. */
     private readonly onAbandoned: (admission: Admission) => void,
-  ) {}
+  ) {
+    this.#deadline = new SharedDeadline(options.timers, STATE_WAIT_MS);
+  }
 
   /** See Governor.admit. */
   admit(runtime: ScopeRuntime, request: AdmissionRequest): Promise<AdmissionOutcome> {
     return runtime.admitInTurn(() => this.#inTime(runtime, request));
   }
 
-  async #inTime(runtime: ScopeRuntime, request: AdmissionRequest): Promise<AttemptOutcome> {
-    const attempt = { abandoned: false };
-    const admitted = this.#durably(runtime, request, attempt);
-    const outcome = await withDeadline(this.options.timers, STATE_WAIT_MS, admitted, null);
-    if (outcome !== null) return outcome;
-    attempt.abandoned = true;
-    return { kind: 'state-unavailable', problem: this.options.repository.health().problem };
+  /** Few promises, for there is one of these with each request. */
+  #inTime(runtime: ScopeRuntime, request: AdmissionRequest): Promise<AttemptOutcome> {
+    return new Promise((resolve, reject) => {
+      let abandoned = false;
+      let unknown = 0;
+      const giveUp = () => {
+        abandoned = true;
+        const { problem } = this.options.repository.health();
+        resolve({ kind: 'state-unavailable', problem });
+      };
+      const cancel = this.#deadline.set(giveUp);
+      const end = (outcome: AttemptOutcome) => {
+        cancel();
+        // Nobody waits for it any more: it goes nowhere, and so it costs nothing.
+        if (!abandoned) resolve(outcome);
+        else if (outcome.kind === 'admitted') this.onAbandoned(outcome.admission);
+      };
+      const fail = (error: unknown) => {
+        cancel();
+        reject(error);
+      };
+      const retry = (error: unknown) => {
+        if (!isStateFailure(error)) return fail(error);
+        if (isUnknown(error)) unknown += 1;
+        if (unknown < MOST_UNKNOWN) return void this.options.timers.after(RETRY_MS, attempt);
+        cancel();
+        giveUp();
+      };
+      const attempt = () => {
+        if (abandoned) return;
+        if (runtime.hold !== null) return void runtime.hold.then(attempt, fail);
+        this.#attempt(runtime, request, end, retry);
+      };
+      attempt();
+    });
   }
 
-  async #durably(
+  #attempt(
     runtime: ScopeRuntime,
     request: AdmissionRequest,
-    attempt: { abandoned: boolean },
-  ): Promise<AttemptOutcome | null> {
-    let unknown = 0;
-    while (!attempt.abandoned && unknown < MOST_UNKNOWN) {
-      if (runtime.hold !== null) {
-        await runtime.hold;
-        continue;
-      }
-      try {
-        const outcome = await this.#attempt(runtime, request);
-        // Nobody waits for it any more: it goes nowhere, and so it costs nothing.
-        if (attempt.abandoned && outcome.kind === 'admitted') {
-          this.onAbandoned(outcome.admission);
-        }
-        return outcome;
-      } catch (error) {
-        if (!isStateFailure(error)) throw error;
-        if (isUnknown(error)) unknown += 1;
-        await sleep(this.options.timers, RETRY_MS);
-      }
-    }
-    return null;
-  }
-
-  async #attempt(runtime: ScopeRuntime, request: AdmissionRequest): Promise<AttemptOutcome> {
+    end: (outcome: AttemptOutcome) => void,
+    failed: (error: unknown) => void,
+  ): void {
     const { policies, instance, observe } = this.options;
-    const trail = runtime.sessions.get(sessionKey(request));
-    const basis = { bodyBytes: request.bodyBytes, trail };
-    let learned = runtime.learnedOf(request.model);
-    let cost: Cost | undefined;
+    const { requestId, model, bodyBytes } = request;
+    const session = sessionKey(request);
+    const basis = { bodyBytes, trail: runtime.sessions.get(session) };
+    let learned = runtime.learnedOf(model);
+    let estimate: Cost = NO_COST;
+    let outcome: AdmitOutcome;
+    const decide = (draft: Draft) => {
+      learned ??= learnedBefore(draft, model);
+      estimate = { requests: 1, ...estimateCost(learned, basis, draft.now) };
+      outcome = admit(draft, policies, { cost: estimate, model, instance, observe });
+    };
+    const made = () => {
+      if (outcome.kind !== 'admitted') {
+        runtime.active -= 1;
+        if (outcome.kind === 'refused') runtime.noteRefusal();
+        return end({ ...outcome, estimate });
+      }
+      runtime.news.spend(model, estimate);
+      const { grant, observed } = outcome;
+      const granted = { request, session, basis, learned, grant, estimate };
+      end({ kind: 'admitted', admission: openAdmission(runtime.rules.name, granted), observed });
+    };
     // Corrections first: the decision must see them.
     runtime.flush();
     runtime.active += 1;
-    let outcome: AdmitOutcome | undefined;
-    try {
-      outcome = await this.updates.update(runtime.rules, request.requestId, (draft) => {
-        learned ??= learnedBefore(draft, request.model);
-        cost = { requests: 1, ...estimateCost(learned, basis, draft.now) };
-        return admit(draft, policies, { cost, model: request.model, instance, observe });
-      });
-    } finally {
-      if (outcome?.kind !== 'admitted') runtime.active -= 1;
-    }
-    if (outcome.kind !== 'admitted') {
-      if (outcome.kind === 'refused') runtime.noteRefusal();
-      return { ...outcome, estimate: cost as Cost };
-    }
-    runtime.news.spend(request.model, cost as Cost);
-    const { grant } = outcome;
-    const granted = { request, basis, learned, grant, estimate: cost as Cost };
-    const admission = openAdmission(runtime.rules.name, granted);
-    return { kind: 'admitted', admission, observed: outcome.observed };
+    this.updates.submit(runtime.rules, [{ requestId, decide }], made, (error) => {
+      runtime.active -= 1;
+      failed(error);
+    });
   }
 }

@@ -16,12 +16,7 @@ export interface ScopeRules {
   readonly limits: readonly LimitRules[];
 }
 
-/** What `decide` hands back to the store, and the events to report once it is durable. */
-export interface Decision<Outcome> {
-  readonly state: ScopeState;
-  readonly outcome: { readonly value: Outcome; readonly happened: readonly Happened[] };
-}
-
+/** To be reported once it is durable. */
 export interface Happened {
   readonly event: GovernorEvent;
   readonly record: EventRecord;
@@ -52,15 +47,13 @@ export class Draft {
   }
 
   setHot(change: Partial<HotState>): void {
-    if (differs(this.state.hot, change)) {
-      this.state = { ...this.state, hot: { ...this.state.hot, ...change } };
-    }
+    const hot = changed(this.state.hot, change);
+    if (hot !== this.state.hot) this.state = { hot, cold: this.state.cold };
   }
 
   setCold(change: Partial<ColdState>): void {
-    if (differs(this.state.cold, change)) {
-      this.state = { ...this.state, cold: { ...this.state.cold, ...change } };
-    }
+    const cold = changed(this.state.cold, change);
+    if (cold !== this.state.cold) this.state = { hot: this.state.hot, cold };
   }
 
   report(event: GovernorEvent): void {
@@ -68,25 +61,27 @@ export class Draft {
   }
 
   /** What happened is kept in the state itself, and so is durable with the change it tells of. */
-  decide<Outcome>(value: Outcome, occasion: Occasion): Decision<Outcome> {
-    if (this.state === this.#before && this.events.length === 0) {
-      return { state: this.state, outcome: { value, happened: [] } };
-    }
+  conclude(occasion: Occasion): readonly Happened[] {
+    if (this.state === this.#before && this.events.length === 0) return NOTHING;
     const change = { before: this.#before, after: this.state, rules: this.rules, now: this.now };
     const events = withMoves(this.events, change);
+    if (events.length === 0) return NOTHING;
     const records = recordsOf(events, change, occasion);
     this.setCold({ events: remember(this.cold.events, records, this.rules) });
-    const happened = events.map((event, index) => ({
-      event,
-      record: records[index] as EventRecord,
-    }));
-    return { state: this.state, outcome: { value, happened } };
+    return events.map((event, index) => ({ event, record: records[index] as EventRecord }));
   }
 }
 
-function differs<Part extends object>(part: Part, change: Partial<Part>): boolean {
-  for (const key of Object.keys(change) as (keyof Part)[]) {
-    if (part[key] !== change[key]) return true;
+const NOTHING: readonly Happened[] = [];
+
+/** The part itself if the change says nothing new. */
+function changed<Part extends object>(part: Part, change: Partial<Part>): Part {
+  let result = part;
+  for (const key in change) {
+    if (change[key] === part[key]) continue;
+    // One copy, however much changes.
+    if (result === part) result = { ...part };
+    result[key] = change[key] as Part[typeof key];
   }
-  return false;
+  return result;
 }

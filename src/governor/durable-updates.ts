@@ -4,7 +4,8 @@ import { Histogram } from '../platform/histogram.js';
 import { hasCode } from '../platform/tidegate-error.js';
 import { sleep, type Timers } from '../platform/timers.js';
 import type { StateRepository } from '../state/state-repository.js';
-import { type Decision, Draft, type ScopeRules } from './draft.js';
+import type { Instant, ScopeState } from '../state/scope-state.js';
+import { Draft, type Happened, type ScopeRules } from './draft.js';
 import type { EventListener } from './events.js';
 import type { Policies } from './policies.js';
 import { freshen } from './upkeep.js';
@@ -43,6 +44,14 @@ export class UpdateTally {
   }
 }
 
+/** Part of an update. */
+export interface Change {
+  /** On whose behalf; null for the job, a start or the operator. */
+  readonly requestId: string | null;
+  /** Called again for another attempt of the same update, on the state read anew. */
+  decide(draft: Draft): void;
+}
+
 /** Runs decisions on a scope's durable state, and reports what happened once it is durable. */
 export class DurableUpdates {
   constructor(
@@ -56,69 +65,101 @@ export class DurableUpdates {
   ) {}
 
   /** One attempt; rejects as the store does. */
-  async update<Value>(
+  update<Value>(
     rules: ScopeRules,
     requestId: string | null,
     decide: (draft: Draft) => Value,
   ): Promise<Value> {
-    const { repository, report, instance } = this.options;
-    const handedAt = SYSTEM_TIME.monotonic();
-    let changed = false;
-    let outcome: Decision<Value>['outcome'];
-    try {
-      outcome = await repository.update(rules.name, (state, now) => {
-        const draft = new Draft(state, now, rules.limits);
-        const decision = draft.decide(decide(draft), { instance, requestId });
-        changed = decision.state !== state;
-        return decision;
-      });
-    } catch (error) {
-      this.tally.failed(rules.name, error);
-      throw error;
-    }
-    if (changed) this.tally.durableMs.record(SYSTEM_TIME.monotonic() - handedAt);
-    const { value, happened } = outcome;
-    for (const { event, record } of happened) report(rules.name, event, record);
-    return value;
-  }
-
-  /** Repeats what certainly did not happen; rejects with STATE_UNKNOWN. Null: the store is closed. */
-  async repeat<Value>(
-    rules: ScopeRules,
-    requestId: string | null,
-    decide: (draft: Draft) => Value,
-  ): Promise<Value | null> {
-    for (;;) {
-      try {
-        return await this.update(rules, requestId, decide);
-      } catch (error) {
-        if (hasCode(error, 'STATE_CLOSED')) return null;
-        if (!hasCode(error, 'STATE_UNAVAILABLE')) throw error;
-        await sleep(this.options.timers, RETRY_MS);
-      }
-    }
+    return new Promise((resolve, reject) => {
+      let value: Value;
+      const change = { requestId, decide: (draft: Draft) => void (value = decide(draft)) };
+      this.submit(rules, [change], () => resolve(value), reject);
+    });
   }
 
   /**
-   * Repeats until it is durable: for decisions that are safe to make twice. One that counts something
-   * each time it is made is given up after `mostUnknown` outcomes that can't be known.
-   * Null: the store is closed, or it was given up.
+   * One attempt at several changes, in order and in one update: all of them become durable, or none.
+   * Tells by a call instead of a promise, for there is one with each request.
    */
-  async persist<Value>(
+  submit(
     rules: ScopeRules,
-    requestId: string | null,
-    decide: (draft: Draft) => Value,
+    changes: readonly Change[],
+    made: () => void,
+    failed: (error: unknown) => void,
+  ): void {
+    const { repository, report } = this.options;
+    const handedAt = SYSTEM_TIME.monotonic();
+    let changed = false;
+    const decide = (state: ScopeState, now: Instant) => {
+      const decision = this.#decide(rules, changes, state, now);
+      changed = decision.state !== state;
+      return decision;
+    };
+    repository.update(rules.name, decide).then(
+      (happened) => {
+        if (changed) this.tally.durableMs.record(SYSTEM_TIME.monotonic() - handedAt);
+        for (const { event, record } of happened) report(rules.name, event, record);
+        made();
+      },
+      (error: unknown) => {
+        this.tally.failed(rules.name, error);
+        failed(error);
+      },
+    );
+  }
+
+  #decide(
+    { limits }: ScopeRules,
+    changes: readonly Change[],
+    before: ScopeState,
+    now: Instant,
+  ): { readonly state: ScopeState; readonly outcome: readonly Happened[] } {
+    const { instance } = this.options;
+    let state = before;
+    let outcome: readonly Happened[] = [];
+    for (const { requestId, decide } of changes) {
+      const draft = new Draft(state, now, limits);
+      decide(draft);
+      const happened = draft.conclude({ instance, requestId });
+      if (happened.length > 0) outcome = [...outcome, ...happened];
+      state = draft.state;
+    }
+    return { state, outcome };
+  }
+
+  /** Repeats what certainly did not happen; rejects with STATE_UNKNOWN. False: the store is closed. */
+  repeat(rules: ScopeRules, changes: readonly Change[]): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      const made = () => resolve(true);
+      const failed = (error: unknown) => {
+        if (hasCode(error, 'STATE_CLOSED')) resolve(false);
+        else if (!hasCode(error, 'STATE_UNAVAILABLE')) reject(error);
+        else this.options.timers.after(RETRY_MS, attempt);
+      };
+      const attempt = () => this.submit(rules, changes, made, failed);
+      attempt();
+    });
+  }
+
+  /**
+   * Repeats until it is durable: for changes that are safe to make twice. One that counts something
+   * each time it is made is given up after `mostUnknown` outcomes that can't be known.
+   * False: the store is closed, or it was given up.
+   */
+  async persist(
+    rules: ScopeRules,
+    change: Change,
     mostUnknown = Number.POSITIVE_INFINITY,
-  ): Promise<Value | null> {
+  ): Promise<boolean> {
     for (let unknown = 0; unknown < mostUnknown; unknown += 1) {
       try {
-        return await this.repeat(rules, requestId, decide);
+        return await this.repeat(rules, [change]);
       } catch (error) {
         if (!isUnknown(error)) throw error;
         await sleep(this.options.timers, RETRY_MS);
       }
     }
-    return null;
+    return false;
   }
 
   /** The scope brought up to now, without writing anything. */

@@ -1,4 +1,4 @@
-import { bounded, excessOf } from '../budget/cost.js';
+import { bounded } from '../budget/cost.js';
 import type { Counts } from '../platform/counts.js';
 import type { Random } from '../platform/random.js';
 import { withDeadline, type Timers } from '../platform/timers.js';
@@ -9,34 +9,20 @@ import {
   type AdmissionOutcome,
   type AdmissionRequest,
   inTurn,
-  takeAlong,
 } from './admission.js';
 import { Admissions } from './admissions.js';
 import type { LimitStatement } from './attribution.js';
+import type { Correction } from './correction-queue.js';
+import { amendment, type Setting, settlement, success, telling } from './corrections.js';
 import type { Draft, ScopeRules } from './draft.js';
-import {
-  DurableUpdates,
-  isStateFailure,
-  isUnknown,
-  MOST_UNKNOWN,
-  STATE_WAIT_MS,
-  UpdateTally,
-} from './durable-updates.js';
+import { DurableUpdates, isStateFailure, STATE_WAIT_MS, UpdateTally } from './durable-updates.js';
 import type { EventListener, NudgeOutcome } from './events.js';
 import type { KeyDirectory } from './key-directory.js';
 import { learnFrom } from './learning.js';
 import type { Policies } from './policies.js';
 import { ScopeRuntime } from './scope-runtime.js';
 import { viewScope, type ScopeView } from './scope-view.js';
-import {
-  amend,
-  exceedsCharge,
-  lowerCharge,
-  repeatExcess,
-  settle,
-  type SettleRequest,
-  tell,
-} from './settle.js';
+import { exceedsCharge } from './settle.js';
 import { costOf, type Settlement } from './settlement.js';
 import {
   clearCooldown,
@@ -46,7 +32,7 @@ import {
   stopInstance,
   tick,
 } from './upkeep.js';
-import { overload, refuse, succeed, type UpstreamRefusal } from './verdict.js';
+import { overload, refuse, type UpstreamRefusal } from './verdict.js';
 
 export interface GovernorOptions {
   readonly repository: StateRepository;
@@ -125,10 +111,13 @@ export class Governor {
     const { instance, policies, repository } = this.#options;
     const self = { name: instance, alone: !repository.shared };
     const starts = [...this.#scopes.values()].map((runtime) => {
-      const started = this.#updates.persist(runtime.rules, null, (draft) => {
-        startInstance(draft, policies, self);
-        runtime.keys.load(draft.cold.organizations);
-        runtime.startedAt = draft.now;
+      const started = this.#updates.persist(runtime.rules, {
+        requestId: null,
+        decide: (draft) => {
+          startInstance(draft, policies, self);
+          runtime.keys.load(draft.cold.organizations);
+          runtime.startedAt = draft.now;
+        },
       });
       runtime.holdUntil(started);
       return started;
@@ -148,7 +137,8 @@ export class Governor {
       for (const runtime of this.#scopes.values()) {
         runtime.flushAll();
         await runtime.settled();
-        await this.#updates.persist(runtime.rules, null, (draft) => stopInstance(draft, instance));
+        const decide = (draft: Draft) => stopInstance(draft, instance);
+        await this.#updates.persist(runtime.rules, { requestId: null, decide });
       }
     })();
     await withDeadline(timers, deadlineMs, stopped, undefined);
@@ -164,27 +154,12 @@ export class Governor {
 
   /** The upstream answered 2xx; `statements` is what its headers say of its limits. */
   succeeded(admission: Admission, statements: readonly LimitStatement[]): void {
-    const { policies, instance } = this.#options;
-    const { news } = this.#runtime(admission.scope);
     admission.statements = statements;
-    if (admission.grant.awaited) {
-      const success = { instance, stated: statements.length > 0 };
-      this.#change(admission, isProbe(admission.grant), async () => {
-        const { grant } = admission;
-        const succeeding = (draft: Draft) => succeed(draft, policies, grant, success);
-        const charge = await this.#persist(admission, succeeding);
-        if (charge !== null) admission.grant = { ...grant, charge };
-      });
-    }
+    const setting = this.#settingOf(admission);
+    const { news } = setting.runtime;
+    if (admission.grant.awaited) this.#correct(success(admission, setting), isProbe(admission.grant));
     admission.isNews = news.has(admission.request.model, statements);
-    if (!admission.isNews) return;
-    const telling = async () => {
-      const { grant, estimate } = admission;
-      const told = takeAlong(admission);
-      await this.#persist(admission, (draft) => tell(draft, policies, { grant, estimate, told }));
-    };
-    // An amendment or the settlement takes them along, if it comes before the next admission does.
-    this.#change(admission, false, telling, () => !admission.carried);
+    if (admission.isNews) this.#correct(telling(admission, setting), false);
   }
 
   /**
@@ -216,64 +191,27 @@ export class Governor {
   amend(admission: Admission, inputTokens: number): void {
     const before = admission.estimate;
     if (admission.settled || (inputTokens === before.inputTokens && !admission.guessed)) return;
-    const { policies, instance } = this.#options;
-    const { rules, news } = this.#runtime(admission.scope);
+    const setting = this.#settingOf(admission);
     const estimate = bounded({ ...before, inputTokens });
     admission.estimate = estimate;
     admission.carried = true;
-    news.spend(admission.request.model, estimate, before);
-    const amending = async () => {
-      const { grant, request, guessed } = admission;
-      admission.guessed = false;
-      const told = takeAlong(admission, excessOf(estimate, before));
-      try {
-        const charge = await this.#updates.repeat(rules, request.requestId, (draft) =>
-          amend(draft, policies, { grant, estimate, instance, guessed, told }),
-        );
-        if (charge !== null) admission.grant = { ...grant, charge };
-      } catch (error) {
-        if (!isUnknown(error)) throw error;
-        const charge = lowerCharge(grant.charge, rules.limits, estimate);
-        admission.grant = { ...grant, charge };
-      }
-    };
-    // While it waits for company the settlement may overtake it.
-    const wanted = () => !admission.settled;
-    this.#change(admission, inputTokens > before.inputTokens, amending, wanted);
+    setting.runtime.news.spend(admission.request.model, estimate, before);
+    const urgent = inputTokens > before.inputTokens;
+    this.#correct(amendment(admission, { estimate, before }, setting), urgent);
   }
 
   /** The request is over. A second call for the same admission changes nothing. */
-  settle(admission: Admission, settlement: Settlement): void {
+  settle(admission: Admission, ending: Settlement): void {
     if (admission.settled) return;
     admission.settled = true;
     admission.carried = true;
-    const runtime = this.#runtime(admission.scope);
-    const { policies, instance } = this.#options;
-    const { rules } = runtime;
-    const actual = costOf(settlement, admission.estimate);
-    const surprise = excessOf(actual, admission.estimate);
-    runtime.news.spend(admission.request.model, actual, admission.estimate);
-    const estimate = learnFrom(runtime, admission, settlement);
+    const setting = this.#settingOf(admission);
+    const { rules, news } = setting.runtime;
+    const actual = costOf(ending, admission.estimate);
+    news.spend(admission.request.model, actual, admission.estimate);
+    const estimate = learnFrom(setting.runtime, admission, ending);
     const upward = exceedsCharge(admission.grant.charge, rules.limits, actual);
-    this.#change(admission, upward, async () => {
-      const { grant, request, guessed } = admission;
-      // What was no news when the answer began is old by now.
-      const told = takeAlong(admission, surprise, !admission.isNews);
-      const settlement: SettleRequest = { grant, actual, instance, guessed, estimate, told };
-      try {
-        await this.#updates.repeat(rules, request.requestId, (draft) =>
-          settle(draft, policies, settlement),
-        );
-      } catch (error) {
-        if (!isUnknown(error)) throw error;
-        if (exceedsCharge(grant.charge, rules.limits, actual)) {
-          const repeating = (draft: Draft) => repeatExcess(draft, policies, settlement);
-          await this.#updates.persist(rules, request.requestId, repeating, MOST_UNKNOWN);
-        }
-      } finally {
-        runtime.active -= 1;
-      }
-    });
+    this.#correct(settlement(admission, { actual, estimate }, setting), upward);
   }
 
   /** The scheduled job: one look at every scope. */
@@ -318,26 +256,22 @@ export class Governor {
     await this.#updates.update(rules, null, (draft) => order(draft, this.#options.policies));
   }
 
-  /** One more change on behalf of a request, after those before it; if it is still wanted by then. */
-  #change(
-    admission: Admission,
-    urgent: boolean,
-    change: () => Promise<void>,
-    wanted: () => boolean = () => true,
-  ): void {
-    const runtime = this.#runtime(admission.scope);
-    runtime.coalesce(() => {
-      if (wanted()) runtime.track(inTurn(admission, change));
-    });
+  #settingOf({ scope }: Admission): Setting {
+    const { policies, instance } = this.#options;
+    return { policies, instance, runtime: this.#runtime(scope) };
+  }
+
+  /** Urgent ones are made at once, the others with the next admission or within 250 ms. */
+  #correct(correction: Correction, urgent: boolean): void {
+    const runtime = this.#runtime(correction.admission.scope);
+    runtime.coalesce(correction);
     if (urgent) runtime.flush();
   }
 
   /** Repeats a decision that is safe to be made twice until it is durable. */
-  #persist<Value>(
-    { scope, request }: Admission,
-    decide: (draft: Draft) => Value,
-  ): Promise<Value | null> {
-    return this.#updates.persist(this.#runtime(scope).rules, request.requestId, decide);
+  #persist({ scope, request }: Admission, decide: (draft: Draft) => void): Promise<boolean> {
+    const { requestId } = request;
+    return this.#updates.persist(this.#runtime(scope).rules, { requestId, decide });
   }
 
   /** Holds back every admission of the scope until `write` is durable; waits for it two seconds. */

@@ -29,12 +29,23 @@ export class HeldRequests {
    * Tries, in turn, until the attempt is not held back any more, or has been for too long: what the last
    * one said of that is then the outcome.
    */
-  async wait<Outcome extends { readonly kind: string }>(
+  wait<Outcome extends { readonly kind: string }>(
     attempt: () => Promise<Outcome>,
   ): Promise<Outcome> {
-    const alone = this.#waiting.length === 0 || this.#waiting.length >= MOST_WAITING;
-    let outcome = alone ? await attempt() : null;
-    if (outcome !== null && outcome.kind !== 'held') return outcome;
+    if (this.#waiting.length > 0 && this.#waiting.length < MOST_WAITING) {
+      return this.#stand(attempt, null);
+    }
+    return attempt().then((outcome) =>
+      outcome.kind === 'held' ? this.#stand(attempt, outcome) : outcome,
+    );
+  }
+
+  /** In line, if there is room. */
+  async #stand<Outcome extends { readonly kind: string }>(
+    attempt: () => Promise<Outcome>,
+    first: Outcome | null,
+  ): Promise<Outcome> {
+    let outcome = first;
     if (this.#closed || this.#waiting.length >= MOST_WAITING) return outcome ?? attempt();
     const turn: Waiting = { look: () => {}, late: false };
     const cancel = this.timers.after(LONGEST_MS, () => giveUp(turn));

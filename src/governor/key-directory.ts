@@ -26,10 +26,11 @@ export class KeyDirectory {
   /** Resolves when it is durable; from then on it counts. */
   async learn(fingerprint: string, organization: string): Promise<void> {
     if (this.organizationOf(fingerprint) === organization) return;
-    const known = await this.updates.persist(this.rules, null, (draft) =>
-      enter(draft, fingerprint, organization),
-    );
-    if (known !== null) this.#known = known;
+    let known = this.#known;
+    const decide = (draft: Draft) => {
+      known = enter(draft, fingerprint, organization);
+    };
+    if (await this.updates.persist(this.rules, { requestId: null, decide })) this.#known = known;
   }
 }
 

@@ -1,5 +1,5 @@
 import { nextTrail, observe } from '../calibration/estimate.js';
-import { type Admission, sessionKey } from './admission.js';
+import type { Admission } from './admission.js';
 import type { ScopeRuntime } from './scope-runtime.js';
 import type { SettleRequest } from './settle.js';
 import type { Settlement } from './settlement.js';
@@ -10,7 +10,7 @@ import type { Settlement } from './settlement.js';
  */
 export function learnFrom(
   runtime: ScopeRuntime,
-  { basis, grant, learned, request }: Admission,
+  { basis, grant, learned, request, session }: Admission,
   settlement: Settlement,
 ): SettleRequest['estimate'] {
   if (settlement.kind !== 'success' || !settlement.complete) return null;
@@ -18,7 +18,6 @@ export function learnFrom(
   if (inputTokens === null || outputTokens === null) return null;
   const usage = { inputTokens, cachedTokens, outputTokens };
   const { model } = request;
-  const session = sessionKey(request);
   if (session !== '') runtime.sessions.set(session, nextTrail(basis, usage, grant.admittedAt));
   const newest = observe(runtime.learnedOf(model) ?? learned, basis, usage, grant.admittedAt);
   return runtime.learn(model, newest, grant.admittedAt) ? { model, learned: newest } : null;

@@ -4,7 +4,8 @@ import { Counts } from '../platform/counts.js';
 import type { Cancel, Timers } from '../platform/timers.js';
 import type { AdmissionOutcome, AttemptOutcome } from './admission.js';
 import { countRefusals } from './admit.js';
-import type { ScopeRules } from './draft.js';
+import { type Correction, CorrectionQueue } from './correction-queue.js';
+import type { Draft, ScopeRules } from './draft.js';
 import type { DurableUpdates } from './durable-updates.js';
 import type { GuardsHeld, NudgeOutcome } from './events.js';
 import { HeldRequests } from './held-requests.js';
@@ -51,7 +52,7 @@ export class ScopeRuntime {
   readonly nudges: Counts<NudgeOutcome>;
   /** When the latest start under this instance's name was, as far as it is known. */
   startedAt: Instant | null = null;
-  #waiting: (() => void)[] = [];
+  readonly #corrections: CorrectionQueue;
   #cancel: Cancel | null = null;
   #refusals = 0;
   readonly #underWay = new Set<Promise<void>>();
@@ -64,6 +65,7 @@ export class ScopeRuntime {
   ) {
     this.keys = new KeyDirectory(rules, updates);
     this.held = new HeldRequests(timers);
+    this.#corrections = new CorrectionQueue(rules, updates, (made) => this.track(made));
     const limits = rules.limits.map(({ name }) => name);
     this.nudges = new Counts(limits, Object.keys(NUDGE_OUTCOMES) as NudgeOutcome[]);
   }
@@ -88,9 +90,9 @@ export class ScopeRuntime {
     return { self, idle: this.active === 0, silentAfterMs, startedAt: this.startedAt };
   }
 
-  /** Issues `change` with the next admission, at most 250 ms from now. */
-  coalesce(change: () => void): void {
-    this.#waiting.push(change);
+  /** Makes the correction with the next admission, at most 250 ms from now. */
+  coalesce(correction: Correction): void {
+    this.#corrections.add(correction);
     this.#arm();
   }
 
@@ -100,12 +102,9 @@ export class ScopeRuntime {
     this.#arm();
   }
 
-  /** Issues the corrections that wait, in order. */
+  /** Makes the corrections that wait. */
   flush(): void {
-    const waiting = this.#waiting;
-    if (waiting.length === 0) return;
-    this.#waiting = [];
-    for (const change of waiting) change();
+    this.#corrections.flush();
   }
 
   /** Issues the count of refusals, too: not with every admission, for those may be refused as well. */
@@ -116,8 +115,8 @@ export class ScopeRuntime {
     const count = this.#refusals;
     if (count === 0) return;
     this.#refusals = 0;
-    const { rules, updates } = this;
-    this.track(updates.persist(rules, null, (draft) => countRefusals(draft, count)).then(() => {}));
+    const decide = (draft: Draft) => countRefusals(draft, count);
+    this.track(this.updates.persist(this.rules, { requestId: null, decide }).then(() => {}));
   }
 
   /** Remembers a change under way, for `settled`. */

@@ -37,6 +37,41 @@ export function withDeadline<Value, Late>(
   });
 }
 
+/** Deadlines of one length, for many waits that begin together: those of one turn share a timer. */
+export class SharedDeadline {
+  #latest: Group | null = null;
+
+  constructor(
+    private readonly timers: Timers,
+    private readonly deadlineMs: number,
+  ) {}
+
+  /** Calls once the time has passed, unless it is cancelled. */
+  set(late: () => void): Cancel {
+    const group = (this.#latest ??= this.#begin());
+    group.calls.add(late);
+    return () => {
+      group.calls.delete(late);
+      if (group.calls.size === 0 && group !== this.#latest) group.cancel();
+    };
+  }
+
+  #begin(): Group {
+    const calls = new Set<() => void>();
+    const cancel = this.timers.after(this.deadlineMs, () => calls.forEach((call) => call()));
+    queueMicrotask(() => {
+      this.#latest = null;
+      if (calls.size === 0) cancel();
+    });
+    return { calls, cancel };
+  }
+}
+
+interface Group {
+  readonly calls: Set<() => void>;
+  readonly cancel: Cancel;
+}
+
 export function sleep(timers: Timers, delayMs: number): Promise<void> {
   return new Promise((resolve) => void timers.after(delayMs, resolve));
 }

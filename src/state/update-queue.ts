@@ -156,13 +156,19 @@ class UpdateFold implements Fold {
     now: Instant,
     checked: boolean,
   ): Map<string, ScopeState> {
-    const latest = new Map<string, ScopeState>();
     const changed = new Map<string, ScopeState>();
+    let scope: string | null = null;
+    let state: ScopeState | null = null;
     for (const update of this.#updates) {
-      const before = latest.get(update.scope) ?? load(update.scope);
-      const after = update.apply(before, now, checked);
-      latest.set(update.scope, after);
-      if (after !== before) changed.set(update.scope, after);
+      // Most folds are about one scope.
+      if (update.scope !== scope || state === null) {
+        scope = update.scope;
+        state = changed.get(scope) ?? load(scope);
+      }
+      const after = update.apply(state, now, checked);
+      if (after === state) continue;
+      changed.set(scope, after);
+      state = after;
     }
     return changed;
   }
