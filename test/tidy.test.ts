@@ -39,7 +39,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'state/state-repository',
   ],
   state: ['platform', 'node:path', 'node:zlib', 'pg', 'typeorm'],
-  dialects: ['node:buffer', 'node:crypto'],
+  dialects: ['node:buffer', 'node:zlib'],
   proxy: [
     'governor',
     'dialects',

@@ -157,7 +157,8 @@ export class Governor {
     admission.statements = statements;
     const setting = this.#settingOf(admission);
     const { news } = setting.runtime;
-    if (admission.grant.awaited) this.#correct(success(admission, setting), isProbe(admission.grant));
+    if (admission.grant.awaited)
+      this.#correct(success(admission, setting), isProbe(admission.grant));
     admission.isNews = news.has(admission.request.model, statements);
     if (admission.isNews) this.#correct(telling(admission, setting), false);
   }

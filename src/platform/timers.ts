@@ -99,3 +99,9 @@ function callAll(): void {
   afterThisTurn = [];
   for (const call of calls) call();
 }
+
+/** Resolves once that is so, and whoever waited for the same has gone on. */
+export async function turnEnds(): Promise<void> {
+  await new Promise<void>(afterTurn);
+  await Promise.resolve();
+}

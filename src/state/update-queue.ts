@@ -1,5 +1,6 @@
 import { invariant } from '../platform/invariant.js';
 import { TidegateError } from '../platform/tidegate-error.js';
+import { turnEnds } from '../platform/timers.js';
 import { faultOf } from './parse-state.js';
 import type { Instant, ScopeState } from './scope-state.js';
 import type { Decide } from './state-repository.js';
@@ -8,6 +9,13 @@ import type { Decide } from './state-repository.js';
 export const MAX_WAITING = 10_000;
 /** Updates folded into one commit: bounds the time the event loop is busy deciding them. */
 export const MAX_FOLD = 1_024;
+
+/**
+ * With so many callers in the last commit, more are on their way: the next one waits for them until the
+ * turn of the event loop ends. A write costs the processor as much as two or three small calls do, and
+ * under load the turn takes longer than the write.
+ */
+const CROWD = 4;
 
 /** The updates of one commit, as the adapter sees them. */
 export interface Fold {
@@ -36,13 +44,17 @@ export type Commit = (fold: Fold) => Promise<void>;
  */
 export class UpdateQueue {
   readonly #commit: Commit;
+  readonly #gather: () => Promise<void>;
+  #crowded = false;
   #waiting: Update[] = [];
   #chores: (() => Promise<void>)[] = [];
   #running: Promise<void> | null = null;
   #closed = false;
 
-  constructor(commit: Commit) {
+  /** `gather`: resolves when the turn ends; what keeps time of its own has none. */
+  constructor(commit: Commit, gather: () => Promise<void> = turnEnds) {
     this.#commit = commit;
+    this.#gather = gather;
   }
 
   /**
@@ -79,7 +91,7 @@ export class UpdateQueue {
     do {
       // One turn for the callers that the last commit released, and those of this tick: without it
       // they would split into two groups that take turns.
-      await Promise.resolve();
+      await (this.#crowded ? this.#gather() : Promise.resolve());
       const chore = this.#chores.shift();
       if (chore !== undefined) await chore();
       else await this.#commitNext();
@@ -89,6 +101,7 @@ export class UpdateQueue {
 
   async #commitNext(): Promise<void> {
     const updates = this.#waiting.splice(0, MAX_FOLD);
+    this.#crowded = updates.length >= CROWD;
     try {
       await this.#commit(new UpdateFold(updates));
     } catch (error) {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { afterTurn } from '../../src/platform/timers.js';
 import { hasCode, TidegateError } from '../../src/platform/tidegate-error.js';
 import { emptyScopeState } from '../../src/state/scope-state.js';
 import { type Fold, MAX_FOLD, MAX_WAITING, UpdateQueue } from '../../src/state/update-queue.js';
@@ -9,10 +10,14 @@ class Desk {
   state = emptyScopeState();
   /** How many increments each commit had. */
   readonly folds: number[] = [];
-  readonly queue = new UpdateQueue((fold) => this.#commit(fold));
+  readonly queue: UpdateQueue;
   #open: { resolve: () => void; reject: (error: unknown) => void }[] = [];
   /** Commits end by themselves, and at once. */
   automatic = false;
+
+  constructor(gather?: () => Promise<void>) {
+    this.queue = new UpdateQueue((fold) => this.#commit(fold), gather);
+  }
 
   get inFlight(): number {
     return this.#open.length;
@@ -61,6 +66,34 @@ describe('UpdateQueue', () => {
     await turns();
     expect(desk.folds).toEqual([5]);
     desk.end();
+  });
+
+  it('waits for the end of the turn where many came before, and for nothing where few did', async () => {
+    let gathered = 0;
+    const desk = new Desk(async () => void (gathered += 1));
+    desk.automatic = true;
+    for (const [callers, waits] of [
+      [3, 0],
+      [8, 0],
+      [1, 1],
+      [1, 0],
+    ] as const) {
+      const before = gathered;
+      await Promise.all(Array.from({ length: callers }, () => desk.queue.update('a', increment)));
+      expect(gathered - before).toBe(waits);
+    }
+  });
+
+  it('takes along whoever comes in the same turn', async () => {
+    const desk = new Desk();
+    desk.automatic = true;
+    await Promise.all(Array.from({ length: 8 }, () => desk.queue.update('a', increment)));
+    const first = desk.queue.update('a', increment);
+    const second = new Promise<void>((resolve) => afterTurn(resolve)).then(() =>
+      desk.queue.update('a', increment),
+    );
+    expect(await Promise.all([first, second])).toEqual([8, 9]);
+    expect(desk.folds).toEqual([8, 2]);
   });
 
   it('keeps callers that it releases together in one fold', async () => {

@@ -21,7 +21,10 @@ export class MemoryStateRepository implements StateRepository {
   readonly kind = 'memory';
   readonly #clock: Clock;
   readonly #disk: MemoryDisk;
-  readonly #queue = new UpdateQueue((fold) => this.#commit(fold));
+  readonly #queue = new UpdateQueue(
+    (fold) => this.#commit(fold),
+    async () => {},
+  );
 
   constructor(
     clock: Clock,

@@ -103,7 +103,7 @@ describe('the session', () => {
     expect(read(body, agent).session).toBe(`${id}/a1`);
     expect(read(body, { 'x-claude-code-agent-id': 'a1' }).session).toBe(read(body).session);
     const long = read(body, { 'x-claude-code-session-id': 'x'.repeat(10_000) }).session;
-    expect(long).toMatch(/^[\w-]{16}$/);
+    expect(long).toMatch(/^[\da-z]{1,7}\.[\da-z]+$/);
   });
 
   it.each([
@@ -117,7 +117,7 @@ describe('the session', () => {
     ],
   ])('stays the same as a conversation grows beyond any reach, with %s', (_, body) => {
     const { session } = read(body([user('Fix the build.')]));
-    expect(session).toMatch(/^[\w-]{16}$/);
+    expect(session).toMatch(/^[\da-z]{1,7}\.[\da-z]+$/);
     const messages = [user('Fix the build.')];
     for (let turn = 0; turn < 8; turn++) {
       messages.push(reply('x'.repeat(4 ** turn)), user('y'.repeat(4 ** turn * 8)));
@@ -187,7 +187,7 @@ describe('a body that can’t be read', () => {
           const body = Buffer.concat([Buffer.from(prefix), bytes]);
           const facts = readRequest(headerFields({}), body, within);
           expect(facts.model.length).toBeLessThanOrEqual(100);
-          expect(facts.session).toMatch(/^([\w-]{16})?$/);
+          expect(facts.session).toMatch(/^([\da-z]{1,7}\.[\da-z]+)?$/);
         }
       }),
       { numRuns: 1000 },

@@ -76,7 +76,7 @@ describe('the session', () => {
   it('is the same as a conversation grows', () => {
     const first = read(chat(system, hello)).session;
     const second = read(chat(system, hello, message('assistant', 'Hi.'), message('user', 'Bye')));
-    expect(first).toMatch(/^[\w-]{16}$/);
+    expect(first).toMatch(/^[\da-z]{1,7}\.[\da-z]+$/);
     expect(second.session).toBe(first);
   });
 
@@ -108,7 +108,9 @@ describe('the session', () => {
     const named = { 'session-id': 'c0ffee' };
     expect(read(chat(hello), named).session).toBe('c0ffee');
     expect(read(chat(hello), { session_id: 'c0ffee' }).session).toBe('c0ffee');
-    expect(read(chat(hello), { 'x-session-id': 'y'.repeat(500) }).session).toMatch(/^[\w-]{16}$/);
+    expect(read(chat(hello), { 'x-session-id': 'y'.repeat(500) }).session).toMatch(
+      /^[\da-z]{1,7}\.[\da-z]+$/,
+    );
   });
 
   it('is not the person or the prompt, which many conversations share', () => {
