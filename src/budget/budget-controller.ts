@@ -24,6 +24,7 @@ import {
   type Limits,
 } from './limits.js';
 import { type ChargeEntry, correct, isBucket, roomFor } from './kinds.js';
+import { proveRolling } from './proving.js';
 import type { ControllerSettings, LimitRules } from './settings.js';
 import { shiftLimit } from './shift.js';
 import { chargeCell, isSliding, orphanInCells, slide } from './sliding.js';
@@ -308,7 +309,7 @@ export class BudgetController {
   ): Limits {
     return mapLimits(limits, rules, (limit, rule) =>
       name === null || name === rule.name
-        ? { ...limit, control: { ...limit.control, refusedAt: now } }
+        ? { ...limit, control: { ...limit.control, refusedAt: now, full: null } }
         : limit,
     );
   }
@@ -356,7 +357,8 @@ export class BudgetController {
     now: Instant,
   ): Weighed<readonly NudgeOutcome[]> {
     const outcomes: NudgeOutcome[] = [];
-    const next = mapLimits(limits, rules, (limit, rule) => {
+    const next = mapLimits(limits, rules, (found, rule) => {
+      const limit = proveRolling(found, rule, now);
       const guard = guardAgainstWindup(limit, rule, this.settings, context, now);
       if (guard !== null) {
         outcomes.push({ kind: 'held', limit: rule.name, guard });
@@ -380,7 +382,14 @@ export class BudgetController {
     return mapLimits(limits, rules, (limit, rule) => ({
       ...limit,
       budget: budgetFor(rule),
-      control: { ...limit.control, denied: null, fullWindows: 0, agreeing: 0, accepted: 0 },
+      control: {
+        ...limit.control,
+        denied: null,
+        fullWindows: 0,
+        full: null,
+        agreeing: 0,
+        accepted: 0,
+      },
     }));
   }
 

@@ -1,5 +1,6 @@
 import type { Instant, LimitState } from '../state/scope-state.js';
 import { belowLimit } from './bounds.js';
+import { isFull } from './full.js';
 import { isExhausted } from './limits.js';
 import type { LimitRules } from './settings.js';
 
@@ -20,7 +21,7 @@ const SURE = 1;
 /** Windows from a refusal to the next try: of a limit that one sample tells of, two, or more. */
 const PLATEAU_WINDOWS = [4, 9, 11] as const;
 /** A window that is shorter counts as this long: what the tries cost is 429s in a time, not in a window. */
-const SHORTEST_REST_MS = 5_400_000;
+export const SHORTEST_REST_MS = 5_400_000;
 /** Part of the window, at its end, in which a limit known for sure is tried. */
 const LATE = 0.2;
 
@@ -32,12 +33,9 @@ const REACH_BELOW = 0.1;
 const REACH_BEYOND = 0.03;
 
 /** Whether the budget stays where it is, for the limit is near and was tried not long ago. */
-export function isOnPlateau(
-  limit: LimitState,
-  { kind, windowMs }: LimitRules,
-  now: Instant,
-): boolean {
-  const { budget, control, window } = limit;
+export function isOnPlateau(limit: LimitState, rule: LimitRules, now: Instant): boolean {
+  const { kind, windowMs } = rule;
+  const { budget, bucket, control, window } = limit;
   const { current, learned } = budget;
   const { agreeing, refusedAt } = control;
   if (current === null || learned === null || refusedAt === null) return false;
@@ -50,7 +48,12 @@ export function isOnPlateau(
   if (now < lateFrom) return true;
   if (agreeing < SURE) return false;
   // A try finds out only if somebody waits for room, and the raise makes some.
-  return !isExhausted(limit, false) || limit.used >= BEYOND * current;
+  const wanted =
+    bucket === null
+      ? isExhausted(limit, false)
+      : // It has room again in a moment, whoever waits.
+        control.inTheWay && isFull(limit, rule, now);
+  return !wanted || limit.used >= BEYOND * current;
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { Instant, LimitState } from '../state/scope-state.js';
 import { boundsOf } from './bounds.js';
+import { FULL } from './full.js';
 import { isOnPlateau } from './growth.js';
 import { headersLead } from './limits.js';
 import type { ControllerSettings, LimitRules } from './settings.js';
@@ -26,9 +27,6 @@ export interface GuardContext {
   readonly cautious: boolean;
   readonly crashLoop: boolean;
 }
-
-/** This much of the budget counts as all of it: admission stops a little short of the last token. */
-export const FULL = 0.9;
 
 /**
  * Anti-windup: the incident's controller took an empty counter for headroom. A raise needs evidence

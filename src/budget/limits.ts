@@ -23,6 +23,7 @@ const NEW_LIMIT: LimitState = {
     probedAt: null,
     refusedAt: null,
     fullWindows: 0,
+    full: null,
     agreeing: 0,
     accepted: 0,
   },

@@ -19,6 +19,10 @@ export function shiftLimit(limit: LimitState, shiftMs: number): LimitState {
       nudgedAt: moved(control.nudgedAt),
       probedAt: moved(control.probedAt),
       refusedAt: moved(control.refusedAt),
+      full: control.full && {
+        since: Math.max(0, control.full.since + shiftMs),
+        until: Math.max(0, control.full.until + shiftMs),
+      },
       denied: control.denied && { ...control.denied, at: control.denied.at + shiftMs },
     },
   };

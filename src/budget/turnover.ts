@@ -1,14 +1,12 @@
 import type { BudgetState, Instant, LimitState } from '../state/scope-state.js';
 import { belowLimit, clampToBounds } from './bounds.js';
+import { FULL } from './full.js';
 import { provenBudget } from './growth.js';
-import { FULL } from './guards.js';
 import { wasRefused } from './limits.js';
+import { PROVING_WINDOWS } from './proving.js';
 import type { LimitRules } from './settings.js';
 import { keepStated } from './stated-budget.js';
 import { closeWindow, openWindow } from './window.js';
-
-/** Learn mode: this many full windows in a row without a refusal make the budget the new reference. */
-const PROVING_WINDOWS = 3;
 
 /** Closes the window; what it taught about the budget is kept. */
 export function endWindow(limit: LimitState, rule: LimitRules): LimitState {

@@ -177,11 +177,12 @@ const controlState = object<ControlState>(
     probedAt: nullable(instant),
     refusedAt: nullable(instant),
     fullWindows: count,
+    full: nullable(object({ since: instant, until: instant })),
     agreeing: count,
     accepted: count,
   },
-  // Added with minor 1.
-  { agreeing: 0, accepted: 0 },
+  // Added with minor 1, and with minor 2.
+  { agreeing: 0, accepted: 0, full: null },
 );
 const fraction = number(0, 1_000);
 const statedLimit = object<StatedLimit>(

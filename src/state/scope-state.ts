@@ -209,6 +209,8 @@ export interface ControlState {
   readonly refusedAt: Instant | null;
   /** Learn mode: windows in a row that ended >= 90 % used without a refusal. */
   readonly fullWindows: number;
+  /** Learn mode, of a window that does not end: since when it is found full without a refusal, and when last. */
+  readonly full: { readonly since: Instant; readonly until: Instant } | null;
   /** Accepted samples in a row, the newest included, that agree on the learned limit. */
   readonly agreeing: number;
   /** Highest charge of a window with which the upstream still took a request, since the last sample. */

@@ -119,6 +119,7 @@ function expected(name: string): unknown {
             probedAt: AT,
             refusedAt: AT,
             fullWindows: 2,
+            full: null,
             agreeing: later ? 1 : 0,
             accepted: later ? 980_000 : 0,
           },

@@ -88,6 +88,7 @@ export function fullScopeState(): ScopeState {
             probedAt: AT,
             refusedAt: AT,
             fullWindows: 2,
+            full: { since: AT, until: AT + 60_000 },
             agreeing: 1,
             accepted: 980_000,
           },
