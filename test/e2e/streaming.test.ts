@@ -154,7 +154,7 @@ describe('a client that does not read', () => {
     // The decoder catches up time and again, and must not go on for the client that has not.
     ['decoded', '/v1/messages', { ...plain, 'content-encoding': 'gzip' }, zlib.gzipSync(noise)],
   ])('holds back the upstream: %s', async (_what, path, headers, piece) => {
-    const total = 200 * MIB;
+    const total = 100 * MIB;
     const state = flood(piece, total, headers);
     const wire = await gateway.connect();
     wire.forget();
