@@ -51,8 +51,12 @@ export interface Dialect {
 export type DialectName = 'anthropic' | 'openai' | 'generic';
 
 /** A request that asks for more than its client did; what comes of it the client must not see. */
-export interface ShapedRequest {
+export interface ShapedRequest extends ShapedAnswer {
   readonly body: Buffer;
+}
+
+/** What remains to be known of it once it is sent. */
+export interface ShapedAnswer {
   /** For a 2xx with this `content-type`; null: there is nothing in it to take out. */
   openFilter(contentType: string): AnswerFilter | null;
   /**

@@ -8,6 +8,8 @@ const LARGEST_BYTES = 32 * 1024 * 1024;
 const MOST_BYTES = 256 * 1024 * 1024;
 /** A client that sends nothing for this long is given up. */
 const IDLE_MS = 60_000;
+/** From this size on a body is let go as soon as it is sent, for its answer may last for many minutes. */
+const LARGE_BYTES = 16_384;
 const NOTHING = Buffer.alloc(0);
 
 export interface HeldBodiesBounds {
@@ -24,13 +26,46 @@ export type HoldOutcome =
   /** The client went away or fell silent. */
   | { readonly kind: 'incomplete' };
 
-export interface HeldBody {
-  /** As the client sent them, until they give way to those that are forwarded. */
-  bytes: Buffer;
+/** A body that is whole, and takes room until it is sent. */
+export class HeldBody {
   /** When it was whole, by the monotonic clock, in ms. */
-  readonly heldAt: number;
+  readonly heldAt = SYSTEM_TIME.monotonic();
+
+  constructor(
+    /** As the client sent them, until they give way to those that are forwarded. */
+    public bytes: Buffer,
+    private readonly room: Room,
+  ) {}
+
+  /** For whoever sends it; undefined where that is known from `outgoing` itself. */
+  get lengthToState(): string | undefined {
+    return this.#isLarge ? String(this.bytes.length) : undefined;
+  }
+
+  /** For undici, which keeps what it is given until the answer is over: of a large body only the way to it. */
+  outgoing(): Buffer | Iterable<Buffer> {
+    return this.#isLarge ? this.#handOver() : this.bytes;
+  }
+
+  /** The upstream answers, so it has it all. */
+  sent(): void {
+    if (this.bytes.length === 0) this.release();
+  }
+
   /** Gives the room back. A second call changes nothing. */
-  release(): void;
+  release(): void {
+    this.room.release();
+  }
+
+  get #isLarge(): boolean {
+    return this.bytes.length >= LARGE_BYTES;
+  }
+
+  *#handOver(): Iterable<Buffer> {
+    const { bytes } = this;
+    this.bytes = NOTHING;
+    yield bytes;
+  }
 }
 
 /** What one body has taken of the room for all. */
@@ -139,6 +174,6 @@ export class HeldBodies {
   }
 }
 
-function heldBody(bytes: Buffer, { release }: Room): HoldOutcome {
-  return { kind: 'held', body: { bytes, heldAt: SYSTEM_TIME.monotonic(), release } };
+function heldBody(bytes: Buffer, room: Room): HoldOutcome {
+  return { kind: 'held', body: new HeldBody(bytes, room) };
 }

@@ -3,7 +3,7 @@ import type {
   AnswerFilter,
   Dialect,
   HeaderFields,
-  ShapedRequest,
+  ShapedAnswer,
   TokenUsage,
 } from '../dialects/dialect.js';
 import { headerFields, type HeaderRecord } from '../dialects/header-fields.js';
@@ -34,7 +34,7 @@ export interface RelayOptions {
   /** Null for a request that spends nothing, or that passes unrecorded in observe mode. */
   readonly admission: Admission | null;
   /** What the request was made into; null where it was forwarded as it came. */
-  readonly shaped: ShapedRequest | null;
+  readonly shaped: ShapedAnswer | null;
   /** The upstream refused the request for what was added to it. */
   readonly onShapeRejected: () => void;
   readonly timers: Timers;

@@ -2,7 +2,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { PassThrough } from 'node:stream';
 import type { Dispatcher } from 'undici';
-import type { Dialect, HeaderFields, ShapedRequest } from '../dialects/dialect.js';
+import type { Dialect, HeaderFields, ShapedAnswer } from '../dialects/dialect.js';
 import { headerFields } from '../dialects/header-fields.js';
 import type { Admission, AdmissionOutcome } from '../governor/admission.js';
 import type { Governor } from '../governor/governor.js';
@@ -80,7 +80,7 @@ interface OpenRoute extends Route {
 interface Forwarding {
   readonly body: HeldBody | PassThrough | null;
   readonly admission: Admission | null;
-  readonly shaped: ShapedRequest | null;
+  readonly shaped: ShapedAnswer | null;
 }
 
 /**
@@ -229,12 +229,15 @@ export class UpstreamProxy {
     { request }: Exchange,
     held: HeldBody,
     path: string,
-  ): ShapedRequest | null {
+  ): ShapedAnswer | null {
     const { dialect, shapes } = route;
     if (!shapes || dialect.shapeRequest === undefined) return null;
     const shaped = dialect.shapeRequest(path, headerFields(request.headers), held.bytes);
-    if (shaped !== null) held.bytes = shaped.body;
-    return shaped;
+    if (shaped === null) return null;
+    // The body's only place is in `held`, which lets go of it.
+    const { body, ...answer } = shaped;
+    held.bytes = body;
+    return answer;
   }
 
   #stopShaping(route: OpenRoute, { requestId }: Exchange): void {
@@ -336,12 +339,13 @@ export class UpstreamProxy {
       path: (url.pathname === '/' ? '' : url.pathname) + (request.url ?? '/'),
       headers: requestHeaders(request.rawHeaders, {
         pseudonym: this.#pseudonym,
-        // undici states the length of what is held; of a stream it knows what the client stated.
-        contentLength: held === null ? request.headers['content-length'] : undefined,
+        // undici states the length of a buffer; of all else it knows what it is told.
+        contentLength: held === null ? request.headers['content-length'] : held.lengthToState,
         httpVersion: request.httpVersion,
         plainAnswer: shaped !== null,
       }),
-      body: held?.bytes ?? stream,
+      // Its types leave out what it takes besides: anything that can be walked.
+      body: (held?.outgoing() ?? stream) as NonNullable<Dispatcher.DispatchOptions['body']> | null,
     };
     const metered = held !== null;
     exchange.record?.forwarded();
@@ -359,6 +363,7 @@ export class UpstreamProxy {
         onHead: (fields, status) => {
           this.tally.answered(route.name, metered, status);
           exchange.record?.answered(status);
+          held?.sent();
           this.#takeHead(route, exchange, fields);
         },
         onRelayed: (afterHeadMs) => {

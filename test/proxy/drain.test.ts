@@ -1,16 +1,14 @@
 import type { ServerResponse } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ANTHROPIC } from '../../src/dialects/anthropic/anthropic-dialect.js';
-import { SILENT_LOG } from '../../src/platform/log.js';
-import { UpstreamProxy } from '../../src/proxy/upstream-proxy.js';
-import { SCOPE, Town } from '../governor/support.js';
+import type { UpstreamProxy } from '../../src/proxy/upstream-proxy.js';
+import { Town } from '../governor/support.js';
 import { FakeUpstream, messageText } from '../support/fake-upstream.js';
 import { until } from '../support/until.js';
+import { LONGEST_MS, proxyTo } from './support.js';
 
 /** What passes after a start before anything was answered; the others are held back for a moment. */
 const FIRST = 16;
 const HELD = 4;
-const LONGEST_MS = 60_000;
 
 /**
  * The proxy on real sockets, the governor and all timers on a time that stands still: whatever is
@@ -26,30 +24,7 @@ beforeEach(async () => {
   flying = [];
   town = await Town.open();
   upstream = await FakeUpstream.open((_request, response) => void flying.push(response));
-  const listen = { host: '127.0.0.1', port: 0 };
-  proxy = new UpstreamProxy({
-    routes: [
-      {
-        name: 'api',
-        url: new URL(upstream.url),
-        listen,
-        dialect: ANTHROPIC,
-        timeoutMs: LONGEST_MS,
-        scopeOf: () => SCOPE,
-        onOrganization: null,
-      },
-    ],
-    governor: town.governor,
-    observe: false,
-    maxRetryAfterMs: LONGEST_MS,
-    viaProxy: false,
-    timers: town.time,
-    now: () => town.time.wall(),
-    onDate: () => {},
-    onRefused: () => {},
-    accessLog: null,
-    log: SILENT_LOG,
-  });
+  proxy = proxyTo(upstream.url, town);
   const [address] = await proxy.listen();
   url = `http://127.0.0.1:${address?.port}/v1/messages`;
 });

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { HeldBodies, type HoldOutcome } from '../../src/proxy/held-bodies.js';
+import { HeldBodies, type HeldBody, type HoldOutcome } from '../../src/proxy/held-bodies.js';
 import { Wire } from '../support/wire.js';
 
 let server: Server;
@@ -30,6 +30,42 @@ function bytesOf(outcome: HoldOutcome): string {
   expect(outcome.kind).toBe('held');
   return outcome.kind === 'held' ? outcome.body.bytes.toString() : '';
 }
+
+async function heldOf(bodies: HeldBodies, bytes: number): Promise<HeldBody> {
+  const { wire, request } = await begin(`Content-Length: ${bytes}`);
+  const outcome = bodies.hold(request);
+  await wire.write('x'.repeat(bytes));
+  const held = await outcome;
+  if (held.kind !== 'held') throw new Error(held.kind);
+  return held.body;
+}
+
+describe('a body on its way to the upstream', () => {
+  it('is let go once it is sent, if it is large', async () => {
+    const bodies = new HeldBodies();
+    const body = await heldOf(bodies, 20_000);
+    expect(body.lengthToState).toBe('20000');
+    const outgoing = body.outgoing() as Iterable<Buffer>;
+    body.sent();
+    expect(bodies.heldBytes, 'an answer that comes before it is sent').toBe(20_000);
+    expect(Buffer.concat([...outgoing])).toEqual(Buffer.from('x'.repeat(20_000)));
+    expect(body.bytes.length).toBe(0);
+    expect(bodies.heldBytes).toBe(20_000);
+    body.sent();
+    expect(bodies.heldBytes).toBe(0);
+  });
+
+  it('is counted until the end, if undici keeps it until then', async () => {
+    const bodies = new HeldBodies();
+    const body = await heldOf(bodies, 200);
+    expect(body.lengthToState).toBeUndefined();
+    expect(body.outgoing()).toBe(body.bytes);
+    body.sent();
+    expect(bodies.heldBytes).toBe(200);
+    body.release();
+    expect(bodies.heldBytes).toBe(0);
+  });
+});
 
 describe('held bodies', () => {
   it('are whole, and give their room back once', async () => {

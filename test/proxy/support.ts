@@ -1,0 +1,33 @@
+import { ANTHROPIC } from '../../src/dialects/anthropic/anthropic-dialect.js';
+import { SILENT_LOG } from '../../src/platform/log.js';
+import { UpstreamProxy } from '../../src/proxy/upstream-proxy.js';
+import { SCOPE, type Town } from '../governor/support.js';
+
+export const LONGEST_MS = 60_000;
+
+/** The proxy on real sockets, once it listens; the governor and all timers are the town's. */
+export function proxyTo(upstreamUrl: string, { governor, time }: Town): UpstreamProxy {
+  return new UpstreamProxy({
+    routes: [
+      {
+        name: 'api',
+        url: new URL(upstreamUrl),
+        listen: { host: '127.0.0.1', port: 0 },
+        dialect: ANTHROPIC,
+        timeoutMs: LONGEST_MS,
+        scopeOf: () => SCOPE,
+        onOrganization: null,
+      },
+    ],
+    governor,
+    observe: false,
+    maxRetryAfterMs: LONGEST_MS,
+    viaProxy: false,
+    timers: time,
+    now: () => time.wall(),
+    onDate: () => {},
+    onRefused: () => {},
+    accessLog: null,
+    log: SILENT_LOG,
+  });
+}
