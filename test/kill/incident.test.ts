@@ -16,8 +16,8 @@ const KILLS = 17;
 const AGENTS = 6;
 /** An agent asks again this soon after a refusal, whatever it was told. */
 const IMPATIENCE_MS = 40;
-/** From one restart to the next kill. */
-const UPTIME_MS = 150;
+/** From one restart to the next kill, in turn: while the control plane loads, and once it is there. */
+const UPTIMES_MS = [0, 20, 60, 150];
 /** The upstream refuses for this long: longer than the evening. */
 const SPENT_MS = 600_000;
 
@@ -78,14 +78,14 @@ async function spend(plan: Plan): Promise<Evening> {
   let restarts = 0;
   while (restarts < plan.kills) {
     const { answered } = evening;
-    await sleep(UPTIME_MS);
+    await sleep(UPTIMES_MS[restarts % UPTIMES_MS.length]);
     // On a busy machine the first refusal may take longer than that.
     await until(() => evening.answered > answered, 30_000);
     await gate.kill();
     gate = await start();
     restarts += 1;
   }
-  await sleep(UPTIME_MS);
+  await sleep(Math.max(...UPTIMES_MS));
   evening.over = true;
   await Promise.all(agents);
   await gate.kill();

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { COMPILE_CACHE } from './compile-cache.js';
 
 const HOOKS = fileURLToPath(new URL('run-typescript.mjs', import.meta.url));
 
@@ -27,7 +28,10 @@ export class Child {
 
   constructor(command: readonly string[]) {
     const [program, ...parameters] = command;
-    this.#process = spawn(program!, parameters, { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.#process = spawn(program!, parameters, {
+      env: { ...process.env, ...COMPILE_CACHE },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     const lines = createInterface({ input: this.#process.stdout! });
     lines.on('line', (line) => {
       this.lines.push(line);

@@ -5,6 +5,7 @@
  */
 import { constants, rmSync, writeFileSync, writeSync } from 'node:fs';
 import type { OpenMode } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import { dirname, join } from 'node:path';
 import { SteadyClock } from '../../src/platform/clock.js';
 import { openRepository } from '../../src/open-repository.js';
@@ -91,6 +92,8 @@ async function fill(repository: StateRepository): Promise<void> {
 try {
   const repository = mode === 'forget' ? new MemoryStateRepository(clock) : await open();
   const { healthy, problem } = repository.health();
+  // It will be killed, and would leave nothing compiled behind.
+  flushCompileCache();
   say(`open ${healthy ? 'healthy' : problem}`);
   if (mode === 'hold') setInterval(() => undefined, 60_000);
   else if (mode === 'fill') await fill(repository);

@@ -2,15 +2,13 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Status } from '../../src/admin/status.js';
+import { COMPILE_CACHE } from './compile-cache.js';
 import { until } from './until.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 /** As `npm start` and the unit have it. */
 const FLAGS = ['--max-semi-space-size=12'];
 const START_MS = 60_000;
-const COMPILE_CACHE = fileURLToPath(
-  new URL('../../node_modules/.cache/compiled/', import.meta.url),
-);
 
 export interface Exit {
   readonly code: number | null;
@@ -45,8 +43,7 @@ export class TidegateProcess {
         TIDEGATE_LISTEN: '127.0.0.1:0',
         TIDEGATE_ADMIN_LISTEN: '127.0.0.1:0',
         TIDEGATE_INSTANCE: 'test',
-        // A start is mostly compiling, and the tests start hundreds.
-        NODE_COMPILE_CACHE: COMPILE_CACHE,
+        ...COMPILE_CACHE,
         ...env,
       },
       stdio: ['ignore', 'pipe', 'pipe'],
