@@ -163,7 +163,7 @@ export const COMMANDS: readonly Command[] = [
       'no state. Lines that are none of an access log are told and left out.',
       '',
       '  --scope NAME      Needed if the log is of several',
-      '  --window, --kind  How the upstream counts: a length, and fixed or sliding',
+      '  --window, --kind  How the upstream counts: a length, and fixed, sliding or bucket',
       '  --limit TOKENS    Its limit, where you know it',
       '  --try SETTING     budget=900000,window=5h,kind=sliding (each may be left out; budget=learn), up to',
       '                    20 times; else the budget learned, and 100, 97 and 90 % of the limit',

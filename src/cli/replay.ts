@@ -19,7 +19,7 @@ const SECOND = 1_000;
 const YEAR = 366 * 86_400 * SECOND;
 const MOST_TRIES = 20;
 const WINDOW = duration({ min: SECOND, max: YEAR }, '5h');
-const KIND = oneOf<ReplayUpstream['kind']>(['fixed', 'sliding']);
+const KIND = oneOf<ReplayUpstream['kind']>(['fixed', 'sliding', 'bucket']);
 
 export const run: Run = async (args, terminal) => {
   const { options, words } = readArguments(
@@ -87,7 +87,7 @@ function settingOf(text: string): ReplaySetting {
     else if (key === 'kind') setting.kind = parsedBy(KIND, 'kind', value);
     else {
       throw new UsageError(
-        `${JSON.stringify(part)} is no setting to try. There is: budget=TOKENS|learn, window=DURATION, kind=fixed|sliding`,
+        `${JSON.stringify(part)} is no setting to try. There is: budget=TOKENS|learn, window=DURATION, kind=fixed|sliding|bucket`,
       );
     }
   }

@@ -1,4 +1,6 @@
 import type { LoggedAttempt } from './access-lines.js';
+import { bucketBound, type Counted } from './bucket-bound.js';
+import type { UpstreamKind } from './world.js';
 
 /** What a log tells of the upstream's limit. */
 export interface InferredLimit {
@@ -22,18 +24,60 @@ export interface LimitSample {
 const SHORT_WAIT_MS = 120_000;
 const SHORT_WAIT_REACH = 10;
 
-interface Counted {
-  readonly at: number;
-  readonly tokens: number;
-}
-
 /**
  * Walks through the log with the upstream's window beside it. A fixed one opens with the first request
  * that is taken after the last one ended; a refusal that states its wait tells when it ends.
  */
 export function inferLimit(
   attempts: readonly LoggedAttempt[],
-  { kind, windowMs }: { readonly kind: 'fixed' | 'sliding'; readonly windowMs: number },
+  { kind, windowMs }: { readonly kind: UpstreamKind; readonly windowMs: number },
+): InferredLimit {
+  const inOrder = [...attempts].sort((one, other) => one.at - other.at);
+  return kind === 'bucket' ? inferBucket(inOrder, windowMs) : inferWindow(inOrder, kind, windowMs);
+}
+
+/** A bucket has no charge that tells its limit by itself: each refusal tells what it grants at least. */
+function inferBucket(inOrder: readonly LoggedAttempt[], windowMs: number): InferredLimit {
+  const counted: Counted[] = [];
+  const samples: LimitSample[] = [];
+  let fullAt: number | null = null;
+  let lookedAt = Number.NEGATIVE_INFINITY;
+  let inCooldown = false;
+  let taken = 0;
+  let unexplained = 0;
+  for (const { at, outcome, tokens, requestId } of inOrder) {
+    if (outcome === 'answered') {
+      inCooldown = false;
+      count(counted, at, tokens.input + tokens.output, windowMs);
+      // Once a length: to look with each request would take the square of their number.
+      if (at < lookedAt + windowMs) continue;
+      lookedAt = at;
+      taken = Math.max(taken, bucketBound(counted, windowMs, fullAt, at));
+    } else if (outcome === 'upstream-429') {
+      const bound = inCooldown ? 0 : bucketBound(counted, windowMs, fullAt, at);
+      if (!inCooldown && bound > 0) samples.push({ at, requestId, tokens: Math.round(bound) });
+      else if (!inCooldown) unexplained += 1;
+      inCooldown = true;
+      fullAt = at;
+    }
+  }
+  return { limit: middle(samples.map(({ tokens }) => tokens)), samples, taken, unexplained };
+}
+
+/** Together with what came just before: a look back has so many steps a length at most. */
+const STEPS = 60;
+
+function count(counted: Counted[], at: number, tokens: number, windowMs: number): void {
+  const last = counted.at(-1);
+  if (last === undefined || at >= last.at + windowMs / STEPS) counted.push({ at, tokens });
+  else counted[counted.length - 1] = { at: last.at, tokens: last.tokens + tokens };
+}
+
+/** `kind`: fixed or sliding. */
+function inferWindow(
+  inOrder: readonly LoggedAttempt[],
+  kind: UpstreamKind,
+  windowMs: number,
 ): InferredLimit {
   const counted: Counted[] = [];
   const samples: LimitSample[] = [];
@@ -51,7 +95,7 @@ export function inferLimit(
       from += 1;
     }
   };
-  for (const attempt of [...attempts].sort((one, other) => one.at - other.at)) {
+  for (const attempt of inOrder) {
     const { at, outcome, tokens, requestId, retryAfterMs } = attempt;
     if (kind === 'sliding') forget(at - windowMs);
     else if (at >= endsAt) startedAt = null;

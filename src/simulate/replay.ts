@@ -6,11 +6,11 @@ import { requestsOf, type LoggedRequest } from './logged-demand.js';
 import { readWorld } from './read-world.js';
 import type { Request } from './request.js';
 import { simulate } from './simulation.js';
-import type { World } from './world.js';
+import type { UpstreamKind, World } from './world.js';
 
 /** How the upstream counts, as far as its owner tells. */
 export interface ReplayUpstream {
-  readonly kind: 'fixed' | 'sliding';
+  readonly kind: UpstreamKind;
   readonly windowMs: number;
   /** Null: as the log lets us infer it. */
   readonly limit: number | null;
@@ -20,7 +20,7 @@ export interface ReplayUpstream {
 export interface ReplaySetting {
   readonly budget: number | null;
   readonly windowMs: number | null;
-  readonly kind: 'fixed' | 'sliding' | null;
+  readonly kind: UpstreamKind | null;
 }
 
 /** What `tidegate replay --json` prints. Names are a contract. */

@@ -69,3 +69,31 @@ export function twoWindows(): { lines: string[]; refused: string[] } {
   }
   return { lines, refused };
 }
+
+/** What a bucket of the log below grants a minute. */
+export const BUCKET_LIMIT = 12_000;
+
+/**
+ * An hour against a bucket that grants 12,000 tokens a minute: a request of 1,000 tokens every four seconds,
+ * which is 15,000 a minute; one that finds it full is refused, and told to come back in two seconds.
+ */
+export function busyBucket(): string[] {
+  const lines: string[] = [];
+  let level = 0;
+  let count = 0;
+  for (let at = START; at < START + 60 * MINUTE; at += 4_000) {
+    count += 1;
+    level = Math.max(0, level - (4_000 / MINUTE) * BUCKET_LIMIT);
+    const own = { at: rfc3339(at), requestId: `tg_${count}`, session: `s${count % 4}` };
+    const bodyBytes = 4_000 + count;
+    if (level + 1_000 <= BUCKET_LIMIT) {
+      level += 1_000;
+      lines.push(line({ ...own, bodyBytes }));
+      continue;
+    }
+    const nothing = { inputTokens: null, cachedTokens: null, outputTokens: null, complete: false };
+    const refusal = { status: 429, upstreamStatus: 429, retryAfterMs: 2_000 };
+    lines.push(line({ ...own, ...nothing, ...refusal, bodyBytes }));
+  }
+  return lines;
+}

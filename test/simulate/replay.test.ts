@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { readAccessLog } from '../../src/simulate/access-lines.js';
+import { bucketBound } from '../../src/simulate/bucket-bound.js';
 import { inferLimit } from '../../src/simulate/inferred-limit.js';
 import { requestsOf } from '../../src/simulate/logged-demand.js';
 import { replay, settingsNear } from '../../src/simulate/replay.js';
 import { formatReplay } from '../../src/simulate/replay-report.js';
-import { line, twoWindows } from './access-logs.js';
+import { BUCKET_LIMIT, busyBucket, line, twoWindows } from './access-logs.js';
 
 const HOUR = 3_600_000;
 const UPSTREAM = { kind: 'fixed', windowMs: 5 * HOUR } as const;
@@ -114,6 +115,55 @@ describe('the limit that a log tells of', () => {
       line({ at: day(7), bodyBytes: 3, ...refused, retryAfterMs: HOUR }),
     );
     expect(inferLimit(log, { ...UPSTREAM, kind: 'sliding' }).limit).toBe(2_000);
+  });
+});
+
+describe('a log of a token bucket', () => {
+  const BUCKET = { kind: 'bucket', windowMs: 60_000 } as const;
+  const log = attempts(...busyBucket());
+
+  it('tells the limit by what the bucket took, to within a request', () => {
+    const { limit, taken, samples, unexplained } = inferLimit(log, BUCKET);
+    expect(unexplained).toBe(0);
+    expect(samples.length).toBeGreaterThan(50);
+    for (const figure of [limit, taken, samples[0]?.tokens, samples.at(-1)?.tokens]) {
+      expect(Math.abs((figure ?? 0) - BUCKET_LIMIT)).toBeLessThan(1_000);
+    }
+  });
+
+  it('tells of the time since the bucket was full, and of 120 lengths at most', () => {
+    const minute = 60_000;
+    const steady = (from: number, to: number, tokens: number) =>
+      Array.from({ length: to - from }, (_, index) => ({ at: (from + index) * minute, tokens }));
+    const fallen = [...steady(0, 20, 12_000), ...steady(20, 25, 6_000)];
+    const bound = (fullAt: number | null) => bucketBound(fallen, minute, fullAt, 25 * minute);
+    expect(bound(20 * minute)).toBe(6_000);
+    expect(bound(null)).toBeGreaterThan(10_000);
+    // So soon after a refusal what is in flight is more than what is known.
+    expect(bound(24.5 * minute)).toBe(bound(null));
+    expect(bucketBound(steady(0, 1, 12_000), minute, null, 121 * minute)).toBe(0);
+  });
+
+  it('tells nothing as a window’s, whatever its length', () => {
+    // The charge of a minute is up to twice what a bucket grants in it.
+    const { samples } = inferLimit(log, { kind: 'sliding', windowMs: 60_000 });
+    expect(Math.max(...samples.map(({ tokens }) => tokens))).toBeGreaterThan(1.1 * BUCKET_LIMIT);
+  });
+
+  it('is replayed against one: a budget below it avoids nearly all of what it refused', async () => {
+    const setting = (budget: number) => ({ budget, windowMs: null, kind: null });
+    const replayed = await replay(log, {
+      upstream: { ...BUCKET, limit: null },
+      settings: [
+        { name: 'below', setting: setting(11_000) },
+        { name: 'above', setting: setting(15_000) },
+      ],
+    });
+    const [below, above] = replayed!.settings;
+    expect(replayed!.logged.upstream429).toBeGreaterThan(100);
+    expect(below!.upstream429).toBeLessThan(3);
+    expect(above!.upstream429).toBeGreaterThan(below!.upstream429);
+    expect(below!.utilisation).toBeGreaterThan(0.8);
   });
 });
 
