@@ -9,9 +9,8 @@ import { readArguments, UsageError } from './arguments.js';
 import type { Run } from './commands.js';
 import { formatProblems } from './configuration.js';
 import { EXIT } from './exit-codes.js';
+import { progressBar } from './progress-bar.js';
 import type { Terminal } from './terminal.js';
-
-const BAR = 30;
 
 export const run: Run = async (args, terminal) => {
   const { options } = readArguments(args, {
@@ -31,7 +30,7 @@ export const run: Run = async (args, terminal) => {
     return EXIT.config;
   }
   const world = seed === null ? read.world : { ...read.world, seed };
-  const bar = terminal.watched ? progressBar(terminal, world.windows) : null;
+  const bar = terminal.watched ? progressBar(terminal.err, world.windows) : null;
   const result = await simulate(world, { strategy, ...(bar && { onProgress: bar.show }) });
   bar?.clear();
   terminal.out(options.json === true ? `${JSON.stringify(result)}\n` : formatResult(result));
@@ -62,17 +61,4 @@ function readText(path: string, name: string, terminal: Terminal): string {
     const reason = error instanceof Error && 'code' in error ? ` (${String(error.code)})` : '';
     throw new UsageError(`${JSON.stringify(name)} can't be read${reason}.`);
   }
-}
-
-function progressBar(terminal: Terminal, windows: number) {
-  let shown = -1;
-  return {
-    show: (seen: number) => {
-      const filled = Math.floor((seen / windows) * BAR);
-      if (filled === shown) return;
-      shown = filled;
-      terminal.err(`\r[${'='.repeat(filled).padEnd(BAR)}] ${seen} of ${windows} windows`);
-    },
-    clear: () => terminal.err(`\r${' '.repeat(BAR + 40)}\r`),
-  };
 }

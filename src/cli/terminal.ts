@@ -20,25 +20,36 @@ export interface Terminal {
   err(text: string): void;
 }
 
-export const THIS_TERMINAL: Terminal = {
-  env: process.env,
-  cwd: process.cwd(),
-  machine: { hostname: hostname(), readFile: (path) => readFileSync(path, 'utf8') },
-  interactive: process.stdin.isTTY === true,
-  watched: process.stderr.isTTY === true,
-  async readInput(mostBytes) {
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
-      chunks.push(chunk);
-      bytes += chunk.length;
-      if (bytes > mostBytes) break;
-    }
-    return Buffer.concat(chunks).toString('utf8');
-  },
-  get outGone() {
-    return process.stdout.destroyed;
-  },
-  out: (text) => void process.stdout.write(text),
-  err: (text) => void process.stderr.write(text),
-};
+type Streams = Pick<NodeJS.Process, 'stdin' | 'stdout' | 'stderr'>;
+
+/** The process as a command sees it. */
+export function terminalOf(
+  env: Environment,
+  cwd: string,
+  { stdin, stdout, stderr }: Streams,
+): Terminal {
+  return {
+    env,
+    cwd,
+    machine: { hostname: hostname(), readFile: (path) => readFileSync(path, 'utf8') },
+    interactive: stdin.isTTY === true,
+    watched: stderr.isTTY === true,
+    async readInput(mostBytes) {
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      for await (const chunk of stdin as AsyncIterable<Buffer>) {
+        chunks.push(chunk);
+        bytes += chunk.length;
+        if (bytes > mostBytes) break;
+      }
+      return Buffer.concat(chunks).toString('utf8');
+    },
+    get outGone() {
+      return stdout.destroyed;
+    },
+    out: (text) => void stdout.write(text),
+    err: (text) => void stderr.write(text),
+  };
+}
+
+export const THIS_TERMINAL = terminalOf(process.env, process.cwd(), process);
