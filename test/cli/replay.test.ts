@@ -1,6 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { afterAll, describe, expect, it } from 'vitest';
-import { line, twoWindows } from '../simulate/access-logs.js';
+import { run } from '../../src/cli/replay.js';
+import { terminalOf } from '../../src/cli/terminal.js';
+import { busyBucket, line, twoWindows } from '../simulate/access-logs.js';
 import { TemporaryDirectory } from '../support/temporary-directory.js';
 import { tidegate } from './run.js';
 
@@ -54,6 +56,21 @@ describe('replay', () => {
         { name: 'kind=sliding', setting: { budget: null, kind: 'sliding' } },
       ],
     });
+  });
+
+  it('takes a bucket for the upstream’s kind, and to try', async () => {
+    const log = logFile('bucket.log', busyBucket());
+    const told: string[] = [];
+    const stream = { write: (text: string) => told.push(text) };
+    const streams = { stdin: {}, stdout: stream, stderr: stream } as unknown as NodeJS.Process;
+    const tries = ['--try', 'budget=11_000', '--try', 'budget=11_000,kind=sliding'];
+    const args = [log, '--kind', 'bucket', '--window', '1m', ...tries];
+    expect(await run(args, terminalOf({}, '/', streams))).toBe(0);
+    const text = told.join('');
+    expect(text).toMatch(/limit: 11_9\d\d tokens a window, inferred/);
+    expect(text).toMatch(/as logged +169 /);
+    expect(text).toMatch(/budget=11_000 +0 +169 /);
+    expect(text).toMatch(/budget=11_000,kind=sliding +0 +169 /);
   });
 
   it('asks for the scope where the log is of several, and for the limit where nothing was refused', async () => {
