@@ -1,4 +1,4 @@
-import { NO_COST, type Cost } from '../budget/cost.js';
+import { excessOf, type Cost } from '../budget/cost.js';
 import type { EstimateRequest } from '../calibration/estimate.js';
 import type { ModelEstimate, ScopeState } from '../state/scope-state.js';
 import type { Denial, Grant } from './admit.js';
@@ -27,8 +27,10 @@ export interface Admission {
   grant: Grant;
   /** Its input is not known yet. */
   guessed: boolean;
-  /** As charged now. */
+  /** As it is known now. */
   estimate: Cost;
+  /** As the charge on record knows it: an amendment may be overtaken by the settlement. */
+  recorded: Cost;
   /** The latest change on this request's behalf, until it is durable; the next one waits for that. */
   tail: Promise<void> | null;
   settled: boolean;
@@ -48,6 +50,7 @@ export function openAdmission(
   return {
     scope,
     ...granted,
+    recorded: granted.estimate,
     guessed: true,
     tail: null,
     settled: false,
@@ -57,11 +60,12 @@ export function openAdmission(
   };
 }
 
-/** What the answer stated of the limits, for the one update that takes it along. */
-export function takeAlong(admission: Admission, surprise = NO_COST, late = false): Told {
-  const { statements } = admission;
+/** What the answer stated of the limits, and of its own cost, for the one update that takes it along. */
+export function takeAlong(admission: Admission, cost: Cost, late = false): Told {
+  const { statements, recorded } = admission;
   admission.statements = [];
-  return { statements, surprise, late };
+  admission.recorded = cost;
+  return { statements, surprise: excessOf(cost, recorded), late };
 }
 
 interface Refused<Kind> {

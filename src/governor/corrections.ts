@@ -1,5 +1,5 @@
 import type { Charge } from '../budget/budget-controller.js';
-import { excessOf, type Cost } from '../budget/cost.js';
+import type { Cost } from '../budget/cost.js';
 import { type Admission, takeAlong } from './admission.js';
 import type { Correction } from './correction-queue.js';
 import type { Draft } from './draft.js';
@@ -60,7 +60,7 @@ export function telling(admission: Admission, { policies }: Setting): Correction
     // An amendment or the settlement takes them along, if it comes before the next admission does.
     isWanted: () => !admission.carried,
     begin: () => {
-      told = takeAlong(admission);
+      told = takeAlong(admission, admission.recorded);
     },
     decide,
     doubt: () => ({ decide, mostUnknown: Number.POSITIVE_INFINITY }),
@@ -68,10 +68,10 @@ export function telling(admission: Admission, { policies }: Setting): Correction
   };
 }
 
-/** `estimate` is what the request is charged from now on, `before` what it was. */
+/** `estimate` is what the request is charged from now on. */
 export function amendment(
   admission: Admission,
-  { estimate, before }: { readonly estimate: Cost; readonly before: Cost },
+  estimate: Cost,
   { policies, instance, runtime }: Setting,
 ): Correction {
   let request: AmendRequest;
@@ -83,7 +83,7 @@ export function amendment(
     begin: () => {
       const { grant, guessed } = admission;
       admission.guessed = false;
-      const told = takeAlong(admission, excessOf(estimate, before));
+      const told = takeAlong(admission, estimate);
       request = { grant, estimate, instance, guessed, told };
     },
     decide: (draft) => {
@@ -107,7 +107,6 @@ export function settlement(
   { actual, estimate }: Pick<SettleRequest, 'actual' | 'estimate'>,
   { policies, instance, runtime }: Setting,
 ): Correction {
-  const surprise = excessOf(actual, admission.estimate);
   let request: SettleRequest;
   return {
     ...of(admission),
@@ -115,7 +114,7 @@ export function settlement(
     begin: () => {
       const { grant, guessed } = admission;
       // What was no news when the answer began is old by now.
-      const told = takeAlong(admission, surprise, !admission.isNews);
+      const told = takeAlong(admission, actual, !admission.isNews);
       request = { grant, actual, instance, guessed, estimate, told };
     },
     decide: (draft) => settle(draft, policies, request),

@@ -198,7 +198,7 @@ export class Governor {
     admission.carried = true;
     setting.runtime.news.spend(admission.request.model, estimate, before);
     const urgent = inputTokens > before.inputTokens;
-    this.#correct(amendment(admission, { estimate, before }, setting), urgent);
+    this.#correct(amendment(admission, estimate, setting), urgent);
   }
 
   /** The request is over. A second call for the same admission changes nothing. */

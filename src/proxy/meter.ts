@@ -53,6 +53,8 @@ export class Meter {
 
   #settlement(whole: boolean): Settlement {
     const usage = this.#reader.end();
+    // The settlement says what it cost, and comes at once.
+    this.#toldInput = true;
     this.#take(usage);
     return {
       kind: 'success',
