@@ -37,7 +37,8 @@ export async function serve(config: Config, terminal: Terminal): Promise<void> {
     const addresses = await plane.listen();
     reports?.ready();
     reportStoreProblem(plane, log.error);
-    const { openControlPlane } = await import('../control-plane.js');
+    const { loadControlPlane } = await import('../load-control-plane.js');
+    const openControlPlane = await loadControlPlane(() => plane.proxy.inFlight > 0);
     const app = await openControlPlane(plane, log);
     const control = app.getHttpServer().address() as AddressInfo;
     terminal.out(bannerOf(config, readVersion(), addresses, control));
