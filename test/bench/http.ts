@@ -16,6 +16,9 @@ import type { Suite, SuiteResult } from './suite.js';
 type Driven = LoadResult & { readonly cpuShare: number; readonly rssBytes: number };
 type Runs = ReadonlyMap<string, readonly Driven[]>;
 
+/** V8 compiles for some eight seconds of full load, on the very core that is measured. */
+const WARM_UP: Partial<Load> = { connections: 64, durationMs: 12_000 };
+
 /** Every target once in each repetition, so that what the machine does meanwhile meets all of them. */
 async function interleave(
   kind: 'json' | 'sse' | 'slow',
@@ -23,6 +26,8 @@ async function interleave(
   load: Partial<Load>,
   options: {
     readonly direct: boolean;
+    /** Targets carry as much as they can for a while before anything is measured. */
+    readonly warm: boolean;
     readonly stores: readonly ('file' | 'sqlite' | 'postgres')[];
   },
 ): Promise<Runs> {
@@ -34,6 +39,9 @@ async function interleave(
     targets.push(await startBareProxy(upstream));
     if (hasNginx) targets.push(await startNginx(upstream));
     for (const store of options.stores) targets.push(await startTidegate(upstream, store));
+    // What a process compiles in its first days is no part of what a request costs.
+    const warmed = options.warm ? targets.filter(({ pid }) => pid !== null) : [];
+    for (const target of warmed) await drive(target, WARM_UP);
     for (let repetition = 0; repetition < repetitions; repetition += 1) {
       for (const target of targets) {
         const driven = await drive(target, load);
@@ -56,7 +64,11 @@ export const json: Suite = {
   title: 'Small JSON calls: 2 KB in, 1.2 KB out, 64 connections, as many as it can carry',
   async run({ repetitions, scale }): Promise<SuiteResult> {
     const load = { connections: 64, durationMs: 4_000 * scale };
-    const runs = await interleave('json', repetitions, load, { direct: true, stores: ['file'] });
+    const runs = await interleave('json', repetitions, load, {
+      direct: true,
+      warm: true,
+      stores: ['file'],
+    });
     const bare = (runs.get('bare') ?? []).map(perSecond);
     const rows = [...runs].map(([name, driven]) => [
       name,
@@ -98,6 +110,7 @@ export const rate: Suite = {
     const load = { connections: 32, rate: 200, durationMs: 8_000 * scale };
     const runs = await interleave('json', repetitions, load, {
       direct: true,
+      warm: true,
       stores: ['file', 'sqlite', 'postgres'],
     });
     const rows = [...runs].map(([name, driven]) => [
@@ -152,7 +165,11 @@ export const sse: Suite = {
   title: `Server-sent events: streams of ${EVENTS_A_STREAM} events, 16 at a time`,
   async run({ repetitions, scale }): Promise<SuiteResult> {
     const load = { connections: 16, durationMs: 4_000 * scale };
-    const runs = await interleave('sse', repetitions, load, { direct: false, stores: ['file'] });
+    const runs = await interleave('sse', repetitions, load, {
+      direct: false,
+      warm: true,
+      stores: ['file'],
+    });
     const events = (run: Driven) => perSecond(run) * EVENTS_A_STREAM;
     const cost = (run: Driven) => (run.cpuShare * 1e6) / events(run);
     const bare = (runs.get('bare') ?? []).map(cost);
@@ -186,6 +203,7 @@ export const slow: Suite = {
     const load = { connections: 3_000, durationMs: 10_000 * scale, warmUpMs: 5_000 };
     const runs = await interleave('slow', Math.min(repetitions, 3), load, {
       direct: false,
+      warm: false,
       stores: ['file'],
     });
     const share = ({ cpuShare }: Driven) => cpuShare * 100;
