@@ -33,8 +33,9 @@ await build({
     'chunks/journal-thread': 'build/state/sqlite/journal-thread.js',
   },
   platform: 'node',
-  // A driver with a binary beside it. (The others stay installed, too: Terminus asks for `@nestjs/axios`.)
-  external: ['better-sqlite3', ...NOT_INSTALLED],
+  // A driver has a binary beside it, and what adds to a global must run before all who use that. (The
+  // others stay installed, too: Terminus asks for `@nestjs/axios`.)
+  external: ['better-sqlite3', 'reflect-metadata', ...NOT_INSTALLED],
   plugins: [MAIN],
   output: {
     dir: 'dist',

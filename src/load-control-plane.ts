@@ -3,7 +3,6 @@ import type { openControlPlane } from './control-plane.js';
 
 /** The packages of the control plane, each with what it needs and those before it did not. */
 const PARTS: readonly (() => Promise<unknown>)[] = [
-  () => import('reflect-metadata'),
   () => import('rxjs'),
   () => import('@nestjs/common'),
   () => import('axios'),
