@@ -231,17 +231,20 @@ export function goalsWith(trace) {
     steady,
     'used >= 0.95, 429s <= 0.2',
   );
+  const bucket = {
+    windows: 48 * 60,
+    replicas: 8,
+    upstream: { kind: 'bucket', window: '1m', limit: 2 * MILLION },
+    governor: { windowKind: 'bucket', budget: 3 * MILLION },
+    demand: { sessions: 400 },
+  };
+  const perHour = 'used >= 0.95, 429s an hour <= 0.2';
+  add('bucket, 2 M a minute, 8 replicas', world(bucket), PER_HOUR, perHour);
   add(
-    'bucket, 2 M a minute, 8 replicas',
-    world({
-      windows: 48 * 60,
-      replicas: 8,
-      upstream: { kind: 'bucket', window: '1m', limit: 2 * MILLION },
-      governor: { windowKind: 'bucket', budget: 3 * MILLION },
-      demand: { sessions: 400 },
-    }),
-    PER_HOUR,
-    'used >= 0.95, 429s an hour <= 0.2',
+    '17 kills, bucket',
+    world({ ...bucket, restarts: [{ ...KILLS[0], at: '20h' }] }),
+    killed(world(bucket)),
+    'within 2 %, 429s <= +1',
   );
   for (const headers of ['anthropic', 'unified', 'openai']) {
     const goal = 'used >= 0.98, 429s <= 0.02, from the first window on';
