@@ -52,13 +52,13 @@ export interface GovernorOptions {
 }
 
 /**
- * Composes the three policies; the only caller of `update`, one an event. In the life of a request:
+ * Composes the three policies; the only caller of `update`. In the life of a request:
  *
  *   admit ──► (succeeded | refused | overloaded) ──► amend* ──► settle
  *
  * The charge is durable before `admit` resolves. What corrects it downward may come up to 250 ms
- * later, what corrects it upward is issued at once. A write that failed is repeated until it is
- * durable; where that can't be known, only what is safe to do twice is.
+ * later and shares an update with others, what corrects it upward is issued at once. A write that
+ * failed is repeated until it is durable; where that can't be known, only what is safe to do twice is.
  */
 export class Governor {
   readonly updateTally: UpdateTally;
