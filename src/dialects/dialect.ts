@@ -115,7 +115,10 @@ export interface TokenUsage {
 export type StreamFailure = 'overloaded' | 'rate-limited' | 'other';
 
 export interface UsageReader {
-  /** Takes the next decoded bytes; returns the usage so far. Bounded memory; never throws. */
+  /**
+   * Takes the next decoded bytes; returns the usage so far, but for `relayedOutputTokens`, which is right
+   * at the end. Bounded memory; never throws.
+   */
   push(chunk: Buffer): TokenUsage;
   /** The body ended; returns the final word. */
   end(): TokenUsage;

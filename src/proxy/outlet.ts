@@ -45,14 +45,17 @@ export class Outlet {
   #flushSoon(): void {
     if (this.#flushDue) return;
     this.#flushDue = true;
-    queueMicrotask(() => {
-      this.#flushDue = false;
-      if (this.response.writableEnded || this.response.destroyed) return;
-      this.#flush();
-      if (this.#headDue) this.response.flushHeaders();
-      this.#headDue = false;
-    });
+    queueMicrotask(this.#atEndOfTurn);
   }
+
+  /** One function for all events of the answer. */
+  readonly #atEndOfTurn = () => {
+    this.#flushDue = false;
+    if (this.response.writableEnded || this.response.destroyed) return;
+    this.#flush();
+    if (this.#headDue) this.response.flushHeaders();
+    this.#headDue = false;
+  };
 
   #flush(): void {
     const rest = this.takeRest();

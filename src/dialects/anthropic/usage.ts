@@ -32,10 +32,12 @@ class StreamReader implements UsageReader {
   #characters = 0;
   #stopped = false;
   #failure: StreamFailure | null = null;
+  /** Until an event says something new: most chunks hold text only. */
+  #known: TokenUsage | null = null;
 
   push(chunk: Buffer): TokenUsage {
     this.#splitter.push(chunk);
-    return this.#usage();
+    return (this.#known ??= this.#usage());
   }
 
   end(): TokenUsage {
@@ -50,10 +52,13 @@ class StreamReader implements UsageReader {
 
   #onEvent(name: string, data: Buffer): void {
     // Gateways that write a stream anew leave out the event's name: its type says the same.
-    switch (name === '' ? typeOf(data) : name) {
-      case 'content_block_delta':
-        this.#characters += countCharacters(data, TEXT_KEYS);
-        break;
+    const kind = name === '' ? typeOf(data) : name;
+    if (kind === 'content_block_delta') {
+      this.#characters += countCharacters(data, TEXT_KEYS);
+      return;
+    }
+    this.#known = null;
+    switch (kind) {
       case 'message_start':
         this.#tally.add(member(member(parseJson(data.toString()), 'message'), 'usage'));
         break;
