@@ -105,7 +105,10 @@ function warnOfUnknownVariables(env: Environment, findings: Findings): void {
     if (name.startsWith('TIDEGATE_TEST_') || isServiceLink(name, env[name] ?? '')) continue;
     const words = known.map((variable) => variable.slice(PREFIX.length));
     const near = suggest(name.slice(PREFIX.length), words);
-    const hint = near === null ? '' : ` Did you mean ${PREFIX}${near}?`;
+    const hint =
+      near === null
+        ? ' All there are: docs/reference/configuration.md.'
+        : ` Did you mean ${PREFIX}${near}?`;
     findings.warn(`${name}: is not a setting of this version and has no effect.${hint}`);
   }
 }

@@ -177,8 +177,8 @@ describe('unknown variables', () => {
     ['TIDEGATE_BUDGETS', ' Did you mean TIDEGATE_BUDGET?'],
     ['TIDEGATE_LISTEN_ADDRESS', ' Did you mean TIDEGATE_LISTEN?'],
     ['TIDEGATE_CONFIG_FILE', ' Did you mean TIDEGATE_CONFIG?'],
-    ['TIDEGATE_XYZZY', ''],
-    ['TIDEGATE_', ''],
+    ['TIDEGATE_XYZZY', ' All there are: docs/reference/configuration.md.'],
+    ['TIDEGATE_', ' All there are: docs/reference/configuration.md.'],
   ])('%s is a warning.%s', (name, hint) => {
     expect(warnings({ [name]: 'x' })).toEqual([
       `${name}: is not a setting of this version and has no effect.${hint}`,
