@@ -12,7 +12,6 @@ import {
 } from './admission.js';
 import { Admissions } from './admissions.js';
 import type { LimitStatement } from './attribution.js';
-import type { Correction } from './correction-queue.js';
 import { amendment, type Setting, settlement, success, telling } from './corrections.js';
 import type { Draft, ScopeRules } from './draft.js';
 import { DurableUpdates, isStateFailure, STATE_WAIT_MS, UpdateTally } from './durable-updates.js';
@@ -156,11 +155,11 @@ export class Governor {
   succeeded(admission: Admission, statements: readonly LimitStatement[]): void {
     admission.statements = statements;
     const setting = this.#settingOf(admission);
-    const { news } = setting.runtime;
+    const { runtime } = setting;
     if (admission.grant.awaited)
-      this.#correct(success(admission, setting), isProbe(admission.grant));
-    admission.isNews = news.has(admission.request.model, statements);
-    if (admission.isNews) this.#correct(telling(admission, setting), false);
+      runtime.correct(success(admission, setting), isProbe(admission.grant));
+    admission.isNews = runtime.news.has(admission.request.model, statements);
+    if (admission.isNews) runtime.correct(telling(admission, setting), false);
   }
 
   /**
@@ -198,7 +197,7 @@ export class Governor {
     admission.carried = true;
     setting.runtime.news.spend(admission.request.model, estimate, before);
     const urgent = inputTokens > before.inputTokens;
-    this.#correct(amendment(admission, estimate, setting), urgent);
+    setting.runtime.correct(amendment(admission, estimate, setting), urgent);
   }
 
   /** The request is over. A second call for the same admission changes nothing. */
@@ -207,12 +206,12 @@ export class Governor {
     admission.settled = true;
     admission.carried = true;
     const setting = this.#settingOf(admission);
-    const { rules, news } = setting.runtime;
+    const { runtime } = setting;
     const actual = costOf(ending, admission.estimate);
-    news.spend(admission.request.model, actual, admission.estimate);
-    const estimate = learnFrom(setting.runtime, admission, ending);
-    const upward = exceedsCharge(admission.grant.charge, rules.limits, actual);
-    this.#correct(settlement(admission, { actual, estimate }, setting), upward);
+    runtime.news.spend(admission.request.model, actual, admission.estimate);
+    const estimate = learnFrom(runtime, admission, ending);
+    const upward = exceedsCharge(admission.grant.charge, runtime.rules.limits, actual);
+    runtime.correct(settlement(admission, { actual, estimate }, setting), upward);
   }
 
   /** The scheduled job: one look at every scope. */
@@ -260,13 +259,6 @@ export class Governor {
   #settingOf({ scope }: Admission): Setting {
     const { policies, instance } = this.#options;
     return { policies, instance, runtime: this.#runtime(scope) };
-  }
-
-  /** Urgent ones are made at once, the others with the next admission or within 250 ms. */
-  #correct(correction: Correction, urgent: boolean): void {
-    const runtime = this.#runtime(correction.admission.scope);
-    runtime.coalesce(correction);
-    if (urgent) runtime.flush();
   }
 
   /** Repeats a decision that is safe to be made twice until it is durable. */

@@ -90,10 +90,11 @@ export class ScopeRuntime {
     return { self, idle: this.active === 0, silentAfterMs, startedAt: this.startedAt };
   }
 
-  /** Makes the correction with the next admission, at most 250 ms from now. */
-  coalesce(correction: Correction): void {
+  /** Makes the correction with the next admission, at most 250 ms from now; an urgent one at once. */
+  correct(correction: Correction, urgent: boolean): void {
     this.#corrections.add(correction);
-    this.#arm();
+    if (urgent) this.flush();
+    else this.#arm();
   }
 
   /** Counts a local refusal; the count is written within 250 ms. */
