@@ -1,33 +1,23 @@
 import { afterAll, beforeAll, expect } from 'vitest';
-import { PostgresStore, postgresUrl } from '../support/postgres-store.js';
+import { postgresUrl } from '../support/postgres-store.js';
 import { TransactionPooler } from '../support/transaction-pooler.js';
+import { behindPooler } from './behind-pooler.js';
 import { runContract } from './run-contract.js';
 
 /** Every transaction on another session, and nothing of a session kept. */
-let switched = 0;
+let poolers: TransactionPooler[];
 beforeAll(() => {
-  switched = 0;
+  poolers = [];
 });
-afterAll(() => expect(switched).toBeGreaterThan(100));
+afterAll(() => {
+  const switched = poolers.reduce((sum, pooler) => sum + pooler.switched, 0);
+  expect(switched).toBeGreaterThan(100);
+});
 
-runContract('postgres behind a pooler in transaction mode', () => {
-  let opening: Promise<[PostgresStore, TransactionPooler]> | null = null;
-  const make = async (): Promise<[PostgresStore, TransactionPooler]> => [
-    await PostgresStore.create(),
-    await TransactionPooler.open(await postgresUrl()),
-  ];
-  const open = async () => {
-    const [store, pooler] = await (opening ??= make());
-    return store.open({ url: pooler.through(store.url) });
-  };
-  return {
-    open,
-    crash: open,
-    dispose: async () => {
-      const [store, pooler] = (await opening) ?? [];
-      await store?.dispose();
-      switched += pooler?.switched ?? 0;
-      await pooler?.close();
-    },
-  };
-});
+runContract('postgres behind a pooler in transaction mode', () =>
+  behindPooler(async () => {
+    const pooler = await TransactionPooler.open(await postgresUrl());
+    poolers.push(pooler);
+    return pooler;
+  }),
+);
