@@ -62,22 +62,4 @@ describe('corrections that wait for company', () => {
     await town.pass(250);
     expect(await town.limitView()).toMatchObject({ used: 2_200, reserved: 0 });
   });
-
-  it('with an outcome that can’t be known are each resolved on their own', async () => {
-    for (const fault of ['unknown-kept', 'unknown-lost'] as const) {
-      const { town, store } = await countingTown();
-      const [low, high] = await admitted(town, 2);
-      const charged = (await town.limitView()).used / 2;
-      store.fault = fault;
-      town.governor.settle(low!, success(100));
-      town.governor.settle(high!, success(2_000));
-      await town.pass(0);
-      store.mend();
-      await town.pass(250);
-      // The refund is not made again. The excess is, twice: the first time its outcome was unknown, too.
-      const excess = 2_000 - charged;
-      const { used } = await town.limitView();
-      expect(used).toBe(fault === 'unknown-kept' ? 2_100 + 2 * excess : 2 * charged + excess);
-    }
-  });
 });
