@@ -73,10 +73,9 @@ function count(counted: Counted[], at: number, tokens: number, windowMs: number)
   else counted[counted.length - 1] = { at: last.at, tokens: last.tokens + tokens };
 }
 
-/** `kind`: fixed or sliding. */
 function inferWindow(
   inOrder: readonly LoggedAttempt[],
-  kind: UpstreamKind,
+  kind: Exclude<UpstreamKind, 'bucket'>,
   windowMs: number,
 ): InferredLimit {
   const counted: Counted[] = [];
