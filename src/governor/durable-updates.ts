@@ -31,7 +31,7 @@ export function isUnknown(error: unknown): boolean {
 export class UpdateTally {
   /** From handing a change over until it is durable; what changed nothing is left out. */
   readonly durableMs = new Histogram();
-  /** Attempts that failed, one for each caller, by scope. */
+  /** Updates that failed, each attempt by itself, by scope. */
   readonly failures: Counts<'unavailable' | 'unknown'>;
 
   constructor(scopes: readonly string[]) {

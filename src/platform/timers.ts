@@ -100,7 +100,7 @@ function callAll(): void {
   for (const call of calls) call();
 }
 
-/** Resolves once that is so, and whoever waited for the same has gone on. */
+/** Resolves after this turn, as `afterTurn` calls, and after whoever that called has gone on. */
 export async function turnEnds(): Promise<void> {
   await new Promise<void>(afterTurn);
   await Promise.resolve();
