@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { NO_COST } from '../../src/budget/cost.js';
+import { takeAlong } from '../../src/governor/admission.js';
 import type { Decide, StateRepository } from '../../src/state/state-repository.js';
 import { FaultyRepository } from './faulty-repository.js';
 import { success, Town } from './support.js';
@@ -61,5 +63,15 @@ describe('corrections that wait for company', () => {
     store.mend();
     await town.pass(250);
     expect(await town.limitView()).toMatchObject({ used: 2_200, reserved: 0 });
+  });
+
+  it('tell only once what an answer has surprised with', async () => {
+    const { town } = await countingTown();
+    const [admission] = await admitted(town, 1);
+    const { inputTokens, outputTokens } = admission!.estimate;
+    const cost = { requests: 1, inputTokens: inputTokens + 500, outputTokens };
+    expect(takeAlong(admission!, cost).surprise).toEqual({ ...NO_COST, inputTokens: 500 });
+    const final = { ...cost, outputTokens: outputTokens + 20 };
+    expect(takeAlong(admission!, final).surprise).toEqual({ ...NO_COST, outputTokens: 20 });
   });
 });
