@@ -47,7 +47,7 @@ export class HeldBody {
     return this.#isLarge ? this.#handOver() : this.bytes;
   }
 
-  /** The upstream answers, so it has it all. */
+  /** The upstream answers: what was handed over is in no place of ours any more. */
   sent(): void {
     if (this.bytes.length === 0) this.release();
   }
