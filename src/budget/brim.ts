@@ -4,23 +4,39 @@ import type { LimitRules } from './settings.js';
 /** No more than this share of a limit is kept free for what requests in flight may turn out to cost. */
 const MOST_RESERVED = 0.1;
 
+/** What requests in flight whose input is not known yet may cost beyond their estimates, in tokens. */
+export interface Doubt {
+  readonly guessed: number;
+  /** Of those that come after a pause, should their prompt caches have gone cold. */
+  readonly coldTokens: number;
+  /** Of any one of them, whatever the reason. */
+  readonly excess: number;
+}
+
 /**
  * Whether the upstream may have reached the limit already, for all we know: it charges a request's input
  * when it arrives, and we learn it with the answer. One large request that finds its cache cold goes over
- * the limit, and whatever follows it within that second is refused. `guesses` in flight are charged by
- * their estimates; `excess` is what one of them may cost beyond that, and of several that know nothing of
- * one another together it grows with the root of their number.
+ * the limit, and whatever follows it within that second is refused. The excess of several that know nothing
+ * of one another grows with the root of their number; caches go cold together, when a window ends that
+ * all have waited for.
  */
 export function mayBeFull(
-  { used, bucket, budget }: LimitState,
+  limit: LimitState,
   { unit }: LimitRules,
-  guesses: number,
-  excess: number,
+  { guessed, coldTokens, excess }: Doubt,
 ): boolean {
-  const { learned } = budget;
+  const known = knownLimit(limit);
   // A budget below the limit keeps the upstream's bucket all but empty, however full our own is.
-  if (guesses === 0 || learned === null || bucket !== null) return false;
+  if (guessed === 0 || known === null || limit.bucket !== null) return false;
   if (unit !== 'tokens' && unit !== 'input_tokens') return false;
-  const reserve = Math.min(excess * Math.sqrt(guesses), MOST_RESERVED * learned);
-  return used + reserve >= learned;
+  const reserve = Math.min(coldTokens + excess * Math.sqrt(guessed), MOST_RESERVED * known);
+  return limit.used + reserve >= known;
+}
+
+/** Where the upstream refuses, as far as it has told, by its refusals or in so many words; the lower of both. */
+function knownLimit({ budget: { learned }, stated, window }: LimitState): number | null {
+  const { limit = null, fraction = null } = stated ?? {};
+  const isCurrent = stated?.window === window.number;
+  const told = fraction === null ? limit : isCurrent ? fraction.budget : null;
+  return learned === null || told === null ? (learned ?? told) : Math.min(learned, told);
 }

@@ -19,6 +19,12 @@ const ABSURD = 2;
 const TELLING_RISE = 0.095;
 /** A window has to rise by this much to take back what earlier ones said. */
 const SURE_RISE = 0.5;
+/** One window leaves at least this much of a known limit. */
+const MOST_FALL = 0.5;
+/** One statement raises a known limit to this many times itself at most. */
+const MOST_GROWTH = 2;
+/** This much of a budget is used where it is in the way. */
+const IN_THE_WAY = 0.9;
 
 interface Stated {
   readonly name: string;
@@ -36,7 +42,7 @@ export interface FractionContext {
 
 /** What is known of the limit with this fraction; the same reference if that is nothing new. */
 export function takeFraction(
-  { stated, window, used }: LimitState,
+  { stated, window, used, orphaned }: LimitState,
   statement: Stated,
   { sequence, newest, charged }: FractionContext,
 ): StatedLimit | null {
@@ -44,18 +50,33 @@ export function takeFraction(
   if (fraction === null) return stated;
   const known = stated?.limit ?? null;
   const before = stated?.window === window.number ? stated.fraction : null;
-  // In this window an older answer may only make it tighter; a fraction stated before is no news.
-  if (before !== null && (fraction === before.used || (!newest && fraction < before.used))) {
-    return stated;
-  }
-  const from = before?.from ?? fraction;
-  const fromCharged = before?.fromCharged ?? used;
-  const limit = largest(known, costOfRise(from, fromCharged, fraction, charged));
+  // In this window an older answer may only make it tighter.
+  if (before !== null && !newest && fraction <= before.used) return stated;
+  const isNews = before === null || fraction !== before.used;
+  const spent = charged - orphaned;
+  const { from, fromCharged, fromCounted } = before ?? {
+    from: fraction,
+    fromCharged: used,
+    fromCounted: spent,
+  };
+  const least = costOfRise({ from, fromCharged }, fraction, spent);
+  const inTheWay = newest && charged >= IN_THE_WAY * (before?.budget ?? Number.POSITIVE_INFINITY);
+  const isTelling = isNews && fraction - from >= TELLING_RISE;
+  const limit = isTelling ? largest(known, least) : refuted(known, least, inTheWay);
+  if (!isNews && limit === known) return stated;
   const isOneStep = before !== null && Math.abs(fraction - before.used) <= ONE_STEP;
   const rest = Math.max(0, 1 - fraction - (isOneStep ? 0 : ERROR));
+  const usedCharged = isNews ? charged : before.usedCharged;
   const budget =
-    fraction >= FULL ? charged : limit === null ? null : Math.floor(charged + rest * limit);
-  const next: StatedFraction = { from, fromCharged, used: fraction, usedCharged: charged, budget };
+    fraction >= FULL ? usedCharged : limit === null ? null : Math.floor(usedCharged + rest * limit);
+  const next: StatedFraction = {
+    from,
+    fromCharged,
+    fromCounted,
+    used: fraction,
+    usedCharged,
+    budget,
+  };
   const latest = Math.max(sequence, before === null ? 0 : (stated?.sequence ?? 0));
   const { name } = statement;
   return { name, limit, window: window.number, sequence: latest, fraction: next };
@@ -69,24 +90,41 @@ function fractionOf(statement: Stated): number | null {
 }
 
 /**
- * What the whole costs by what we spent while the fraction rose: too little where others spent as well,
- * or much of ours was in flight, so the largest of such figures counts.
+ * What the whole costs at least, by what we spent while the fraction rose: too little where others spent as
+ * well, or much of ours was in flight.
  */
-function costOfRise(from: number, fromCharged: number, to: number, charged: number): number | null {
-  if (to - from < TELLING_RISE || charged <= fromCharged) return null;
+function costOfRise(
+  { from, fromCharged }: Pick<StatedFraction, 'from' | 'fromCharged'>,
+  to: number,
+  spent: number,
+): number | null {
   const most = to + ERROR - Math.max(0, from - ERROR);
-  return Math.floor((charged - fromCharged) / most);
+  return spent <= fromCharged || to < from ? null : Math.floor((spent - fromCharged) / most);
+}
+
+/**
+ * A limit known too low would never be seen to be: so little may be spent that the fraction does not rise by a
+ * telling amount. Where that is in the way, what was spent without a rise counts, a step at a time: an answer
+ * may be taken up a moment after it was given, and others have been charged meanwhile.
+ */
+function refuted(known: number | null, least: number | null, inTheWay: boolean): number | null {
+  if (known === null || least === null || !inTheWay) return known;
+  return Math.max(known, Math.min(least, MOST_GROWTH * known));
 }
 
 function largest(a: number | null, b: number | null): number | null {
   return a === null || b === null ? (a ?? b) : Math.max(a, b);
 }
 
-/** What is remembered for the next window: with a window that rose far, a limit that fell is noticed. */
+/**
+ * What is remembered for the next window: with a window that rose far, a limit that fell is noticed. It may also
+ * have been others who spent, so it falls by no more than half.
+ */
 export function settleFraction(stated: StatedLimit, fraction: StatedFraction): StatedLimit {
-  const { from, fromCharged, used, usedCharged } = fraction;
+  const { from, fromCounted, used, usedCharged } = fraction;
   const rise = used - from - 2 * ERROR;
   if (stated.limit === null || rise < SURE_RISE) return stated;
-  const most = Math.ceil(Math.max(1, usedCharged - fromCharged) / rise);
-  return most < stated.limit ? { ...stated, limit: most } : stated;
+  const most = Math.ceil(Math.max(usedCharged - fromCounted, 0) / rise);
+  const limit = Math.max(most, Math.ceil(MOST_FALL * stated.limit));
+  return limit < stated.limit ? { ...stated, limit } : stated;
 }

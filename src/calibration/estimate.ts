@@ -4,8 +4,7 @@ import type { Instant, ModelEstimate } from '../state/scope-state.js';
  * What a request will cost, from what is known before the call. `max_tokens` is no part of it: the
  * limits count what is generated (wire facts §1.3). The lever is growth: a session sends its whole
  * history again, about 96 % of it is read from the cache and free, and what the limits count is what
- * was added since its last request. On 5,659 recorded requests the median error is 18 %; that of the total
- * is −8 % without their pauses and +30 % with them, for their cache lives longer than WARM_MS says.
+ * was added since its last request. docs/internals/performance.md tells how far off it is on real sessions.
  */
 
 export interface EstimateRequest {
@@ -35,10 +34,21 @@ export interface ObservedUsage {
 export interface Estimate {
   readonly inputTokens: number;
   readonly outputTokens: number;
+  /** Input beyond that, should the prompt cache not have outlived a pause that it may or may not outlive. */
+  readonly coldTokens: number;
 }
 
-/** A prompt cache is surely warm within five minutes, its shortest lifetime. */
-const WARM_MS = 300_000;
+/** A prompt cache lives for five minutes or for an hour, as its client chose (wire facts §1.3, §2). */
+const SHORT_CACHE_MS = 300_000;
+const LONG_CACHE_MS = 3_600_000;
+/** Since a session's previous request: none that ends a cache, one that ends a short-lived one, or any. */
+type Pause = 'none' | 'late' | 'stale';
+/** What came from the cache after it, and how many requests told that. */
+const SHARES = {
+  none: ['cachedShare', 'cachedShareCount'],
+  late: ['lateCachedShare', 'lateCachedShareCount'],
+  stale: ['staleCachedShare', 'staleCachedShareCount'],
+} as const satisfies Record<Pause, readonly (keyof ModelEstimate)[]>;
 /** Weight of the newest request in a mean, once there are enough of them. */
 const WEIGHT = 0.05;
 /** The upper estimate of a cost shrinks this slowly, so that it stays above P99. */
@@ -56,7 +66,11 @@ const UNLEARNED: ModelEstimate = {
   promptTokensPerByte: 0.3,
   outputTokens: 405,
   cachedShare: 0,
+  cachedShareCount: 0,
   lateCachedShare: 0,
+  lateCachedShareCount: 0,
+  staleCachedShare: 0,
+  staleCachedShareCount: 0,
   costP99: 0,
   excessP99: 0,
 };
@@ -72,9 +86,14 @@ export function estimateCost(
   const prompt = expectedPrompt(model, request);
   const cached = trail === null ? 0 : expectedCacheRead(model, request.bodyBytes, trail, now);
   const inputTokens = Math.min(MOST_TOKENS, Math.max(1, Math.ceil(prompt - cached)));
-  if (trail !== null || model.count < ENOUGH_FOR_P99) return { inputTokens, outputTokens };
-  const most = Math.max(1, Math.ceil(model.costP99) - outputTokens);
-  return { inputTokens: Math.min(inputTokens, most), outputTokens };
+  if (trail === null) {
+    const most =
+      model.count < ENOUGH_FOR_P99 ? MOST_TOKENS : Math.ceil(model.costP99) - outputTokens;
+    return { inputTokens: Math.min(inputTokens, Math.max(1, most)), outputTokens, coldTokens: 0 };
+  }
+  const sure = pauseSince(trail, now) === 'none';
+  const coldTokens = sure ? 0 : Math.min(MOST_TOKENS, Math.ceil(cached));
+  return { inputTokens, outputTokens, coldTokens };
 }
 
 /** Learns from a settled request. */
@@ -86,24 +105,18 @@ export function observe(
 ): ModelEstimate {
   const model = learned ?? UNLEARNED;
   const count = model.count + 1;
-  const weight = Math.max(WEIGHT, 1 / count);
-  const mean = (old: number, value: number) => old + weight * (value - old);
-  const share = cachedShare(request.trail, usage);
-  const late = request.trail !== null && now - request.trail.at > WARM_MS;
+  const mean = (old: number, value: number) => weightedMean(old, value, count);
   const cost = usage.inputTokens + usage.outputTokens;
   const estimate = estimateCost(learned, request, now);
-  const estimated = estimate.inputTokens + estimate.outputTokens;
+  const estimated = estimate.inputTokens + estimate.outputTokens + estimate.coldTokens;
   return {
-    ...model,
+    ...observeCache(model, request.trail, usage, now),
     count,
     promptTokensPerByte: mean(
       model.promptTokensPerByte,
       promptOf(usage) / Math.max(1, request.bodyBytes),
     ),
     outputTokens: mean(model.outputTokens, usage.outputTokens),
-    cachedShare: share === null || late ? model.cachedShare : mean(model.cachedShare, share),
-    lateCachedShare:
-      share === null || !late ? model.lateCachedShare : mean(model.lateCachedShare, share),
     costP99: request.trail === null ? Math.max(cost, model.costP99 * P99_DECAY) : model.costP99,
     excessP99: Math.max(0, cost - estimated, model.excessP99 * EXCESS_DECAY),
   };
@@ -137,10 +150,40 @@ function expectedCacheRead(
 ): number {
   // A body that shrank is a new prompt: the client compacted the conversation.
   if (bodyBytes < trail.bodyBytes) return 0;
-  if (now - trail.at > WARM_MS) return model.lateCachedShare * trail.promptTokens;
+  const pause = pauseSince(trail, now);
+  const share = model[SHARES[pause][0]];
+  // A cache outlives a pause or it doesn't: what half of it would be is true of none.
+  const warm = pause === 'none' || share >= 0.5;
+  return (warm ? warmShare(model, trail) : share) * trail.promptTokens;
+}
+
+function warmShare(model: ModelEstimate, trail: SessionTrail): number {
   const { cachedShare: last, earlierCachedShare: earlier } = trail;
-  const share = last === null ? model.cachedShare : Math.max(last, earlier ?? 0);
-  return share * trail.promptTokens;
+  return last === null ? model.cachedShare : Math.max(last, earlier ?? 0);
+}
+
+/** Learns how much comes from the cache, apart for each length of pause. */
+function observeCache(
+  model: ModelEstimate,
+  trail: SessionTrail | null,
+  usage: ObservedUsage,
+  now: Instant,
+): ModelEstimate {
+  const observed = cachedShare(trail, usage);
+  if (trail === null || observed === null) return model;
+  const [share, counted] = SHARES[pauseSince(trail, now)];
+  const count = model[counted] + 1;
+  return { ...model, [share]: weightedMean(model[share], observed, count), [counted]: count };
+}
+
+function pauseSince(trail: SessionTrail, now: Instant): Pause {
+  const ms = now - trail.at;
+  return ms <= SHORT_CACHE_MS ? 'none' : ms <= LONG_CACHE_MS ? 'late' : 'stale';
+}
+
+/** The mean with its `count`-th value: of all of them first, later of the newest ones above all. */
+function weightedMean(mean: number, value: number, count: number): number {
+  return mean + Math.max(WEIGHT, 1 / count) * (value - mean);
 }
 
 function cachedShare(trail: SessionTrail | null, usage: ObservedUsage): number | null {

@@ -101,8 +101,9 @@ export class Admissions {
     let outcome: AdmitOutcome;
     const decide = (draft: Draft) => {
       learned ??= learnedBefore(draft, model);
-      estimate = { requests: 1, ...estimateCost(learned, basis, draft.now) };
-      outcome = admit(draft, policies, { cost: estimate, model, instance, observe });
+      const { coldTokens, ...tokens } = estimateCost(learned, basis, draft.now);
+      estimate = { requests: 1, ...tokens };
+      outcome = admit(draft, policies, { cost: estimate, coldTokens, model, instance, observe });
     };
     const made = () => {
       if (outcome.kind !== 'admitted') {

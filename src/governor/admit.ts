@@ -33,6 +33,8 @@ export interface Grant {
   /** For each of its model pools that had been refused before. */
   readonly pools: PoolTickets;
   readonly charge: Charge;
+  /** See Estimate. */
+  readonly coldTokens: number;
   /** The first success has news for the scope: an episode, a pause, a window or caution hang on it. */
   readonly awaited: boolean;
 }
@@ -63,6 +65,8 @@ export type AdmitOutcome =
 
 export interface AdmitRequest {
   readonly cost: Cost;
+  /** See Estimate. */
+  readonly coldTokens: number;
   /** Empty if unknown: it is charged to the limits of every model then. */
   readonly model: string;
   readonly instance: string;
@@ -216,7 +220,7 @@ function routineProbeIsDue(
 function grant(
   draft: Draft,
   policies: Policies,
-  { instance, model }: AdmitRequest,
+  { instance, model, coldTokens }: AdmitRequest,
   roles: Roles,
   charge: Charge,
   observed: Denial | null,
@@ -241,7 +245,7 @@ function grant(
     admittedAt: now,
     counters: { ...hot.counters, admitted, refused },
   });
-  const one = { inFlight: 1, guessed: 1 } as const;
+  const one = { inFlight: 1, guessed: 1, coldTokens } as const;
   draft.setHot({ instances: countInFlight(draft.hot.instances, instance, one, draft.now) });
   const awaited =
     isProbe({ ticket, pools }) ||
@@ -251,7 +255,7 @@ function grant(
     Object.keys(charge).some((name) => !limitOf(draft.hot.limits, name).window.anchored);
   return {
     kind: 'admitted',
-    grant: { sequence, admittedAt: now, model, ticket, pools, charge, awaited },
+    grant: { sequence, admittedAt: now, model, ticket, pools, charge, coldTokens, awaited },
     observed,
   };
 }

@@ -37,11 +37,11 @@ export function holdOf(
   rules: readonly LimitRules[],
 ): { readonly limit: string | null } | null {
   if (bindingRamp(hot, now) !== null) return { limit: null };
-  const guessed = guesses(hot);
+  const { guessed, coldTokens } = guesses(hot);
   if (guessed === 0) return null;
   const excess = Math.max(0, ...Object.values(cold.estimates).map((model) => model.excessP99));
   const full = rules.find((rule) =>
-    mayBeFull(limitOf(hot.limits, rule.name), rule, guessed, excess),
+    mayBeFull(limitOf(hot.limits, rule.name), rule, { guessed, coldTokens, excess }),
   );
   return full === undefined ? null : { limit: full.name };
 }

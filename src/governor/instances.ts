@@ -50,11 +50,15 @@ export function inFlight(hot: HotState): number {
   return sum;
 }
 
-/** Requests of all instances in flight whose input is not known yet. */
-export function guesses(hot: HotState): number {
-  let sum = 0;
-  for (const instance of Object.values(hot.instances)) sum += instance.guessed;
-  return sum;
+/** Requests of all instances in flight whose input is not known yet, and what caches gone cold would add to it. */
+export function guesses(hot: HotState): { readonly guessed: number; readonly coldTokens: number } {
+  let guessed = 0;
+  let coldTokens = 0;
+  for (const instance of Object.values(hot.instances)) {
+    guessed += instance.guessed;
+    coldTokens += instance.coldTokens;
+  }
+  return { guessed, coldTokens };
 }
 
 /** Other instances that have something in flight and have not been heard of for too long. */
@@ -104,7 +108,12 @@ export interface InFlightChange {
   readonly inFlight: 1 | 0 | -1;
   /** Of those whose input is not known. */
   readonly guessed: 1 | 0 | -1;
+  /** Of the one that `guessed` counts. */
+  readonly coldTokens: number;
 }
+
+/** Nothing in flight. */
+export const NONE_IN_FLIGHT = { inFlight: 0, guessed: 0, coldTokens: 0 } as const;
 
 /** One more request of the instance in flight, or one less, or one more of them known. */
 export function countInFlight(
@@ -113,8 +122,11 @@ export function countInFlight(
   by: InFlightChange,
   now: Instant,
 ): Instances {
-  const before = instances[name] ?? { startedAt: now, stoppedAt: null, inFlight: 0, guessed: 0 };
+  const before = instances[name] ?? { startedAt: now, stoppedAt: null, ...NONE_IN_FLIGHT };
   const inFlight = Math.max(0, before.inFlight + by.inFlight);
   const guessed = Math.min(inFlight, Math.max(0, before.guessed + by.guessed));
-  return { ...withRoom(instances, name), [name]: { ...before, inFlight, guessed, seenAt: now } };
+  const coldTokens =
+    guessed === 0 ? 0 : Math.max(0, before.coldTokens + by.guessed * by.coldTokens);
+  const after = { ...before, inFlight, guessed, coldTokens, seenAt: now };
+  return { ...withRoom(instances, name), [name]: after };
 }

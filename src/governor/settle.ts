@@ -24,7 +24,7 @@ export interface AmendRequest {
 export function amend(draft: Draft, policies: Policies, request: AmendRequest): Charge {
   freshen(draft, policies);
   const { grant, estimate, instance, told } = request;
-  if (request.guessed) noteInFlight(draft, instance, { inFlight: 0, guessed: -1 });
+  if (request.guessed) noteInFlight(draft, request, { inFlight: 0, guessed: -1 });
   const { charge } = grant;
   const amended = policies.budget.amend(draft.hot.limits, draft.rules, charge, estimate, instance);
   draft.setHot({ limits: amended.limits });
@@ -78,7 +78,7 @@ export function settle(draft: Draft, policies: Policies, request: SettleRequest)
     counters: actual.requests > 0 ? { ...counters, upstreamRequests } : counters,
   });
   mapPools(draft, (pool) => policies.backoff.abandoned(pool, grant.sequence));
-  noteInFlight(draft, instance, { inFlight: -1, guessed: request.guessed ? -1 : 0 });
+  noteInFlight(draft, request, { inFlight: -1, guessed: request.guessed ? -1 : 0 });
   // What it cost is settled by now, and so no longer to be counted apart.
   takeStatements(draft, policies, { ...grant, counted: NO_COST }, request.told);
   mapSamples(draft, (sample) => settleSample(sample, rules, grant, actual));
@@ -86,8 +86,13 @@ export function settle(draft: Draft, policies: Policies, request: SettleRequest)
   if (estimate !== null) keepEstimate(draft, estimate.model, estimate.learned);
 }
 
-function noteInFlight(draft: Draft, instance: string, by: InFlightChange): void {
-  draft.setHot({ instances: countInFlight(draft.hot.instances, instance, by, draft.now) });
+function noteInFlight(
+  draft: Draft,
+  { grant, instance }: Pick<AmendRequest, 'grant' | 'instance'>,
+  by: Pick<InFlightChange, 'inFlight' | 'guessed'>,
+): void {
+  const change = { ...by, coldTokens: grant.coldTokens };
+  draft.setHot({ instances: countInFlight(draft.hot.instances, instance, change, draft.now) });
 }
 
 function keepEstimate(draft: Draft, model: string, learned: ModelEstimate): void {

@@ -16,6 +16,7 @@ import {
   silentInstances,
   uncleanStarts,
   withRoom,
+  NONE_IN_FLIGHT,
 } from './instances.js';
 import type { Policies } from './policies.js';
 import {
@@ -141,7 +142,7 @@ export function startInstance(draft: Draft, policies: Policies, self: InstanceId
   const unclean = before !== undefined && before.stoppedAt === null;
   const dead = self.alone ? Object.keys(draft.hot.instances) : [self.name];
   for (const name of dead) orphanInstance(draft, policies, name);
-  const started = { startedAt: now, seenAt: now, stoppedAt: null, inFlight: 0, guessed: 0 };
+  const started = { startedAt: now, seenAt: now, stoppedAt: null, ...NONE_IN_FLIGHT };
   const instances = { ...withRoom(draft.hot.instances, self.name), [self.name]: started };
   const starts = addStart(draft.cold.starts[self.name] ?? [], { at: now, unclean });
   draft.setHot({ instances, ramp: beginRamp(inFlight(draft.hot), null, now) });
@@ -186,7 +187,7 @@ export function orphanInstance(draft: Draft, policies: Policies, name: string): 
     backoff: policies.backoff.loseProbes(draft.hot.backoff, name),
   });
   if (instance !== undefined && instance.inFlight > 0) {
-    const instances = { ...draft.hot.instances, [name]: { ...instance, inFlight: 0, guessed: 0 } };
+    const instances = { ...draft.hot.instances, [name]: { ...instance, ...NONE_IN_FLIGHT } };
     draft.setHot({ instances });
   }
 }

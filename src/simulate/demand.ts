@@ -85,7 +85,8 @@ function tracedDemand(
       waiting -= 1;
       const following = requests[at + 1];
       if (following === undefined) return;
-      time.after(following.atMs - request.atMs, () => run(requests, session, agent, at + 1));
+      const pauseMs = Math.max(0, following.atMs - request.atMs - request.durationMs);
+      time.after(pauseMs, () => run(requests, session, agent, at + 1));
     });
   };
   const start = () => {

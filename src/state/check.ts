@@ -125,3 +125,10 @@ function plainObject(raw: unknown): Record<string, unknown> {
 function isPlainObject(raw: unknown): raw is Record<string, unknown> {
   return typeof raw === 'object' && raw !== null && !Array.isArray(raw);
 }
+
+/** The last instant that a date can be written for, in epoch ms. */
+export const LAST_INSTANT = 8_640_000_000_000_000;
+
+export const count = number(0, Number.MAX_SAFE_INTEGER);
+export const instant = number(0, LAST_INSTANT);
+export const share = number(0, 1);

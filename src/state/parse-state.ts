@@ -1,28 +1,26 @@
 import { TidegateError } from '../platform/tidegate-error.js';
 import {
   type Check,
+  count,
   Mismatch,
   flag,
+  instant,
   list,
   map,
   nullable,
   number,
   object,
   oneOf,
+  share,
   text,
 } from './check.js';
+import { limitState } from './parse-limit.js';
 import {
   type BackoffState,
-  type BucketCell,
-  type BucketState,
   BOUNDS,
-  type BudgetSource,
-  type BudgetState,
   type CalibrationState,
   type CautiousState,
-  CLOSED_WINDOW,
   type ColdState,
-  type ControlState,
   type Cooldown,
   type CooldownKind,
   type Counters,
@@ -32,9 +30,7 @@ import {
   type HotState,
   type InstanceStart,
   type InstanceState,
-  type Instant,
   type LimitFigures,
-  type LimitState,
   type LossReason,
   type ModelEstimate,
   NO_OVERLOAD,
@@ -46,12 +42,8 @@ import {
   type Sample,
   SCHEMA,
   type ScopeState,
-  type StatedFraction,
-  type StatedLimit,
   type StateLoss,
-  type WindowCell,
   type ToldGuard,
-  type WindowState,
 } from './scope-state.js';
 
 /**
@@ -60,9 +52,6 @@ import {
  * new value of a kind or reason does, because older versions refuse values they don't know.
  */
 const UPGRADES: readonly ((document: unknown) => unknown)[] = [];
-
-/** The last instant that a date can be written for. */
-export const LAST_INSTANT: Instant = 8_640_000_000_000_000;
 
 /**
  * Reads a scope's document as a store kept it, written under the schema of `major`. Fields missing
@@ -129,9 +118,6 @@ const EMPTY = emptyScopeState();
 /** Limits and their instances that left the configuration linger until the governor drops them. */
 const LIMITS_EVER = 4 * BOUNDS.limits;
 
-const count = number(0, Number.MAX_SAFE_INTEGER);
-const instant = number(0, LAST_INSTANT);
-const share = number(0, 1);
 const cooldownKind = oneOf<CooldownKind>(
   'quota',
   'rate',
@@ -150,91 +136,6 @@ const lossReason = oneOf<LossReason>(
   'clock',
 );
 
-const windowState = object<WindowState>(
-  {
-    number: count,
-    startedAt: nullable(instant),
-    endsAt: nullable(instant),
-    anchored: flag,
-    stated: flag,
-    observed: flag,
-  },
-  // Not `observed`: what is not known to be whole must not become a sample.
-  { ...CLOSED_WINDOW, observed: false },
-);
-const budgetSource = oneOf<BudgetSource>('configured', 'learned', 'headers', 'none');
-const budgetState = object<BudgetState>({
-  current: nullable(count),
-  learned: nullable(count),
-  reference: nullable(count),
-  source: budgetSource,
-});
-const controlState = object<ControlState>(
-  {
-    nudgedAt: nullable(instant),
-    inTheWay: flag,
-    denied: nullable(object({ at: instant, amount: count })),
-    probedAt: nullable(instant),
-    refusedAt: nullable(instant),
-    fullWindows: count,
-    full: nullable(object({ since: instant, until: instant })),
-    agreeing: count,
-    accepted: count,
-  },
-  // Added with minor 1, and with minor 2.
-  { agreeing: 0, accepted: 0, full: null },
-);
-const fraction = number(0, 1_000);
-const statedLimit = object<StatedLimit>(
-  {
-    name: text,
-    limit: nullable(count),
-    window: count,
-    sequence: count,
-    fraction: nullable(
-      object<StatedFraction>({
-        from: fraction,
-        fromCharged: count,
-        used: fraction,
-        usedCharged: count,
-        budget: nullable(count),
-      }),
-    ),
-  },
-  // For builds of before its first release.
-  { name: '' },
-);
-const bucketState = object<BucketState>({
-  at: instant,
-  carry: count,
-  lowered: count,
-  history: list(
-    object<BucketCell>({ at: instant, amount: count, low: count, full: flag }),
-    BOUNDS.history,
-  ),
-});
-/** What a document of minor 1 does not tell: all that is orphaned may be in any cell. */
-const ANY_ORPHANED = 1e12;
-const windowCell = object<WindowCell>(
-  { at: instant, amount: count, orphaned: count },
-  { orphaned: ANY_ORPHANED },
-);
-const limitState = object<LimitState>(
-  {
-    window: windowState,
-    used: count,
-    cells: list(windowCell, BOUNDS.cells),
-    bucket: nullable(bucketState),
-    unsettled: map(count, BOUNDS.instances),
-    orphaned: count,
-    others: count,
-    stated: nullable(statedLimit),
-    budget: budgetState,
-    control: controlState,
-  },
-  // Added with minor 1, and with minor 2.
-  { cells: [], bucket: null, others: 0, stated: null },
-);
 const cooldown = object<Cooldown>({
   since: instant,
   until: instant,
@@ -305,9 +206,10 @@ const instanceState = object<InstanceState>(
     stoppedAt: nullable(instant),
     inFlight: count,
     guessed: count,
+    coldTokens: count,
   },
   // Added with minor 2.
-  { guessed: 0 },
+  { guessed: 0, coldTokens: 0 },
 );
 const rampState = object<RampState>({ allowance: count, at: instant });
 const counters = object<Counters>(
@@ -334,12 +236,22 @@ const modelEstimate = object<ModelEstimate>(
     promptTokensPerByte: count,
     outputTokens: count,
     cachedShare: share,
+    cachedShareCount: count,
     lateCachedShare: share,
+    lateCachedShareCount: count,
+    staleCachedShare: share,
+    staleCachedShareCount: count,
     costP99: count,
     excessP99: count,
   },
-  // Added with minor 2.
-  { excessP99: 0 },
+  // Added with minor 2. A share of before is taken for that of many requests; late was any pause.
+  {
+    excessP99: 0,
+    cachedShareCount: 20,
+    lateCachedShareCount: 0,
+    staleCachedShare: 0,
+    staleCachedShareCount: 0,
+  },
 );
 const hotState = object<HotState>(
   {

@@ -136,7 +136,10 @@ export interface StatedLimit {
 export interface StatedFraction {
   /** As stated first in this window. */
   readonly from: number;
+  /** All of it, in flight or not. */
   readonly fromCharged: number;
+  /** What of it the upstream had counted for certain. */
+  readonly fromCounted: number;
   /** As stated last, when it was first stated so. */
   readonly used: number;
   readonly usedCharged: number;
@@ -274,6 +277,8 @@ export interface InstanceState {
   readonly inFlight: number;
   /** Those among them whose input is not known yet: their charge is an estimate. */
   readonly guessed: number;
+  /** What those may cost beyond their estimates, should their prompt caches have gone cold. */
+  readonly coldTokens: number;
 }
 
 /** After a cooldown, a start or idle time the upstream gets used to us by and by. */
@@ -329,8 +334,14 @@ export interface ModelEstimate {
   readonly outputTokens: number;
   /** Part of a session's previous prompt that came from the cache this time, 0 to 1. */
   readonly cachedShare: number;
-  /** The same for a request more than five minutes after the session's previous one. */
+  /** How many requests told that; a session's first one can't. */
+  readonly cachedShareCount: number;
+  /** The same for requests between five minutes and an hour after the session's previous one. */
   readonly lateCachedShare: number;
+  readonly lateCachedShareCount: number;
+  /** The same for requests more than an hour after. */
+  readonly staleCachedShare: number;
+  readonly staleCachedShareCount: number;
   /** Upper estimate (at least P99) of the cost of a request whose session is not known. */
   readonly costP99: number;
   /** Upper estimate (at least P99) of what a request costs beyond its estimate. */

@@ -1,35 +1,45 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { mayBeFull } from '../../src/budget/brim.js';
+import { mayBeFull, type Doubt } from '../../src/budget/brim.js';
 import { limitOf } from '../../src/budget/limits.js';
 import { rule } from './support.js';
 
 const RULE = rule(null);
 
-function full(used: number, guesses: number, excess: number, learned: number | null = 1_000) {
+function full(used: number, doubt: Partial<Doubt>, learned: number | null = 1_000) {
   const limit = limitOf({}, 'tokens');
-  return mayBeFull({ ...limit, used, budget: { ...limit.budget, learned } }, RULE, guesses, excess);
+  const whole = { guessed: 1, coldTokens: 0, excess: 0, ...doubt };
+  return mayBeFull({ ...limit, used, budget: { ...limit.budget, learned } }, RULE, whole);
 }
 
 describe('near a limit that was learned', () => {
   it('what may go over it has to be known before another request follows', () => {
-    expect(full(949, 1, 50)).toBe(false);
-    expect(full(950, 1, 50)).toBe(true);
+    expect(full(949, { excess: 50 })).toBe(false);
+    expect(full(950, { excess: 50 })).toBe(true);
     // With nothing unknown in flight, nobody is kept waiting.
-    expect(full(999, 0, 50)).toBe(false);
+    expect(full(999, { guessed: 0, coldTokens: 50, excess: 50 })).toBe(false);
   });
 
   it('several guesses call for more room, by the root of their number, up to a tenth of the limit', () => {
-    expect(full(920, 4, 50)).toBe(true);
-    expect(full(899, 400, 50)).toBe(false);
-    expect(full(900, 400, 50)).toBe(true);
+    expect(full(920, { guessed: 4, excess: 50 })).toBe(true);
+    expect(full(899, { guessed: 400, excess: 50 })).toBe(false);
+    expect(full(900, { guessed: 400, excess: 50 })).toBe(true);
+  });
+
+  it('caches that may have gone cold call for room for all of them, on top', () => {
+    expect(full(919, { coldTokens: 80 })).toBe(false);
+    expect(full(920, { coldTokens: 80 })).toBe(true);
+    expect(full(909, { coldTokens: 80, excess: 10 })).toBe(false);
+    expect(full(910, { coldTokens: 80, excess: 10 })).toBe(true);
+    expect(full(899, { coldTokens: 500 })).toBe(false);
   });
 
   it('is asked of limits that count input only', () => {
     const limit = limitOf({}, 'tokens');
     const brimful = { ...limit, used: 1_000, budget: { ...limit.budget, learned: 1_000 } };
+    const doubt = { guessed: 1, coldTokens: 0, excess: 50 };
     for (const unit of ['requests', 'output_tokens'] as const) {
-      expect(mayBeFull(brimful, rule(null, { unit }), 1, 50)).toBe(false);
+      expect(mayBeFull(brimful, rule(null, { unit }), doubt)).toBe(false);
     }
   });
 
@@ -38,13 +48,13 @@ describe('near a limit that was learned', () => {
     fc.assert(
       fc.property(
         amount,
-        fc.nat(1e6),
-        amount,
+        fc.record({ guessed: fc.nat(1e6), coldTokens: amount, excess: amount }),
         fc.option(amount),
-        (used, guesses, excess, learned) => {
-          const held = full(used, guesses, excess, learned);
-          if (learned === null || used < 0.9 * learned || guesses === 0) expect(held).toBe(false);
-          if (learned !== null && used >= learned && guesses > 0) expect(held).toBe(true);
+        (used, doubt, learned) => {
+          const held = full(used, doubt, learned);
+          const none = doubt.guessed === 0;
+          if (learned === null || used < 0.9 * learned || none) expect(held).toBe(false);
+          if (learned !== null && used >= learned && !none) expect(held).toBe(true);
         },
       ),
     );

@@ -259,6 +259,95 @@ describe('a stated fraction', () => {
     expect(stated.limit.stated?.limit).toBeLessThan(530);
   });
 
+  /** A window in which others fill the limit, and we spend little. */
+  function othersFill(stated: StatedBook, now: number): void {
+    for (const [round, utilization] of [0.01, 0.5, 0.9].entries()) {
+      stated
+        .open(2, now + round)
+        .states({ utilization }, { counted: 2 })
+        .settle(2);
+    }
+  }
+
+  it('in windows that others fill does not hide for good what a limit is', () => {
+    const stated = book();
+    spend(stated, 4);
+    let now = WINDOW;
+    for (let window = 0; window < 12; window += 1, now += WINDOW) othersFill(stated, now);
+    stated.roll(now);
+    expect(stated.limit.stated?.limit).toBeLessThan(10);
+    // They are away: it is found again within one window.
+    expect(spend(stated, 1, 0, now)).toBeGreaterThan(950);
+    stated.roll(now + WINDOW);
+    expect(stated.limit.stated?.limit).toBeGreaterThan(900);
+    expect(stated.limit.stated?.limit).toBeLessThan(1_100);
+  });
+
+  it('makes a limit fall by no more than half in a window', () => {
+    const stated = book();
+    spend(stated, 4);
+    othersFill(stated, WINDOW);
+    stated.roll(2 * WINDOW);
+    expect(stated.limit.stated?.limit).toBeGreaterThan(480);
+  });
+
+  it('is not misled by estimates that were in flight when it was stated first', () => {
+    const stated = book();
+    spend(stated, 4);
+    stated.open(900, WINDOW).states({ utilization: 0.01 }, { counted: 4 }).settle(4);
+    spend(stated, 4, 0, WINDOW + 1);
+    stated.roll(2 * WINDOW);
+    expect(stated.limit.stated?.limit).toBeGreaterThan(970);
+    expect(stated.limit.stated?.limit).toBeLessThan(1_030);
+  });
+
+  describe('where a limit is known too low', () => {
+    /** Four windows that others filled; in the fifth, 1 is spent and `from` stated. */
+    function known(from: number) {
+      const stated = book();
+      spend(stated, 4);
+      for (let window = 1; window <= 4; window += 1) othersFill(stated, window * WINDOW);
+      stated
+        .open(1, 5 * WINDOW)
+        .states({ utilization: from }, { counted: 1 })
+        .settle(1);
+      const low = stated.limit.stated?.limit ?? 0;
+      expect(low).toBeGreaterThan(50);
+      expect(low).toBeLessThan(70);
+      return { stated, low };
+    }
+
+    it('what is spent without a rise raises it, twofold at most, once it is in the way', () => {
+      const { stated, low } = known(0);
+      stated
+        .open(20, 5 * WINDOW)
+        .states({ utilization: 0 }, { counted: 20 })
+        .settle(20);
+      expect(stated.limit.stated?.limit).toBe(low);
+      const rest = low - 25;
+      stated.open(rest, 5 * WINDOW).states({ utilization: 0 }, { counted: rest });
+      expect(stated.limit.stated?.limit).toBe(2 * low);
+    });
+
+    it('an older answer does not raise it, nor what may never have been sent', () => {
+      for (const older of [true, false]) {
+        const { stated, low } = known(0);
+        stated.open(low - 5, 5 * WINDOW);
+        if (older) stated.settle(low - 5);
+        else stated.limits = CONTROLLER.orphan(stated.limits, stated.rules, 'a');
+        stated.states({ utilization: 0.01 }, older ? { sequence: 1 } : {});
+        expect(stated.limit.stated?.limit).toBe(low);
+      }
+    });
+
+    it('a fraction that fell proves nothing', () => {
+      const { stated, low } = known(0.5);
+      const rest = (stated.budget ?? 0) - 2;
+      stated.open(rest, 5 * WINDOW).states({ utilization: 0.49 }, { counted: rest });
+      expect(stated.limit.stated?.limit).toBe(low);
+    });
+  });
+
   it('by an older answer, or stated before, changes nothing', () => {
     const stated = book().open(50).states({ utilization: 0.2 }).settle(50).open(50);
     stated.states({ utilization: 0.4 });

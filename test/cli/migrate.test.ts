@@ -73,7 +73,14 @@ it('a state is copied from a file into the database and back, and can be looked 
   try {
     const repository = await file.open();
     const { hot, cold } = fullScopeState();
-    const stopped = { startedAt: 1, seenAt: 2, stoppedAt: 2, inFlight: 0, guessed: 0 };
+    const stopped = {
+      startedAt: 1,
+      seenAt: 2,
+      stoppedAt: 2,
+      inFlight: 0,
+      guessed: 0,
+      coldTokens: 0,
+    };
     const state = { hot: { ...hot, lost: null, instances: { 'host-a': stopped } }, cold };
     await repository.update('a', () => ({ state, outcome: null }));
     await repository.close();

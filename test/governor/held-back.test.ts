@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Admission, AdmissionOutcome } from '../../src/governor/admission.js';
+import type { Settlement } from '../../src/governor/settlement.js';
 import { HOUR, limit, MINUTE, SCOPE, SECOND, success, Town } from './support.js';
 
 /** A dozen agents and some more. */
@@ -159,6 +160,63 @@ describe('near a limit that was learned', () => {
     town.governor.amend(first, first.estimate.inputTokens);
     await town.pass(250);
     expect(admissions(decided)).toHaveLength(2);
+  });
+
+  describe('where caches have outlived pauses', () => {
+    const SESSION = { session: 's', model: 'm' };
+
+    async function send(town: Town, bodyBytes: number, inputTokens: number, cachedTokens: number) {
+      const admission = await town.admit({ ...SESSION, bodyBytes });
+      await town.settle(admission, { ...success(inputTokens), cachedTokens } as Settlement);
+    }
+
+    /** Learned at 9,900, and 9,030 of them used; no request has cost more than its estimate. */
+    async function nearLimitWithoutSurprise(): Promise<Town> {
+      const town = await Town.open({ limits: [limit({ budget: 20_000, windowMs: HOUR })] });
+      const big = await town.admit({ model: 'big', bodyBytes: 40_000 });
+      await town.settle(big, success(9_900));
+      await town.refuse(await town.admit(), { statedWaitMs: 10 * MINUTE });
+      await town.pass(11 * MINUTE);
+      const probe = await town.admit({ ...SESSION, bodyBytes: 3_000 });
+      town.governor.succeeded(probe, []);
+      await town.settle(probe, success(900));
+      await town.pass(6 * MINUTE);
+      await send(town, 3_030, 9, 900);
+      const bigAgain = await town.admit({ model: 'big', bodyBytes: 34_000 });
+      await town.settle(bigAgain, success(8_121));
+      expect(await town.limitView()).toMatchObject({ used: 9_030 });
+      return town;
+    }
+
+    it('whoever follows a request that came after a pause waits until its input is known', async () => {
+      const town = await nearLimitWithoutSurprise();
+      await town.pass(6 * MINUTE);
+      const late = await town.admit({ ...SESSION, bodyBytes: 3_060 });
+      expect(late.estimate.inputTokens).toBeLessThan(50);
+      const decided = await askAll(town, 1);
+      expect(decided).toHaveLength(0);
+      town.governor.amend(late, 9);
+      await town.pass(250);
+      expect(admissions(decided)).toHaveLength(1);
+    });
+
+    it('nobody waits for one that came without a pause, or that settled, or that a crash ended', async () => {
+      const town = await nearLimitWithoutSurprise();
+      await town.pass(MINUTE);
+      await town.admit({ ...SESSION, bodyBytes: 3_060 });
+      expect(admissions(await askAll(town, 1))).toHaveLength(1);
+
+      await town.pass(6 * MINUTE);
+      await send(town, 3_090, 9, 900);
+      expect(admissions(await askAll(town, 1))).toHaveLength(1);
+
+      await town.pass(6 * MINUTE);
+      await town.admit({ ...SESSION, bodyBytes: 3_120 });
+      await town.crash();
+      expect(town.disk.scopes.get(SCOPE)?.hot.instances).toMatchObject({
+        a: { inFlight: 0, guessed: 0, coldTokens: 0 },
+      });
+    });
   });
 
   it('observe mode holds nobody back', async () => {

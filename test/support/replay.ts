@@ -55,7 +55,7 @@ export function streamOf({ input, cacheRead, output }: TracedRequest): string[] 
 }
 
 /** One session's client: a growing conversation over one pool of connections. */
-export class ReplayClient {
+class ReplayClient {
   readonly #agent = new Agent({ keepAlive: true });
 
   constructor(private readonly proxyUrl: string) {}

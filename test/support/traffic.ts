@@ -46,7 +46,9 @@ export function makeTraffic(sessions: number, requests: number, seed: number): T
         output: Math.round(draw(OUTPUT)),
         seconds: draw(SERVICE_SECONDS),
       };
-      context = Math.min(200_000, context + input);
+      context += input;
+      // The client compacts the conversation: a new prompt, of which nothing is cached.
+      if (context > 200_000) context = 0;
       t += request.seconds + draw(GAP_SECONDS);
       return request;
     });

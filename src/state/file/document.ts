@@ -2,7 +2,8 @@ import { crc32 } from 'node:zlib';
 import { rfc3339 } from '../../platform/clock.js';
 import { TidegateError } from '../../platform/tidegate-error.js';
 import type { StoredState } from '../held-state.js';
-import { checkMajor, LAST_INSTANT, parseScopeState, parseStateLoss } from '../parse-state.js';
+import { LAST_INSTANT } from '../check.js';
+import { checkMajor, parseScopeState, parseStateLoss } from '../parse-state.js';
 import { type Instant, SCHEMA, type ScopeState } from '../scope-state.js';
 
 /** All that `state.json` says. */

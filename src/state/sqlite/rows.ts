@@ -1,7 +1,8 @@
 import { crc32 } from 'node:zlib';
 import { TidegateError } from '../../platform/tidegate-error.js';
 import type { StoredState } from '../held-state.js';
-import { checkMajor, LAST_INSTANT, parseStateLoss } from '../parse-state.js';
+import { LAST_INSTANT } from '../check.js';
+import { checkMajor, parseStateLoss } from '../parse-state.js';
 import {
   emptyScopeState,
   type Instant,

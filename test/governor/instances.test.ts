@@ -1,0 +1,37 @@
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { countInFlight, NONE_IN_FLIGHT } from '../../src/governor/instances.js';
+import type { HotState } from '../../src/state/scope-state.js';
+import { HOUR, SCOPE, Town } from './support.js';
+
+it('what is in flight is never less than nothing, and nothing guessed leaves no tokens in doubt', () => {
+  const change = fc.record({
+    inFlight: fc.constantFrom(1, 0, -1),
+    guessed: fc.constantFrom(1, 0, -1),
+    coldTokens: fc.nat(1_000),
+  });
+  fc.assert(
+    fc.property(fc.array(change, { maxLength: 20 }), (changes) => {
+      let instances: HotState['instances'] = {};
+      for (const by of changes as Parameters<typeof countInFlight>[2][]) {
+        instances = countInFlight(instances, 'a', by, 0);
+        const { inFlight = 0, guessed = 0, coldTokens = 0 } = instances['a'] ?? {};
+        expect(Math.min(inFlight, guessed, coldTokens)).toBeGreaterThanOrEqual(0);
+        expect(guessed).toBeLessThanOrEqual(inFlight);
+        if (guessed === 0) expect(coldTokens).toBe(0);
+      }
+    }),
+  );
+});
+
+it('a replica that fell silent has nothing in flight any more', async () => {
+  const town = await Town.open();
+  const state = town.disk.scopes.get(SCOPE)!;
+  const silent = { startedAt: town.time.wall(), seenAt: town.time.wall(), stoppedAt: null };
+  const flying = { inFlight: 3, guessed: 2, coldTokens: 500 };
+  const instances = { ...state.hot.instances, b: { ...silent, ...flying } };
+  town.disk.scopes.set(SCOPE, { ...state, hot: { ...state.hot, instances } });
+  await town.pass(HOUR);
+  await town.tick();
+  expect(town.disk.scopes.get(SCOPE)?.hot.instances['b']).toMatchObject(NONE_IN_FLIGHT);
+});
