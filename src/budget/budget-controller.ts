@@ -36,7 +36,7 @@ import {
   type StatementContext,
 } from './stated-limit.js';
 import { adoptKind, adoptRules, budgetFor, endWindow } from './turnover.js';
-import { anchorWindow, isOpen, isOver, openWindow, stateEnd } from './window.js';
+import { anchorWindow, isOpen, isOver, isUnderWay, openWindow, stateEnd } from './window.js';
 
 /**
  * What an admission was charged, by limit: the amount in the limit's unit and the number of the
@@ -163,7 +163,7 @@ export class BudgetController {
       const entry = charge[rule.name];
       const amount = amountIn(rule.unit, estimate);
       if (entry === undefined || entry.amount === amount) return limit;
-      if (entry.window !== limit.window.number) return limit;
+      if (!isUnderWay(limit.window, entry.window)) return limit;
       amended[rule.name] = { ...entry, amount };
       const released = release(limit, instance, entry.amount);
       const corrected = correct(released, rule, amount - entry.amount, entry);
@@ -187,7 +187,7 @@ export class BudgetController {
       const entry = charge[rule.name];
       if (entry === undefined) return limit;
       const excess = amountIn(rule.unit, actual) - entry.amount;
-      if (entry.window !== limit.window.number) {
+      if (!isUnderWay(limit.window, entry.window)) {
         return excess > 0 ? { ...limit, ...correct(limit, rule, excess, entry) } : limit;
       }
       const released = release(limit, instance, entry.amount);
@@ -243,9 +243,7 @@ export class BudgetController {
     context: StatementContext,
   ): Limits {
     const limit = limits[rule.name];
-    if (limit === undefined || limit.window.number !== entry.window || !isOpen(limit.window)) {
-      return limits;
-    }
+    if (limit === undefined || !isUnderWay(limit.window, entry.window)) return limits;
     const rolls = isSliding(rule, limit) || isBucket(rule, limit);
     const next = rolls
       ? takeRolling(limit, rule, statement, context)

@@ -53,7 +53,7 @@ export function takeFraction(
   // In this window an older answer may only make it tighter.
   if (before !== null && !newest && fraction <= before.used) return stated;
   const isNews = before === null || fraction !== before.used;
-  const spent = charged - orphaned;
+  const spent = Math.max(0, charged - orphaned);
   const { from, fromCharged, fromCounted } = before ?? {
     from: fraction,
     fromCharged: used,

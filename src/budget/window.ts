@@ -19,6 +19,11 @@ export function isOpen(window: WindowState): boolean {
   return window.endsAt !== null;
 }
 
+/** A window keeps its number until the next one opens; what was charged to it ended with it all the same. */
+export function isUnderWay(window: WindowState, number: number): boolean {
+  return isOpen(window) && window.number === number;
+}
+
 export function closeWindow(window: WindowState): WindowState {
   return { ...window, ...CLOSED_WINDOW, number: window.number };
 }

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { Charge } from '../../src/budget/budget-controller.js';
 import { reservedOf } from '../../src/budget/limits.js';
 import { Book, CONTROLLER, rule, tokens, WINDOW } from './support.js';
 
@@ -116,7 +117,84 @@ describe('settlement', () => {
   });
 });
 
+describe('between two windows', () => {
+  function withThree() {
+    const book = new Book([rule(null)]);
+    const charges = [500, 100, 300].map((amount) => {
+      const outcome = book.charge(amount, 0);
+      if (outcome.kind !== 'charged') throw new Error('refused');
+      return outcome.charge;
+    });
+    return { book: book.roll(WINDOW), charges };
+  }
+
+  it('an amendment puts nothing in flight that has ended', () => {
+    const { book, charges } = withThree();
+    const [first] = charges as [Charge];
+    const amended = CONTROLLER.amend(book.limits, book.rules, first, tokens(800), 'a');
+    book.limits = amended.limits;
+    book.charge(7, WINDOW + 1);
+    book.limits = CONTROLLER.settle(book.limits, book.rules, amended.outcome, tokens(750), 'a');
+    expect(book.limit).toMatchObject({ used: 257, unsettled: { a: 7 }, orphaned: 0 });
+  });
+
+  it('what exceeds an estimate counts, and a refund takes nothing from that', () => {
+    const { book, charges } = withThree();
+    const [first, second, third] = charges as [Charge, Charge, Charge];
+    book.limits = CONTROLLER.settle(book.limits, book.rules, first, tokens(550), 'a');
+    book.limits = CONTROLLER.settle(book.limits, book.rules, second, tokens(60), 'a');
+    book.charge(7, WINDOW + 1);
+    book.limits = CONTROLLER.settle(book.limits, book.rules, third, tokens(310), 'a');
+    expect(book.limit).toMatchObject({ used: 67, unsettled: { a: 7 }, orphaned: 0 });
+  });
+});
+
 describe('conservation', () => {
+  it('never has more in flight than is used, whatever happens when', () => {
+    const step = fc.record({
+      afterMs: fc.constantFrom(0, 0, WINDOW / 2, WINDOW),
+      act: fc.constantFrom('charge', 'roll', 'amend', 'settle', 'orphan'),
+      which: fc.nat(9),
+      amount: fc.nat(1_000),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40, size: 'max' }), (steps) => {
+        const book = new Book([rule(null)]);
+        const flying: Charge[] = [];
+        let now = 0;
+        for (const { afterMs, act, which, amount } of steps) {
+          now += afterMs;
+          const at = which % Math.max(1, flying.length);
+          const charge = flying[at];
+          if (act === 'charge') {
+            const outcome = book.charge(amount, now);
+            if (outcome.kind === 'charged') flying.push(outcome.charge);
+          } else if (act === 'roll') {
+            book.roll(now);
+          } else if (act === 'orphan') {
+            book.limits = CONTROLLER.orphan(book.limits, book.rules, 'a');
+          } else if (charge !== undefined && act === 'amend') {
+            const cost = tokens(amount);
+            const { limits, outcome } = CONTROLLER.amend(
+              book.limits,
+              book.rules,
+              charge,
+              cost,
+              'a',
+            );
+            book.limits = limits;
+            flying[at] = outcome;
+          } else if (charge !== undefined) {
+            book.limits = CONTROLLER.settle(book.limits, book.rules, charge, tokens(amount), 'a');
+            flying.splice(at, 1);
+          }
+          const { used, orphaned } = book.limit;
+          expect(used).toBeGreaterThanOrEqual(reservedOf(book.limit) + orphaned);
+        }
+      }),
+    );
+  });
+
   it('keeps used = settled cost + estimates in flight + orphaned, within one window', () => {
     const step = fc.record({
       estimate: fc.nat(10_000),
