@@ -35,8 +35,16 @@ import {
   type Statement,
   type StatementContext,
 } from './stated-limit.js';
-import { adoptKind, adoptRules, budgetFor, endWindow } from './turnover.js';
-import { anchorWindow, isOpen, isOver, isUnderWay, openWindow, stateEnd } from './window.js';
+import { adoptKind, adoptRules, budgetFor, endWindow, turn } from './turnover.js';
+import {
+  anchorWindow,
+  hasTurned,
+  isOpen,
+  isOver,
+  isUnderWay,
+  openWindow,
+  stateEnd,
+} from './window.js';
 
 /**
  * What an admission was charged, by limit: the amount in the limit's unit and the number of the
@@ -224,14 +232,27 @@ export class BudgetController {
     });
   }
 
-  /** The upstream stated when a limit's window ends, answering an admission charged to `window`. */
-  stateReset(limits: Limits, name: string, window: number, resetAt: Instant, now: Instant): Limits {
-    const limit = limits[name];
-    if (limit === undefined || limit.window.number !== window) return limits;
+  /** The upstream stated when a limit's window ends, answering an admission charged as `entry` says. */
+  stateReset(
+    limits: Limits,
+    rule: LimitRules,
+    entry: ChargeEntry,
+    resetAt: Instant,
+    now: Instant,
+  ): Weighed<'same' | 'turned'> {
+    const limit = limits[rule.name];
+    const same = { limits, outcome: 'same' } as const;
+    if (limit === undefined || limit.window.number !== entry.window) return same;
     // What a sliding window states is when there is room, and a bucket when it is whole: neither ends then.
-    if (limit.cells.length > 0 || limit.bucket !== null) return limits;
-    const stated = stateEnd(limit.window, resetAt, now);
-    return stated === limit.window ? limits : { ...limits, [name]: { ...limit, window: stated } };
+    if (limit.cells.length > 0 || limit.bucket !== null) return same;
+    const { name } = rule;
+    if (hasTurned(limit.window, rule, resetAt, now)) {
+      const next = turn(limit, rule, entry.amount, resetAt, now);
+      return { limits: { ...limits, [name]: next }, outcome: 'turned' };
+    }
+    const window = stateEnd(limit.window, resetAt, now);
+    if (window === limit.window) return same;
+    return { limits: { ...limits, [name]: { ...limit, window } }, outcome: 'same' };
   }
 
   /** The upstream stated how much of a limit is used, answering an admission charged as `entry` says. */

@@ -34,6 +34,28 @@ export function endWindow(limit: LimitState, rule: LimitRules): LimitState {
   };
 }
 
+/**
+ * The upstream's next window has begun, with a request among those charged to this one: it counts in the next, and
+ * what it costs less than its estimate is not given back. The others in flight have ended with their window.
+ */
+export function turn(
+  limit: LimitState,
+  rule: LimitRules,
+  amount: number,
+  resetAt: Instant,
+  now: Instant,
+): LimitState {
+  const ended = endWindow(limit, rule);
+  // Resets are rounded up.
+  const startedAt = Math.min(now, resetAt - rule.windowMs);
+  const window = openWindow(ended.window, rule, startedAt, true);
+  return {
+    ...ended,
+    window: { ...window, endsAt: resetAt, anchored: true, stated: true },
+    used: amount,
+  };
+}
+
 function retreat(limit: LimitState): BudgetState {
   const current = wasRefused(limit) ? limit.budget.current : provenBudget(limit);
   return current === limit.budget.current ? limit.budget : { ...limit.budget, current };

@@ -64,6 +64,26 @@ export function stateEnd(window: WindowState, resetAt: Instant, now: Instant): W
   return { ...window, endsAt: resetAt, stated: true };
 }
 
+/** Two clocks, and a reset rounded to seconds, may disagree by this much about the end of a window. */
+const MOST_DISAGREEMENT_MS = 60_000;
+/** Of its length. */
+const MOST_DISAGREEMENT = 0.02;
+
+/**
+ * Whether the upstream has begun its next window, by the reset it states, while ours has a moment to go: its end
+ * is known, and the one stated now is later by most of a length.
+ */
+export function hasTurned(
+  { stated, endsAt }: WindowState,
+  { windowMs }: LimitRules,
+  resetAt: Instant,
+  now: Instant,
+): boolean {
+  if (!stated || endsAt === null) return false;
+  const tolerated = Math.min(MOST_DISAGREEMENT_MS, MOST_DISAGREEMENT * windowMs);
+  return endsAt - now <= tolerated && resetAt - endsAt >= windowMs / 2;
+}
+
 /** Moves the window by `shiftMs`, after a clock that jumped back was believed. */
 export function shiftWindow(window: WindowState, shiftMs: number): WindowState {
   if (window.startedAt === null || window.endsAt === null) return window;

@@ -1,8 +1,11 @@
 import { speaksOfWindow } from '../backoff/refusal.js';
 import type { Charge } from '../budget/budget-controller.js';
+import type { ChargeEntry } from '../budget/kinds.js';
 import { amountIn, type Cost } from '../budget/cost.js';
+import { limitOf } from '../budget/limits.js';
 import { chargedOf } from '../budget/model-pools.js';
 import type { LimitRules } from '../budget/settings.js';
+import type { Instant } from '../state/scope-state.js';
 import { ruleFor, type LimitStatement } from './attribution.js';
 import type { Draft } from './draft.js';
 import type { Policies } from './policies.js';
@@ -43,7 +46,7 @@ export function takeStatements(
     const rule = ruleFor(statement, statements, rules);
     const entry = rule === null ? undefined : stating.charge[rule.name];
     if (rule === null || entry === undefined) continue;
-    if (!told.late) takeReset(draft, { budget }, rule, entry.window, statement);
+    if (!told.late) takeReset(draft, { budget }, rule, entry, statement);
     const { name, windowMs, limit, remaining, utilization, status } = statement;
     if (windowMs !== rule.windowMs || beyond) continue;
     const rejected = status === 'rejected';
@@ -61,13 +64,26 @@ function takeReset(
   draft: Draft,
   { budget }: Pick<Policies, 'budget'>,
   rule: LimitRules,
-  window: number,
+  entry: ChargeEntry,
   { resetAt, windowMs }: LimitStatement,
 ): void {
   if (resetAt === null) return;
   if (windowMs !== rule.windowMs && !canEnd(rule, resetAt - draft.now)) return;
-  const { limits } = draft.hot;
-  draft.setHot({ limits: budget.stateReset(limits, rule.name, window, resetAt, draft.now) });
+  stateReset(draft, { budget }, rule, entry, resetAt);
+}
+
+/** The window ends then; or the one before it has ended, and this is the end of the next. */
+export function stateReset(
+  draft: Draft,
+  { budget }: Pick<Policies, 'budget'>,
+  rule: LimitRules,
+  entry: ChargeEntry,
+  resetAt: Instant,
+): void {
+  const { used } = limitOf(draft.hot.limits, rule.name);
+  const { limits, outcome } = budget.stateReset(draft.hot.limits, rule, entry, resetAt, draft.now);
+  draft.setHot({ limits });
+  if (outcome === 'turned') draft.report({ kind: 'window-ended', limit: rule.name, used });
 }
 
 /** A reset stated for a window of another name may be ours only if it lies within our length. */

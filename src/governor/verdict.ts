@@ -29,7 +29,7 @@ import {
   setSample,
   ticketFor,
 } from './pools.js';
-import { takeStatements } from './statements.js';
+import { stateReset, takeStatements } from './statements.js';
 import { closeCompleteSamples, closeSample, freshen } from './upkeep.js';
 
 /** The doubling allowance of cautious mode ends here. */
@@ -242,17 +242,16 @@ function windowMsOf(
 /** A quota's stated wait is a statement of when the window ends. */
 function stateEndOfQuota(
   draft: Draft,
-  { budget }: Policies,
+  policies: Policies,
   charge: Charge,
   name: string,
   statedWaitMs: number | null,
 ): void {
   const entry = charge[name];
-  if (statedWaitMs === null || entry === undefined) return;
-  const resetAt = draft.now + statedWaitMs;
-  draft.setHot({
-    limits: budget.stateReset(draft.hot.limits, name, entry.window, resetAt, draft.now),
-  });
+  const rule = draft.rules.find((candidate) => candidate.name === name);
+  if (statedWaitMs === null || entry === undefined || rule === undefined) return;
+  // What is refused costs nothing, in whatever window.
+  stateReset(draft, policies, rule, { ...entry, amount: 0 }, draft.now + statedWaitMs);
 }
 
 /** A routine probe's refusal may move the end of the cooldown. */

@@ -2,6 +2,7 @@ import { BudgetController } from '../../src/budget/budget-controller.js';
 import type { Cost } from '../../src/budget/cost.js';
 import type { GuardContext } from '../../src/budget/guards.js';
 import { limitOf, type Limits } from '../../src/budget/limits.js';
+import type { ChargeEntry } from '../../src/budget/kinds.js';
 import type { LimitRules } from '../../src/budget/settings.js';
 import type { LimitState } from '../../src/state/scope-state.js';
 
@@ -82,4 +83,18 @@ export class Book {
     this.limits = limits;
     return outcome[0];
   }
+}
+
+/** The upstream states the end of the book's limit, answering a request charged as `entry` says. */
+export function stateReset(
+  book: Book,
+  entry: Partial<ChargeEntry> | undefined,
+  resetAt: number,
+  now: number,
+) {
+  const whole = { window: 1, at: 0, amount: 0, before: 0, mark: null, ...entry };
+  const { rules } = book;
+  const stated = CONTROLLER.stateReset(book.limits, rules[0] as LimitRules, whole, resetAt, now);
+  book.limits = stated.limits;
+  return stated.outcome;
 }

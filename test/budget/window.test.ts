@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { Book, CONTROLLER, HOUR, rule, WINDOW } from './support.js';
+import type { Charge } from '../../src/budget/budget-controller.js';
+import { Book, CONTROLLER, HOUR, rule, stateReset, tokens, WINDOW } from './support.js';
 
 function charged(book: Book, amount: number, now: number) {
   const outcome = book.charge(amount, now);
@@ -38,7 +39,7 @@ describe('a fixed window', () => {
   it('ends at the reset that the upstream states, the newest statement winning', () => {
     const book = new Book([rule(1000)]).spend(10, 0);
     const state = (resetAt: number, now: number, window = 1) => {
-      book.limits = CONTROLLER.stateReset(book.limits, 'tokens', window, resetAt, now);
+      stateReset(book, { window }, resetAt, now);
       return book.limit.window.endsAt;
     };
     expect(state(2 * HOUR, 10)).toBe(2 * HOUR);
@@ -52,7 +53,7 @@ describe('a fixed window', () => {
   it('keeps the stated end when it is anchored', () => {
     const book = new Book([rule(1000)]);
     const charge = charged(book, 10, 0);
-    book.limits = CONTROLLER.stateReset(book.limits, 'tokens', 1, HOUR, 10);
+    stateReset(book, charge['tokens'], HOUR, 10);
     book.limits = CONTROLLER.anchor(book.limits, book.rules, charge, 0);
     expect(book.limit.window).toMatchObject({ startedAt: 0, endsAt: HOUR, anchored: true });
   });
@@ -69,6 +70,63 @@ describe('a fixed window', () => {
     const book = new Book([rule(1000)]).spend(10, 10 * HOUR);
     book.limits = CONTROLLER.shift(book.limits, book.rules, -8 * HOUR);
     expect(book.limit.window).toMatchObject({ startedAt: 2 * HOUR, endsAt: 7 * HOUR });
+  });
+});
+
+describe('a window that the upstream has ended a moment before us', () => {
+  const MINUTE = HOUR / 60;
+
+  /** One of 700, with two requests in flight, whose end is known. */
+  function nearItsEnd() {
+    const book = new Book([rule(1000)]).spend(600, 0);
+    const charges = [charged(book, 60, 10), charged(book, 40, 10)];
+    stateReset(book, charges[0]?.['tokens'], WINDOW, 10);
+    return { book, entries: charges.map((charge) => charge['tokens']), charges };
+  }
+
+  it('is over with the first answer that states the end of the next', () => {
+    const { book, entries, charges } = nearItsEnd();
+    expect(stateReset(book, entries[0], 2 * WINDOW, WINDOW - MINUTE)).toBe('turned');
+    expect(book.limit).toMatchObject({
+      used: 60,
+      unsettled: {},
+      window: { number: 2, startedAt: WINDOW - MINUTE, endsAt: 2 * WINDOW, anchored: true },
+    });
+    const [first, second] = charges as [Charge, Charge];
+    // What the one cost less is not given back; what the other cost more counts, wherever it was counted.
+    book.limits = CONTROLLER.settle(book.limits, book.rules, first, tokens(20), 'a');
+    book.limits = CONTROLLER.settle(book.limits, book.rules, second, tokens(45), 'a');
+    expect(book.limit).toMatchObject({ used: 65, unsettled: {}, orphaned: 0 });
+    expect(stateReset(book, entries[1], 2 * WINDOW, WINDOW)).toBe('same');
+    expect(book.roll(2 * WINDOW).limit.used).toBe(0);
+  });
+
+  it('goes on where its end was not near, or not known, or moves by less than most of a length', () => {
+    const { book, entries } = nearItsEnd();
+    expect(stateReset(book, entries[0], 2 * WINDOW, WINDOW - MINUTE - 1)).toBe('same');
+    expect(book.limit).toMatchObject({ used: 700, window: { number: 1, endsAt: 2 * WINDOW } });
+
+    const moved = nearItsEnd();
+    const later = WINDOW + WINDOW / 2 - 1;
+    expect(stateReset(moved.book, moved.entries[0], later, WINDOW - 1)).toBe('same');
+    expect(moved.book.limit).toMatchObject({ used: 700, window: { number: 1, endsAt: later } });
+
+    const unknown = new Book([rule(1000)]).spend(600, 0);
+    const entry = charged(unknown, 60, 10)['tokens'];
+    expect(stateReset(unknown, entry, 2 * WINDOW, WINDOW - 1)).toBe('same');
+    expect(unknown.limit).toMatchObject({ used: 660, window: { number: 1 } });
+  });
+
+  it('is told apart within a fiftieth of its length, where that is short', () => {
+    for (const [beforeMs, outcome] of [
+      [1_200, 'turned'],
+      [1_201, 'same'],
+    ] as const) {
+      const book = new Book([rule(1000, { windowMs: MINUTE })]).spend(600, 0);
+      const entry = charged(book, 60, 10)['tokens'];
+      stateReset(book, entry, MINUTE, 10);
+      expect(stateReset(book, entry, 2 * MINUTE, MINUTE - beforeMs)).toBe(outcome);
+    }
   });
 });
 

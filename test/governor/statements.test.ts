@@ -61,6 +61,24 @@ describe('where headers state the limit', () => {
     expect((await town.ask()).kind).toBe('admitted');
   });
 
+  it('a window of ours is over, with a moment to go, once the upstream states the end of its next', async () => {
+    const town = await Town.open();
+    const resetAt = town.time.wall() + HOUR;
+    await call(town, 90_000, [amount(10_000, { resetAt })]);
+    await town.pass(HOUR - MINUTE);
+    const next = { resetAt: resetAt + 5 * HOUR };
+    await call(town, 5_000, [amount(95_000, next)], { model: 'next' });
+    // The estimate of its output is not given back.
+    expect(await town.limitView()).toMatchObject({ used: 5_405, reserved: 0, orphaned: 0 });
+    expect(town.happened('window-ended')).toHaveLength(1);
+    // It does not count twice (500 are the rounding), and the window ends when it was told to.
+    await call(town, 1_000, [amount(94_000, next)], { model: 'another' });
+    expect(await town.limitView()).toMatchObject({
+      used: 6_500,
+      window: { endsAt: next.resetAt },
+    });
+  });
+
   it('the operator’s own budget still binds', async () => {
     const town = await Town.open({ limits: [limit({ budget: 2_000 })] });
     await call(town, 1_900, [amount(98_000)]);
