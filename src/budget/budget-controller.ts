@@ -35,16 +35,8 @@ import {
   type Statement,
   type StatementContext,
 } from './stated-limit.js';
-import { adoptKind, adoptRules, budgetFor, endWindow, turn } from './turnover.js';
-import {
-  anchorWindow,
-  hasTurned,
-  isOpen,
-  isOver,
-  isUnderWay,
-  openWindow,
-  stateEnd,
-} from './window.js';
+import { adoptKind, adoptRules, budgetFor, endWindow, takeReset } from './turnover.js';
+import { anchorWindow, isOpen, isOver, isUnderWay, openWindow } from './window.js';
 
 /**
  * What an admission was charged, by limit: the amount in the limit's unit and the number of the
@@ -240,19 +232,11 @@ export class BudgetController {
     resetAt: Instant,
     now: Instant,
   ): Weighed<'same' | 'turned'> {
-    const limit = limits[rule.name];
-    const same = { limits, outcome: 'same' } as const;
-    if (limit === undefined || limit.window.number !== entry.window) return same;
-    // What a sliding window states is when there is room, and a bucket when it is whole: neither ends then.
-    if (limit.cells.length > 0 || limit.bucket !== null) return same;
-    const { name } = rule;
-    if (hasTurned(limit.window, rule, resetAt, now)) {
-      const next = turn(limit, rule, entry.amount, resetAt, now);
-      return { limits: { ...limits, [name]: next }, outcome: 'turned' };
-    }
-    const window = stateEnd(limit.window, resetAt, now);
-    if (window === limit.window) return same;
-    return { limits: { ...limits, [name]: { ...limit, window } }, outcome: 'same' };
+    const limit = limitOf(limits, rule.name);
+    const next = takeReset(limit, rule, entry, resetAt, now);
+    if (next === limit) return { limits, outcome: 'same' };
+    const outcome = next.window.number === limit.window.number ? 'same' : 'turned';
+    return { limits: { ...limits, [rule.name]: next }, outcome };
   }
 
   /** The upstream stated how much of a limit is used, answering an admission charged as `entry` says. */
@@ -290,13 +274,8 @@ export class BudgetController {
       // Room after a refusal is what these two are about, and no early reset.
       if (!wasRefused(limit) || isSliding(rule, limit) || isBucket(rule, limit)) return limit;
       const opened = openWindow(limit.window, rule, admittedAt, true);
-      moved[rule.name] = {
-        window: opened.number,
-        at: admittedAt,
-        amount: entry.amount,
-        before: 0,
-        mark: null,
-      };
+      const { number } = opened;
+      moved[rule.name] = { ...entry, window: number, at: admittedAt, before: 0, mark: null };
       return {
         ...endWindow(limit, rule),
         window: { ...opened, anchored: true },

@@ -2,11 +2,12 @@ import type { BudgetState, Instant, LimitState } from '../state/scope-state.js';
 import { belowLimit, clampToBounds } from './bounds.js';
 import { FULL } from './full.js';
 import { provenBudget } from './growth.js';
+import type { ChargeEntry } from './kinds.js';
 import { wasRefused } from './limits.js';
 import { PROVING_WINDOWS } from './proving.js';
 import type { LimitRules } from './settings.js';
 import { keepStated } from './stated-budget.js';
-import { closeWindow, openWindow } from './window.js';
+import { closeWindow, hasTurned, openWindow, stateEnd } from './window.js';
 
 /** Closes the window; what it taught about the budget is kept. */
 export function endWindow(limit: LimitState, rule: LimitRules): LimitState {
@@ -34,11 +35,29 @@ export function endWindow(limit: LimitState, rule: LimitRules): LimitState {
   };
 }
 
+/** The limit with the end that an answer to a request of this charge stated; the same reference if it changes nothing. */
+export function takeReset(
+  limit: LimitState,
+  rule: LimitRules,
+  entry: ChargeEntry,
+  resetAt: Instant,
+  now: Instant,
+): LimitState {
+  if (limit.window.number !== entry.window) return limit;
+  // What a sliding window states is when there is room, and a bucket when it is whole: neither ends then.
+  if (limit.cells.length > 0 || limit.bucket !== null) return limit;
+  if (hasTurned(limit.window, rule, resetAt, now)) {
+    return turn(limit, rule, entry.amount, resetAt, now);
+  }
+  const window = stateEnd(limit.window, resetAt, now);
+  return window === limit.window ? limit : { ...limit, window };
+}
+
 /**
  * The upstream's next window has begun, with a request among those charged to this one: it counts in the next, and
  * what it costs less than its estimate is not given back. The others in flight have ended with their window.
  */
-export function turn(
+function turn(
   limit: LimitState,
   rule: LimitRules,
   amount: number,
