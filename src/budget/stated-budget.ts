@@ -1,5 +1,5 @@
 import type { LimitState, StatedLimit } from '../state/scope-state.js';
-import { settleFraction } from './stated-fraction.js';
+import { FULL, settleFraction } from './stated-fraction.js';
 
 /** What the upstream's statements make of a budget; how they are taken is in `stated-limit.ts`. */
 
@@ -22,6 +22,12 @@ export function statedBudget({ stated, window, others }: LimitState): number | n
   if (limit === null) return null;
   const forOthers = Math.min(OTHERS_RESERVE * others, MOST_RESERVE * limit);
   return Math.max(1, limit - Math.ceil(RESERVE * limit + forOthers));
+}
+
+/** Whether the budget is inferred from a fraction that leaves room: it may be wrong, and the upstream has not said that it is used up. */
+export function isInferred({ stated, window }: LimitState): boolean {
+  const { fraction = null } = stated ?? {};
+  return fraction !== null && stated?.window === window.number && fraction.used < FULL;
 }
 
 /** What is remembered of the statements when a window ends in which they were made, or were not. */

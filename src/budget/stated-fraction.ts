@@ -12,7 +12,7 @@ const ERROR = 0.005;
 /** One step of it, and a little for the arithmetic of fractions. */
 const ONE_STEP = 0.0101;
 /** From here on a stated fraction may be the whole. */
-const FULL = 1 - ERROR;
+export const FULL = 1 - ERROR;
 /** Fractions above this are no fractions: 1.05 has been seen. */
 const ABSURD = 2;
 /** A rise by less than this says little about what a per cent costs. */

@@ -4,6 +4,7 @@ import { amountIn, type Cost } from '../budget/cost.js';
 import { limitOf, wasRefused } from '../budget/limits.js';
 import { rulesFor } from '../budget/model-pools.js';
 import type { LimitRules } from '../budget/settings.js';
+import { isInferred } from '../budget/stated-budget.js';
 import type { EpisodeState, Instant, ModelEstimate, ScopeState } from '../state/scope-state.js';
 import type { Draft } from './draft.js';
 import { climbsRamp, endIdleTime, holdOf } from './held-back.js';
@@ -194,7 +195,8 @@ function closedBy(draft: Draft, rules: readonly LimitRules[], gates: Gates): Den
 
 /**
  * Exhaustion by a budget that was learned is looked into from time to time, for upstream quotas get
- * reset early. One by the operator's own budget is not: nothing learned ever loosens that. Where several
+ * reset early; and so is one by a budget inferred from a fraction, for while nothing passes nothing more is
+ * stated. One by the operator's own budget is not: nothing learned ever loosens that. Where several
  * limits are exhausted, it must be due for each of them.
  */
 function routineProbeIsDue(
@@ -206,14 +208,16 @@ function routineProbeIsDue(
   const { probeEveryMs } = policies.backoff.settings;
   const limit = limitOf(draft.hot.limits, rule.name);
   const { budget, control, used } = limit;
-  if (probeEveryMs <= 0 || budget.source !== 'learned') return false;
+  const inferred = isInferred(limit);
+  if (probeEveryMs <= 0 || (budget.source !== 'learned' && !inferred)) return false;
   // A bucket has room again in a moment.
   if (rule.kind === 'bucket') return false;
   if (rule.budget !== null && used + amountIn(rule.unit, cost) > rule.budget) return false;
   // With as much as that on record a probe is a try of the edge, and those are the controller's.
-  if (!wasRefused(limit) && used >= (budget.learned ?? 0)) return false;
+  if (!inferred && !wasRefused(limit) && used >= (budget.learned ?? 0)) return false;
   const since = latest(control.denied?.at ?? null, control.probedAt);
-  const everyMs = wasRefused(limit) ? probeEveryMs : UNREFUSED_PATIENCE * probeEveryMs;
+  const often = inferred || wasRefused(limit);
+  const everyMs = often ? probeEveryMs : UNREFUSED_PATIENCE * probeEveryMs;
   return control.denied !== null && since !== null && draft.now - since >= everyMs;
 }
 

@@ -79,6 +79,39 @@ describe('where headers state the limit', () => {
     });
   });
 
+  describe('as a fraction, from which the budget is inferred', () => {
+    /** Of a fifth at 1,000 and half at 2,500, and what was in flight then has cost 5,000: nothing passes. */
+    async function blocked(used: number): Promise<Town> {
+      const town = await Town.open();
+      const resetAt = town.time.wall() + 5 * HOUR;
+      await call(town, 1_000, [fraction('5h', 0.2, { resetAt })], { model: 'a' });
+      const slow = await town.admit({ model: 'b' });
+      await call(town, 1_500, [fraction('5h', used, { resetAt })], { model: 'c' });
+      await town.settle(slow, success(5_000));
+      expect(await town.denied()).toMatchObject({ decision: 'budget', until: resetAt });
+      return town;
+    }
+
+    it('exhaustion is looked into after an hour: while nothing passes, nothing more is stated', async () => {
+      const town = await blocked(0.5);
+      await town.pass(HOUR - MINUTE);
+      await town.denied();
+      await town.pass(2 * MINUTE);
+      const probe = await town.admit();
+      expect(probe.grant.ticket.role).toBe('routine');
+      await town.denied();
+      await answer(town, probe, 100, [fraction('5h', 0.52)]);
+      await town.settle(probe, success(100));
+      expect((await town.ask()).kind).toBe('admitted');
+    });
+
+    it('a window that is stated to be used up is not', async () => {
+      const town = await blocked(1);
+      await town.pass(2 * HOUR);
+      await town.denied();
+    });
+  });
+
   it('the operator’s own budget still binds', async () => {
     const town = await Town.open({ limits: [limit({ budget: 2_000 })] });
     await call(town, 1_900, [amount(98_000)]);
