@@ -60,6 +60,6 @@ it('any world comes to its end, with a state fit to be saved and few refusals', 
       const refusals = windows.map(({ upstream429 }) => upstream429);
       expect(Math.max(...refusals)).toBeLessThanOrEqual(MOST_REFUSALS_A_WINDOW);
     }),
-    { numRuns: 25 },
+    { numRuns: 12 },
   );
 });
