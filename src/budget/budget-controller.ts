@@ -35,7 +35,15 @@ import {
   type Statement,
   type StatementContext,
 } from './stated-limit.js';
-import { adoptKind, adoptRules, budgetFor, endWindow, takeReset } from './turnover.js';
+import {
+  adoptKind,
+  adoptRules,
+  budgetFor,
+  endWindow,
+  openRest,
+  type ResetOf,
+  takeReset,
+} from './turnover.js';
 import { anchorWindow, isOpen, isOver, isUnderWay, openWindow } from './window.js';
 
 /**
@@ -87,7 +95,8 @@ export class BudgetController {
       if (isBucket(rule, adopted)) {
         return drain(adopted, rule, effectiveBudget(adopted, cautious), now);
       }
-      const slid = isSliding(rule, adopted) ? slide(adopted, rule, now) : adopted;
+      const opened = openRest(adopted, rule, now);
+      const slid = isSliding(rule, opened) ? slide(opened, rule, now) : opened;
       return isOver(slid.window, now) ? endWindow(slid, rule) : slid;
     });
     return dropStale(configured, rules, now);
@@ -224,16 +233,16 @@ export class BudgetController {
     });
   }
 
-  /** The upstream stated when a limit's window ends, answering an admission charged as `entry` says. */
+  /** The upstream stated when a limit's window ends. */
   stateReset(
     limits: Limits,
     rule: LimitRules,
-    entry: ChargeEntry,
+    answer: ResetOf,
     resetAt: Instant,
     now: Instant,
   ): Weighed<'same' | 'turned'> {
     const limit = limitOf(limits, rule.name);
-    const next = takeReset(limit, rule, entry, resetAt, now);
+    const next = takeReset(limit, rule, answer, resetAt, now);
     if (next === limit) return { limits, outcome: 'same' };
     const outcome = next.window.number === limit.window.number ? 'same' : 'turned';
     return { limits: { ...limits, [rule.name]: next }, outcome };

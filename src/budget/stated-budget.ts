@@ -1,5 +1,5 @@
 import type { LimitState, StatedLimit } from '../state/scope-state.js';
-import { FULL, settleFraction } from './stated-fraction.js';
+import { settleFraction, WHOLE } from './stated-fraction.js';
 
 /** What the upstream's statements make of a budget; how they are taken is in `stated-limit.ts`. */
 
@@ -27,7 +27,7 @@ export function statedBudget({ stated, window, others }: LimitState): number | n
 /** Whether the budget is inferred from a fraction that leaves room: it may be wrong, and the upstream has not said that it is used up. */
 export function isInferred({ stated, window }: LimitState): boolean {
   const { fraction = null } = stated ?? {};
-  return fraction !== null && stated?.window === window.number && fraction.used < FULL;
+  return fraction !== null && stated?.window === window.number && fraction.used < WHOLE;
 }
 
 /** What is remembered of the statements when a window ends in which they were made, or were not. */

@@ -12,7 +12,7 @@ const ERROR = 0.005;
 /** One step of it, and a little for the arithmetic of fractions. */
 const ONE_STEP = 0.0101;
 /** From here on a stated fraction may be the whole. */
-export const FULL = 1 - ERROR;
+export const WHOLE = 1 - ERROR;
 /** Fractions above this are no fractions: 1.05 has been seen. */
 const ABSURD = 2;
 /** A rise by less than this says little about what a per cent costs. */
@@ -68,7 +68,11 @@ export function takeFraction(
   const rest = Math.max(0, 1 - fraction - (isOneStep ? 0 : ERROR));
   const usedCharged = isNews ? charged : before.usedCharged;
   const budget =
-    fraction >= FULL ? usedCharged : limit === null ? null : Math.floor(usedCharged + rest * limit);
+    fraction >= WHOLE
+      ? usedCharged
+      : limit === null
+        ? null
+        : Math.floor(usedCharged + rest * limit);
   const next: StatedFraction = {
     from,
     fromCharged,
@@ -99,7 +103,9 @@ function costOfRise(
   spent: number,
 ): number | null {
   const most = to + ERROR - Math.max(0, from - ERROR);
-  return spent <= fromCharged || to < from ? null : Math.floor((spent - fromCharged) / most);
+  return spent <= fromCharged || to < from
+    ? null
+    : Math.max(1, Math.floor((spent - fromCharged) / most));
 }
 
 /**
@@ -109,7 +115,7 @@ function costOfRise(
  */
 function refuted(known: number | null, least: number | null, inTheWay: boolean): number | null {
   if (known === null || least === null || !inTheWay) return known;
-  return Math.max(known, Math.min(least, MOST_GROWTH * known));
+  return Math.max(known, Math.min(least, MOST_GROWTH * Math.max(1, known)));
 }
 
 function largest(a: number | null, b: number | null): number | null {

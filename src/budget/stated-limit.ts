@@ -113,7 +113,7 @@ function isNewest({ stated, window }: LimitState, context: StatementContext): bo
 /** Settled, orphaned, others', and what this request was counted for: in the level, unless one is wrong. */
 function certainlyCounted(limit: LimitState, counted: number): number {
   const reserved = reservedOf(limit);
-  return limit.used - reserved + Math.min(counted, reserved);
+  return Math.max(0, limit.used - reserved) + Math.min(counted, reserved);
 }
 
 /** The limit as stated; where only what remains is, the most that ever did. Null: it makes no sense. */

@@ -2,8 +2,7 @@ import type { BudgetState, Instant, LimitState } from '../state/scope-state.js';
 import { belowLimit, clampToBounds } from './bounds.js';
 import { FULL } from './full.js';
 import { provenBudget } from './growth.js';
-import type { ChargeEntry } from './kinds.js';
-import { wasRefused } from './limits.js';
+import { reservedOf, wasRefused } from './limits.js';
 import { PROVING_WINDOWS } from './proving.js';
 import type { LimitRules } from './settings.js';
 import { keepStated } from './stated-budget.js';
@@ -35,44 +34,69 @@ export function endWindow(limit: LimitState, rule: LimitRules): LimitState {
   };
 }
 
-/** The limit with the end that an answer to a request of this charge stated; the same reference if it changes nothing. */
+/**
+ * The limit with the end that an answer stated; the same reference if it changes nothing. `own` is what its request
+ * has cost where that is settled, and null while it is in flight.
+ */
 export function takeReset(
   limit: LimitState,
   rule: LimitRules,
-  entry: ChargeEntry,
+  { window: number, own }: ResetOf,
   resetAt: Instant,
   now: Instant,
 ): LimitState {
-  if (limit.window.number !== entry.window) return limit;
+  if (limit.window.number !== number) return limit;
   // What a sliding window states is when there is room, and a bucket when it is whole: neither ends then.
   if (limit.cells.length > 0 || limit.bucket !== null) return limit;
-  if (hasTurned(limit.window, rule, resetAt, now)) {
-    return turn(limit, rule, entry.amount, resetAt, now);
+  if (own !== 'refused' && hasTurned(limit.window, rule, resetAt, now)) {
+    return turn(limit, rule, own ?? 0, resetAt, now);
   }
   const window = stateEnd(limit.window, resetAt, now);
   return window === limit.window ? limit : { ...limit, window };
 }
 
+/** Whose answer states a reset. */
+export interface ResetOf {
+  /** Number of the window that it was charged to. */
+  readonly window: number;
+  /** What it has cost, in the limit's unit; null while it is in flight. What was refused begins no window. */
+  readonly own: number | 'refused' | null;
+}
+
 /**
- * The upstream's next window has begun, with a request among those charged to this one: it counts in the next, and
- * what it costs less than its estimate is not given back. The others in flight have ended with their window.
+ * The upstream's next window has begun, with a request among those charged to this one. Which of the others in flight
+ * it counts there nobody tells, so all of them count, and what they cost less than their estimates is not given
+ * back. Not `observed` then: a sample would be too high.
  */
 function turn(
   limit: LimitState,
   rule: LimitRules,
-  amount: number,
+  own: number,
   resetAt: Instant,
   now: Instant,
 ): LimitState {
   const ended = endWindow(limit, rule);
   // Resets are rounded up.
   const startedAt = Math.min(now, resetAt - rule.windowMs);
-  const window = openWindow(ended.window, rule, startedAt, true);
+  const window = openWindow(ended.window, rule, startedAt, false);
   return {
     ...ended,
     window: { ...window, endsAt: resetAt, anchored: true, stated: true },
-    used: amount,
+    used: reservedOf(limit) + own,
   };
+}
+
+/**
+ * What a request that outlived its window cost beyond its estimate counts in the present window; where there is none
+ * it opens one, that it may end: a closed one never would.
+ */
+export function openRest(limit: LimitState, rule: LimitRules, now: Instant): LimitState {
+  const { window, used, cells } = limit;
+  if (window.endsAt !== null || used <= 0) return limit;
+  const opened = openWindow(window, rule, now, false);
+  const [oldest] = cells;
+  if (oldest === undefined) return { ...limit, window: opened };
+  return { ...limit, window: { ...opened, startedAt: oldest.at, endsAt: now } };
 }
 
 function retreat(limit: LimitState): BudgetState {

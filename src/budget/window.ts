@@ -64,14 +64,15 @@ export function stateEnd(window: WindowState, resetAt: Instant, now: Instant): W
   return { ...window, endsAt: resetAt, stated: true };
 }
 
-/** Two clocks, and a reset rounded to seconds, may disagree by this much about the end of a window. */
+/** Two clocks, and a reset rounded to seconds, may disagree by this much about the end of a window, */
 const MOST_DISAGREEMENT_MS = 60_000;
-/** Of its length. */
+/** and by this part of its length. */
 const MOST_DISAGREEMENT = 0.02;
 
 /**
  * Whether the upstream has begun its next window, by the reset it states, while ours has a moment to go: its end
- * is known, and the one stated now is later by most of a length.
+ * is known, and a whole length lies between that and the reset stated now. One that is later by less is another
+ * end of this window.
  */
 export function hasTurned(
   { stated, endsAt }: WindowState,
@@ -81,7 +82,8 @@ export function hasTurned(
 ): boolean {
   if (!stated || endsAt === null) return false;
   const tolerated = Math.min(MOST_DISAGREEMENT_MS, MOST_DISAGREEMENT * windowMs);
-  return endsAt - now <= tolerated && resetAt - endsAt >= windowMs / 2;
+  const beginsAt = resetAt - windowMs;
+  return endsAt - now <= tolerated && Math.abs(beginsAt - endsAt) <= tolerated;
 }
 
 /** Moves the window by `shiftMs`, after a clock that jumped back was believed. */

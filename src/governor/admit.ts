@@ -1,7 +1,7 @@
 import type { EpisodeTicket, Gate, Role, Ticket } from '../backoff/backoff-policy.js';
 import type { Charge } from '../budget/budget-controller.js';
 import { amountIn, type Cost } from '../budget/cost.js';
-import { limitOf, wasRefused } from '../budget/limits.js';
+import { headersLead, limitOf, wasRefused } from '../budget/limits.js';
 import { rulesFor } from '../budget/model-pools.js';
 import type { LimitRules } from '../budget/settings.js';
 import { isInferred } from '../budget/stated-budget.js';
@@ -208,7 +208,7 @@ function routineProbeIsDue(
   const { probeEveryMs } = policies.backoff.settings;
   const limit = limitOf(draft.hot.limits, rule.name);
   const { budget, control, used } = limit;
-  const inferred = isInferred(limit);
+  const inferred = isInferred(limit) && headersLead(limit);
   if (probeEveryMs <= 0 || (budget.source !== 'learned' && !inferred)) return false;
   // A bucket has room again in a moment.
   if (rule.kind === 'bucket') return false;

@@ -1,10 +1,10 @@
 import { speaksOfWindow } from '../backoff/refusal.js';
 import type { Charge } from '../budget/budget-controller.js';
-import type { ChargeEntry } from '../budget/kinds.js';
 import { amountIn, type Cost } from '../budget/cost.js';
 import { limitOf } from '../budget/limits.js';
 import { chargedOf } from '../budget/model-pools.js';
 import type { LimitRules } from '../budget/settings.js';
+import type { ResetOf } from '../budget/turnover.js';
 import type { Instant } from '../state/scope-state.js';
 import { ruleFor, type LimitStatement } from './attribution.js';
 import type { Draft } from './draft.js';
@@ -24,6 +24,8 @@ export interface Stating {
   readonly sequence: number;
   readonly charge: Charge;
   readonly counted: Cost;
+  /** What it has cost where that is settled; null while it is in flight. */
+  readonly own: Cost | 'refused' | null;
 }
 
 /** Name of the pool that pays for what goes beyond a subscription's windows. */
@@ -46,7 +48,11 @@ export function takeStatements(
     const rule = ruleFor(statement, statements, rules);
     const entry = rule === null ? undefined : stating.charge[rule.name];
     if (rule === null || entry === undefined) continue;
-    if (!told.late) takeReset(draft, { budget }, rule, entry, statement);
+    if (!told.late) {
+      const { own } = stating;
+      const amount = own === null || own === 'refused' ? own : amountIn(rule.unit, own);
+      takeReset(draft, { budget }, rule, { window: entry.window, own: amount }, statement);
+    }
     const { name, windowMs, limit, remaining, utilization, status } = statement;
     if (windowMs !== rule.windowMs || beyond) continue;
     const rejected = status === 'rejected';
@@ -64,12 +70,12 @@ function takeReset(
   draft: Draft,
   { budget }: Pick<Policies, 'budget'>,
   rule: LimitRules,
-  entry: ChargeEntry,
+  answer: ResetOf,
   { resetAt, windowMs }: LimitStatement,
 ): void {
   if (resetAt === null) return;
   if (windowMs !== rule.windowMs && !canEnd(rule, resetAt - draft.now)) return;
-  stateReset(draft, { budget }, rule, entry, resetAt);
+  stateReset(draft, { budget }, rule, answer, resetAt);
 }
 
 /** The window ends then; or the one before it has ended, and this is the end of the next. */
@@ -77,11 +83,11 @@ export function stateReset(
   draft: Draft,
   { budget }: Pick<Policies, 'budget'>,
   rule: LimitRules,
-  entry: ChargeEntry,
+  answer: ResetOf,
   resetAt: Instant,
 ): void {
   const { used } = limitOf(draft.hot.limits, rule.name);
-  const { limits, outcome } = budget.stateReset(draft.hot.limits, rule, entry, resetAt, draft.now);
+  const { limits, outcome } = budget.stateReset(draft.hot.limits, rule, answer, resetAt, draft.now);
   draft.setHot({ limits });
   if (outcome === 'turned') draft.report({ kind: 'window-ended', limit: rule.name, used });
 }

@@ -166,7 +166,7 @@ export function refuse(
   if (hot.cautious !== null && refusal.statements.length > 0) relaxCaution(draft, true);
   // Before the sample: what others have spent is part of what the limit was met with.
   const stated = { statements: refusal.statements, surprise: NO_COST, late: false };
-  takeStatements(draft, policies, { ...grant, counted: NO_COST }, stated);
+  takeStatements(draft, policies, { ...grant, counted: NO_COST, own: 'refused' }, stated);
 
   if (kind === 'quota' && blame.limit !== null && outcome !== 'ignored') {
     stateEndOfQuota(draft, policies, grant.charge, blame.limit, statedWaitMs);
@@ -250,8 +250,8 @@ function stateEndOfQuota(
   const entry = charge[name];
   const rule = draft.rules.find((candidate) => candidate.name === name);
   if (statedWaitMs === null || entry === undefined || rule === undefined) return;
-  // What is refused costs nothing, in whatever window.
-  stateReset(draft, policies, rule, { ...entry, amount: 0 }, draft.now + statedWaitMs);
+  const refused = { window: entry.window, own: 'refused' } as const;
+  stateReset(draft, policies, rule, refused, draft.now + statedWaitMs);
 }
 
 /** A routine probe's refusal may move the end of the cooldown. */

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { ChargeEntry } from '../../src/budget/kinds.js';
 import { effectiveBudget, reservedOf, sourceOf } from '../../src/budget/limits.js';
 import type { Statement } from '../../src/budget/stated-limit.js';
-import type { LimitState } from '../../src/state/scope-state.js';
+import type { LimitState, StatedLimit } from '../../src/state/scope-state.js';
 import { Book, CONTROLLER, HOUR, rule, tokens, WINDOW } from './support.js';
 
 const NOTHING: Statement = {
@@ -337,6 +337,40 @@ describe('a stated fraction', () => {
         else stated.limits = CONTROLLER.orphan(stated.limits, stated.rules, 'a');
         stated.states({ utilization: 0.01 }, older ? { sequence: 1 } : {});
         expect(stated.limit.stated?.limit).toBe(low);
+      }
+    });
+
+    it('no limit is nothing: even that is refuted', () => {
+      const stated = book();
+      for (const utilization of [0, 1]) {
+        stated.open(1).states({ utilization }, { counted: 1 }).settle(1);
+      }
+      expect(stated.limit.stated?.limit).toBe(1);
+      // As earlier versions may have kept it.
+      const kept = stated.limit.stated as StatedLimit;
+      stated.limits = { tokens: { ...stated.limit, stated: { ...kept, limit: 0 } } };
+      // What the hourly looks spend is enough.
+      const looks = Array.from({ length: 8 }, () => ({ ...QUIET, amount: 1, settled: 1 }));
+      const zero = { limit: null, remaining: null, utilization: 0, rejected: false };
+      stated.roll(WINDOW);
+      play(
+        stated,
+        looks.map((look) => ({ ...look, statement: zero, counted: 1 })),
+      );
+      expect(stated.limit.stated?.limit).toBeGreaterThanOrEqual(8);
+    });
+
+    it('a refund of what was taken for never sent leaves no figure below zero', () => {
+      const stated = book().open(100);
+      const lost = { tokens: stated.entry as ChargeEntry };
+      stated.limits = CONTROLLER.orphan(stated.limits, stated.rules, 'a');
+      stated.states({ limit: 1_000, remaining: 1_000 });
+      stated.charge(50, 0, { instance: 'b' });
+      stated.limits = CONTROLLER.settle(stated.limits, stated.rules, lost, tokens(20), 'a');
+      stated.states({ utilization: 0.1 });
+      const { fromCharged, fromCounted, usedCharged } = stated.limit.stated?.fraction ?? {};
+      for (const figure of [fromCharged, fromCounted, usedCharged]) {
+        expect(figure).toBeGreaterThanOrEqual(0);
       }
     });
 

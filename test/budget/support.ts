@@ -2,8 +2,8 @@ import { BudgetController } from '../../src/budget/budget-controller.js';
 import type { Cost } from '../../src/budget/cost.js';
 import type { GuardContext } from '../../src/budget/guards.js';
 import { limitOf, type Limits } from '../../src/budget/limits.js';
-import type { ChargeEntry } from '../../src/budget/kinds.js';
 import type { LimitRules } from '../../src/budget/settings.js';
+import type { ResetOf } from '../../src/budget/turnover.js';
 import type { LimitState } from '../../src/state/scope-state.js';
 
 export const MINUTE = 60_000;
@@ -85,16 +85,16 @@ export class Book {
   }
 }
 
-/** The upstream states the end of the book's limit, answering a request charged as `entry` says. */
+/** The upstream states the end of the book's limit, answering a request charged to `window`. */
 export function stateReset(
   book: Book,
-  entry: Partial<ChargeEntry> | undefined,
+  { window, own = null }: Partial<ResetOf>,
   resetAt: number,
   now: number,
 ) {
-  const whole = { window: 1, at: 0, amount: 0, before: 0, mark: null, ...entry };
-  const { rules } = book;
-  const stated = CONTROLLER.stateReset(book.limits, rules[0] as LimitRules, whole, resetAt, now);
-  book.limits = stated.limits;
-  return stated.outcome;
+  const of = { window: window ?? 1, own };
+  const [limitRules] = book.rules as [LimitRules];
+  const { limits, outcome } = CONTROLLER.stateReset(book.limits, limitRules, of, resetAt, now);
+  book.limits = limits;
+  return outcome;
 }

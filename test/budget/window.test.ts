@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import type { Charge } from '../../src/budget/budget-controller.js';
 import { Book, CONTROLLER, HOUR, rule, stateReset, tokens, WINDOW } from './support.js';
 
 function charged(book: Book, amount: number, now: number) {
@@ -53,7 +52,7 @@ describe('a fixed window', () => {
   it('keeps the stated end when it is anchored', () => {
     const book = new Book([rule(1000)]);
     const charge = charged(book, 10, 0);
-    stateReset(book, charge['tokens'], HOUR, 10);
+    stateReset(book, {}, HOUR, 10);
     book.limits = CONTROLLER.anchor(book.limits, book.rules, charge, 0);
     expect(book.limit.window).toMatchObject({ startedAt: 0, endsAt: HOUR, anchored: true });
   });
@@ -79,42 +78,52 @@ describe('a window that the upstream has ended a moment before us', () => {
   /** One of 700, with two requests in flight, whose end is known. */
   function nearItsEnd() {
     const book = new Book([rule(1000)]).spend(600, 0);
-    const charges = [charged(book, 60, 10), charged(book, 40, 10)];
-    stateReset(book, charges[0]?.['tokens'], WINDOW, 10);
-    return { book, entries: charges.map((charge) => charge['tokens']), charges };
+    const charges = [charged(book, 60, 10), charged(book, 40, 10)] as const;
+    stateReset(book, {}, WINDOW, 10);
+    return { book, charges };
   }
 
   it('is over with the first answer that states the end of the next', () => {
-    const { book, entries, charges } = nearItsEnd();
-    expect(stateReset(book, entries[0], 2 * WINDOW, WINDOW - MINUTE)).toBe('turned');
+    const { book, charges } = nearItsEnd();
+    expect(stateReset(book, {}, 2 * WINDOW, WINDOW - MINUTE)).toBe('turned');
+    // Which of the two the upstream counts in its next window nobody tells.
     expect(book.limit).toMatchObject({
-      used: 60,
+      used: 100,
       unsettled: {},
-      window: { number: 2, startedAt: WINDOW - MINUTE, endsAt: 2 * WINDOW, anchored: true },
+      window: { number: 2, startedAt: WINDOW - MINUTE, endsAt: 2 * WINDOW, observed: false },
     });
-    const [first, second] = charges as [Charge, Charge];
-    // What the one cost less is not given back; what the other cost more counts, wherever it was counted.
+    // What the one cost less is not given back; what the other cost more counts.
+    const [first, second] = charges;
     book.limits = CONTROLLER.settle(book.limits, book.rules, first, tokens(20), 'a');
     book.limits = CONTROLLER.settle(book.limits, book.rules, second, tokens(45), 'a');
-    expect(book.limit).toMatchObject({ used: 65, unsettled: {}, orphaned: 0 });
-    expect(stateReset(book, entries[1], 2 * WINDOW, WINDOW)).toBe('same');
+    expect(book.limit).toMatchObject({ used: 105, unsettled: {}, orphaned: 0 });
+    expect(stateReset(book, {}, 2 * WINDOW, WINDOW)).toBe('same');
     expect(book.roll(2 * WINDOW).limit.used).toBe(0);
   });
 
-  it('goes on where its end was not near, or not known, or moves by less than most of a length', () => {
-    const { book, entries } = nearItsEnd();
-    expect(stateReset(book, entries[0], 2 * WINDOW, WINDOW - MINUTE - 1)).toBe('same');
-    expect(book.limit).toMatchObject({ used: 700, window: { number: 1, endsAt: 2 * WINDOW } });
+  it('counts what the request that tells has cost, where that is settled', () => {
+    const { book, charges } = nearItsEnd();
+    book.limits = CONTROLLER.settle(book.limits, book.rules, charges[0], tokens(500), 'a');
+    expect(stateReset(book, { own: 500 }, 2 * WINDOW, WINDOW - 1)).toBe('turned');
+    expect(book.limit.used).toBe(540);
+  });
 
-    const moved = nearItsEnd();
-    const later = WINDOW + WINDOW / 2 - 1;
-    expect(stateReset(moved.book, moved.entries[0], later, WINDOW - 1)).toBe('same');
-    expect(moved.book.limit).toMatchObject({ used: 700, window: { number: 1, endsAt: later } });
+  it.each([
+    ['its end is not near', {}, 2 * WINDOW, WINDOW - MINUTE - 1],
+    ['less than a length lies between', {}, 2 * WINDOW - MINUTE - 1, WINDOW - 1],
+    ['more than a length lies between', {}, 2 * WINDOW + MINUTE + 1, WINDOW - 1],
+    ['it is a refusal that tells', { own: 'refused' }, 2 * WINDOW, WINDOW - 1],
+  ] as const)('goes on where %s', (_why, answer, resetAt, now) => {
+    const { book } = nearItsEnd();
+    expect(stateReset(book, answer, resetAt, now)).toBe('same');
+    expect(book.limit).toMatchObject({ used: 700, window: { number: 1, endsAt: resetAt } });
+  });
 
-    const unknown = new Book([rule(1000)]).spend(600, 0);
-    const entry = charged(unknown, 60, 10)['tokens'];
-    expect(stateReset(unknown, entry, 2 * WINDOW, WINDOW - 1)).toBe('same');
-    expect(unknown.limit).toMatchObject({ used: 660, window: { number: 1 } });
+  it('goes on where its end was not known', () => {
+    const book = new Book([rule(1000)]).spend(600, 0);
+    charged(book, 60, 10);
+    expect(stateReset(book, {}, 2 * WINDOW, WINDOW - 1)).toBe('same');
+    expect(book.limit).toMatchObject({ used: 660, window: { number: 1 } });
   });
 
   it('is told apart within a fiftieth of its length, where that is short', () => {
@@ -123,9 +132,9 @@ describe('a window that the upstream has ended a moment before us', () => {
       [1_201, 'same'],
     ] as const) {
       const book = new Book([rule(1000, { windowMs: MINUTE })]).spend(600, 0);
-      const entry = charged(book, 60, 10)['tokens'];
-      stateReset(book, entry, MINUTE, 10);
-      expect(stateReset(book, entry, 2 * MINUTE, MINUTE - beforeMs)).toBe(outcome);
+      charged(book, 60, 10);
+      stateReset(book, {}, MINUTE, 10);
+      expect(stateReset(book, {}, 2 * MINUTE, MINUTE - beforeMs)).toBe(outcome);
     }
   });
 });

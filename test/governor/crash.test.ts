@@ -11,6 +11,22 @@ function lose(town: Town, loss: Partial<StateLoss> = {}): void {
   town.disk.scopes.set(SCOPE, { ...state, hot: { ...state.hot, lost } });
 }
 
+describe.each(['fixed', 'sliding', 'bucket'] as const)(
+  'an answer longer than a %s window',
+  (kind) => {
+    it('that cost more than there is in a window holds the next one back, and no longer', async () => {
+      const town = await Town.open({ limits: [limit({ kind, budget: 40_000, windowMs: MINUTE })] });
+      const long = await town.admit({ model: 'long' });
+      await town.pass(2 * MINUTE);
+      await town.tick();
+      await town.settle(long, success(60_000));
+      await town.pass(3 * MINUTE);
+      await town.tick();
+      expect((await town.ask()).kind).toBe('admitted');
+    });
+  },
+);
+
 describe('after a crash', () => {
   it('what was in flight stays charged, as orphaned, until the window ends', async () => {
     const town = await Town.open({ limits: [limit({ budget: 10_000, windowMs: HOUR })] });

@@ -79,6 +79,28 @@ describe('where headers state the limit', () => {
     });
   });
 
+  it('a short answer that tells of the next window with its end counts there, whole', async () => {
+    const town = await Town.open();
+    const resetAt = town.time.wall() + HOUR;
+    await call(town, 1_000, [amount(99_000, { resetAt })]);
+    await town.pass(HOUR - 2_000);
+    const short = await town.admit({ model: 'short' });
+    town.governor.succeeded(short, [amount(60_000, { resetAt: resetAt + 5 * HOUR })]);
+    await town.settle(short, success(40_000));
+    expect((await town.limitView()).used).toBeGreaterThanOrEqual(40_000);
+  });
+
+  it('a stated wait that was taken for the end does not end what goes on', async () => {
+    const town = await Town.open({ observe: true });
+    const resetAt = town.time.wall() + 5 * HOUR;
+    await call(town, 60_000, [amount(40_000, { resetAt })], { model: 'large' });
+    await town.refuse(await town.admit(), { statedWaitMs: 10 * MINUTE });
+    await town.pass(9.5 * MINUTE);
+    await call(town, 1_000, [amount(39_000, { resetAt })], { model: 'small' });
+    expect((await town.limitView()).used).toBeGreaterThanOrEqual(60_000);
+    expect(town.happened('window-ended')).toEqual([]);
+  });
+
   describe('as a fraction, from which the budget is inferred', () => {
     /** Of a fifth at 1,000 and half at 2,500, and what was in flight then has cost 5,000: nothing passes. */
     async function blocked(used: number): Promise<Town> {
@@ -103,6 +125,21 @@ describe('where headers state the limit', () => {
       await answer(town, probe, 100, [fraction('5h', 0.52)]);
       await town.settle(probe, success(100));
       expect((await town.ask()).kind).toBe('admitted');
+    });
+
+    it('a lower budget that was learned is not looked into for its sake', async () => {
+      const town = await Town.open({ limits: [limit({ budget: 20_000 })] });
+      const resetAt = town.time.wall() + 5 * HOUR;
+      const of = (used: number) => [fraction('5h', used, { resetAt })];
+      await call(town, 10_000, of(0.1), { model: 'a' });
+      await town.refuse(await town.admit({ model: 'b' }), { statedWaitMs: 10 * MINUTE });
+      await town.pass(11 * MINUTE);
+      await call(town, 9_000, of(0.2), { model: 'c' });
+      await call(town, 1_100, of(0.4), { model: 'd' });
+      expect((await town.limitView()).budget.source).toBe('learned');
+      await town.denied();
+      await town.pass(2 * HOUR);
+      await town.denied();
     });
 
     it('a window that is stated to be used up is not', async () => {
