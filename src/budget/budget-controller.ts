@@ -39,12 +39,13 @@ import {
   adoptKind,
   adoptRules,
   budgetFor,
+  dropStale,
   endWindow,
   openRest,
   type ResetOf,
   takeReset,
 } from './turnover.js';
-import { anchorWindow, isOpen, isOver, isUnderWay, openWindow } from './window.js';
+import { anchorWindow, isOver, isUnderWay, openWindow } from './window.js';
 
 /**
  * What an admission was charged, by limit: the amount in the limit's unit and the number of the
@@ -411,16 +412,4 @@ export class BudgetController {
   shift(limits: Limits, rules: readonly LimitRules[], shiftMs: number): Limits {
     return mapLimits(limits, rules, (limit) => shiftLimit(limit, shiftMs));
   }
-}
-
-/** A limit that left the configuration is kept until its window ends: it may have left by mistake. */
-function dropStale(limits: Limits, rules: readonly LimitRules[], now: Instant): Limits {
-  const stale = Object.entries(limits).filter(
-    ([name, { window }]) =>
-      !rules.some((rule) => rule.name === name) && (!isOpen(window) || isOver(window, now)),
-  );
-  if (stale.length === 0) return limits;
-  const kept = { ...limits };
-  for (const [name] of stale) delete kept[name];
-  return kept;
 }

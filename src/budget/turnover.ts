@@ -2,11 +2,11 @@ import type { BudgetState, Instant, LimitState } from '../state/scope-state.js';
 import { belowLimit, clampToBounds } from './bounds.js';
 import { FULL } from './full.js';
 import { provenBudget } from './growth.js';
-import { reservedOf, wasRefused } from './limits.js';
+import { type Limits, reservedOf, wasRefused } from './limits.js';
 import { PROVING_WINDOWS } from './proving.js';
 import type { LimitRules } from './settings.js';
 import { keepStated } from './stated-budget.js';
-import { closeWindow, hasTurned, openWindow, stateEnd } from './window.js';
+import { closeWindow, hasTurned, isOpen, isOver, openWindow, stateEnd } from './window.js';
 
 /** Closes the window; what it taught about the budget is kept. */
 export function endWindow(limit: LimitState, rule: LimitRules): LimitState {
@@ -153,4 +153,16 @@ export function adoptKind(limit: LimitState, rule: LimitRules, now: Instant): Li
   const cells =
     rule.kind === 'sliding' ? [{ at: now, amount: used, orphaned: limit.orphaned }] : [];
   return { ...limit, window: opened, cells, bucket: null };
+}
+
+/** A limit that left the configuration is kept until its window ends: it may have left by mistake. */
+export function dropStale(limits: Limits, rules: readonly LimitRules[], now: Instant): Limits {
+  const stale = Object.entries(limits).filter(
+    ([name, { window }]) =>
+      !rules.some((rule) => rule.name === name) && (!isOpen(window) || isOver(window, now)),
+  );
+  if (stale.length === 0) return limits;
+  const kept = { ...limits };
+  for (const [name] of stale) delete kept[name];
+  return kept;
 }
