@@ -1,5 +1,6 @@
 import type { LimitState } from '../state/scope-state.js';
 import type { LimitRules } from './settings.js';
+import { currentFraction } from './stated-fraction.js';
 
 /** No more than this share of a limit is kept free for what requests in flight may turn out to cost. */
 const MOST_RESERVED = 0.1;
@@ -34,9 +35,9 @@ export function mayBeFull(
 }
 
 /** Where the upstream refuses, as far as it has told, by its refusals or in so many words; the lower of both. */
-function knownLimit({ budget: { learned }, stated, window }: LimitState): number | null {
-  const { limit = null, fraction = null } = stated ?? {};
-  const isCurrent = stated?.window === window.number;
-  const told = fraction === null ? limit : isCurrent ? fraction.budget : null;
-  return learned === null || told === null ? (learned ?? told) : Math.min(learned, told);
+function knownLimit(state: LimitState): number | null {
+  const { learned } = state.budget;
+  const { stated } = state;
+  const told = stated?.fraction == null ? stated?.limit : currentFraction(state)?.budget;
+  return learned === null || told == null ? (learned ?? told ?? null) : Math.min(learned, told);
 }

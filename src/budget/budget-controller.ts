@@ -40,12 +40,13 @@ import {
   adoptRules,
   budgetFor,
   dropStale,
+  endsByReset,
   endWindow,
   openRest,
-  type ResetOf,
-  takeReset,
+  type Teller,
+  turnWindow,
 } from './turnover.js';
-import { anchorWindow, isOver, isUnderWay, openWindow } from './window.js';
+import { anchorWindow, hasTurned, isOver, isUnderWay, openWindow, stateEnd } from './window.js';
 
 /**
  * What an admission was charged, by limit: the amount in the limit's unit and the number of the
@@ -234,19 +235,20 @@ export class BudgetController {
     });
   }
 
-  /** The upstream stated when a limit's window ends. */
-  stateReset(
-    limits: Limits,
-    rule: LimitRules,
-    answer: ResetOf,
-    resetAt: Instant,
-    now: Instant,
-  ): Weighed<'same' | 'turned'> {
-    const limit = limitOf(limits, rule.name);
-    const next = takeReset(limit, rule, answer, resetAt, now);
-    if (next === limit) return { limits, outcome: 'same' };
-    const outcome = next.window.number === limit.window.number ? 'same' : 'turned';
-    return { limits: { ...limits, [rule.name]: next }, outcome };
+  /** The upstream stated when a limit's window ends, answering an admission charged to `window`. */
+  stateReset(limits: Limits, name: string, window: number, resetAt: Instant, now: Instant): Limits {
+    const limit = limits[name];
+    if (limit === undefined || !endsByReset(limit, window)) return limits;
+    const stated = stateEnd(limit.window, resetAt, now);
+    return stated === limit.window ? limits : { ...limits, [name]: { ...limit, window: stated } };
+  }
+
+  /** The upstream has begun its next window, by the end it stated; the same reference if it has not. */
+  turn(limits: Limits, rule: LimitRules, teller: Teller, resetAt: Instant, now: Instant): Limits {
+    const limit = limits[rule.name];
+    if (limit === undefined || !endsByReset(limit, teller.window)) return limits;
+    if (!hasTurned(limit.window, rule, resetAt, now)) return limits;
+    return { ...limits, [rule.name]: turnWindow(limit, rule, teller, resetAt, now) };
   }
 
   /** The upstream stated how much of a limit is used, answering an admission charged as `entry` says. */

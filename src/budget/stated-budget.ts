@@ -1,5 +1,5 @@
 import type { LimitState, StatedLimit } from '../state/scope-state.js';
-import { settleFraction, WHOLE } from './stated-fraction.js';
+import { currentFraction, settleFraction, WHOLE } from './stated-fraction.js';
 
 /** What the upstream's statements make of a budget; how they are taken is in `stated-limit.ts`. */
 
@@ -15,19 +15,20 @@ const MOST_RESERVE = 0.02;
 const CONTRADICTED = 0.9;
 
 /** The budget that the upstream's statements call for; null while they call for none. */
-export function statedBudget({ stated, window, others }: LimitState): number | null {
-  if (stated === null) return null;
-  const { limit, fraction } = stated;
-  if (fraction !== null && stated.window === window.number) return fraction.budget;
+export function statedBudget(state: LimitState): number | null {
+  const { stated, others } = state;
+  const fraction = currentFraction(state);
+  if (fraction !== null) return fraction.budget;
+  const limit = stated?.limit ?? null;
   if (limit === null) return null;
   const forOthers = Math.min(OTHERS_RESERVE * others, MOST_RESERVE * limit);
   return Math.max(1, limit - Math.ceil(RESERVE * limit + forOthers));
 }
 
-/** Whether the budget is inferred from a fraction that leaves room: it may be wrong, and the upstream has not said that it is used up. */
-export function isInferred({ stated, window }: LimitState): boolean {
-  const { fraction = null } = stated ?? {};
-  return fraction !== null && stated?.window === window.number && fraction.used < WHOLE;
+/** Whether the stated budget is inferred from a fraction that leaves room: the upstream has not said that it is used up. */
+export function isInferred(state: LimitState): boolean {
+  const fraction = currentFraction(state);
+  return fraction !== null && fraction.used < WHOLE;
 }
 
 /** What is remembered of the statements when a window ends in which they were made, or were not. */

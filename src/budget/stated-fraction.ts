@@ -32,6 +32,11 @@ interface Stated {
   readonly rejected: boolean;
 }
 
+/** The fraction that was stated in the present window. */
+export function currentFraction({ stated, window }: LimitState): StatedFraction | null {
+  return stated?.window === window.number ? stated.fraction : null;
+}
+
 export interface FractionContext {
   readonly sequence: number;
   /** No older than what was stated last in this window. */
@@ -42,14 +47,15 @@ export interface FractionContext {
 
 /** What is known of the limit with this fraction; the same reference if that is nothing new. */
 export function takeFraction(
-  { stated, window, used, orphaned }: LimitState,
+  limit: LimitState,
   statement: Stated,
   { sequence, newest, charged }: FractionContext,
 ): StatedLimit | null {
+  const { stated, window, used, orphaned } = limit;
   const fraction = fractionOf(statement);
   if (fraction === null) return stated;
   const known = stated?.limit ?? null;
-  const before = stated?.window === window.number ? stated.fraction : null;
+  const before = currentFraction(limit);
   // In this window an older answer may only make it tighter.
   if (before !== null && !newest && fraction <= before.used) return stated;
   const isNews = before === null || fraction !== before.used;
@@ -62,28 +68,21 @@ export function takeFraction(
   const least = costOfRise({ from, fromCharged }, fraction, spent);
   const inTheWay = newest && charged >= IN_THE_WAY * (before?.budget ?? Number.POSITIVE_INFINITY);
   const isTelling = isNews && fraction - from >= TELLING_RISE;
-  const limit = isTelling ? largest(known, least) : refuted(known, least, inTheWay);
-  if (!isNews && limit === known) return stated;
+  const whole = isTelling ? largest(known, least) : refuted(known, least, inTheWay);
+  if (!isNews && whole === known) return stated;
   const isOneStep = before !== null && Math.abs(fraction - before.used) <= ONE_STEP;
   const rest = Math.max(0, 1 - fraction - (isOneStep ? 0 : ERROR));
   const usedCharged = isNews ? charged : before.usedCharged;
-  const budget =
-    fraction >= WHOLE
-      ? usedCharged
-      : limit === null
-        ? null
-        : Math.floor(usedCharged + rest * limit);
-  const next: StatedFraction = {
-    from,
-    fromCharged,
-    fromCounted,
-    used: fraction,
-    usedCharged,
-    budget,
-  };
+  const inferred = whole === null ? null : Math.floor(usedCharged + rest * whole);
+  const budget = fraction >= WHOLE ? usedCharged : inferred;
   const latest = Math.max(sequence, before === null ? 0 : (stated?.sequence ?? 0));
-  const { name } = statement;
-  return { name, limit, window: window.number, sequence: latest, fraction: next };
+  return {
+    name: statement.name,
+    limit: whole,
+    window: window.number,
+    sequence: latest,
+    fraction: { from, fromCharged, fromCounted, used: fraction, usedCharged, budget },
+  };
 }
 
 function fractionOf(statement: Stated): number | null {
@@ -102,10 +101,9 @@ function costOfRise(
   to: number,
   spent: number,
 ): number | null {
+  if (spent <= fromCharged || to < from) return null;
   const most = to + ERROR - Math.max(0, from - ERROR);
-  return spent <= fromCharged || to < from
-    ? null
-    : Math.max(1, Math.floor((spent - fromCharged) / most));
+  return Math.max(1, Math.floor((spent - fromCharged) / most));
 }
 
 /**

@@ -6,7 +6,7 @@ import { type Limits, reservedOf, wasRefused } from './limits.js';
 import { PROVING_WINDOWS } from './proving.js';
 import type { LimitRules } from './settings.js';
 import { keepStated } from './stated-budget.js';
-import { closeWindow, hasTurned, isOpen, isOver, openWindow, stateEnd } from './window.js';
+import { closeWindow, isOpen, isOver, openWindow } from './window.js';
 
 /** Closes the window; what it taught about the budget is kept. */
 export function endWindow(limit: LimitState, rule: LimitRules): LimitState {
@@ -34,33 +34,18 @@ export function endWindow(limit: LimitState, rule: LimitRules): LimitState {
   };
 }
 
-/**
- * The limit with the end that an answer stated; the same reference if it changes nothing. `own` is what its request
- * has cost where that is settled, and null while it is in flight.
- */
-export function takeReset(
-  limit: LimitState,
-  rule: LimitRules,
-  { window: number, own }: ResetOf,
-  resetAt: Instant,
-  now: Instant,
-): LimitState {
-  if (limit.window.number !== number) return limit;
+/** Whether the limit's window is that of this number, and one whose end is what a stated reset is about. */
+export function endsByReset({ window, cells, bucket }: LimitState, number: number): boolean {
   // What a sliding window states is when there is room, and a bucket when it is whole: neither ends then.
-  if (limit.cells.length > 0 || limit.bucket !== null) return limit;
-  if (own !== 'refused' && hasTurned(limit.window, rule, resetAt, now)) {
-    return turn(limit, rule, own ?? 0, resetAt, now);
-  }
-  const window = stateEnd(limit.window, resetAt, now);
-  return window === limit.window ? limit : { ...limit, window };
+  return window.number === number && cells.length === 0 && bucket === null;
 }
 
-/** Whose answer states a reset. */
-export interface ResetOf {
+/** The request whose answer tells of the next window. */
+export interface Teller {
   /** Number of the window that it was charged to. */
   readonly window: number;
-  /** What it has cost, in the limit's unit; null while it is in flight. What was refused begins no window. */
-  readonly own: number | 'refused' | null;
+  /** What it has cost where that is settled, in the limit's unit; null while it is in flight. */
+  readonly settled: number | null;
 }
 
 /**
@@ -68,10 +53,10 @@ export interface ResetOf {
  * it counts there nobody tells, so all of them count, and what they cost less than their estimates is not given
  * back. Not `observed` then: a sample would be too high.
  */
-function turn(
+export function turnWindow(
   limit: LimitState,
   rule: LimitRules,
-  own: number,
+  { settled }: Teller,
   resetAt: Instant,
   now: Instant,
 ): LimitState {
@@ -82,7 +67,7 @@ function turn(
   return {
     ...ended,
     window: { ...window, endsAt: resetAt, anchored: true, stated: true },
-    used: reservedOf(limit) + own,
+    used: reservedOf(limit) + (settled ?? 0),
   };
 }
 

@@ -1,9 +1,9 @@
 import type { Charge } from '../budget/budget-controller.js';
 import { amountIn, countedOf, NO_COST, type Cost } from '../budget/cost.js';
-import { corrected, isInSample, settleInSample } from '../calibration/sample.js';
 import { mapLimits } from '../budget/limits.js';
 import type { LimitRules } from '../budget/settings.js';
 import { openRest } from '../budget/turnover.js';
+import { corrected, isInSample, settleInSample } from '../calibration/sample.js';
 import { BOUNDS, type ModelEstimate, type PendingSample } from '../state/scope-state.js';
 import type { Grant } from './admit.js';
 import type { Draft } from './draft.js';
@@ -31,7 +31,7 @@ export function amend(draft: Draft, policies: Policies, request: AmendRequest): 
   const amended = policies.budget.amend(draft.hot.limits, draft.rules, charge, estimate, instance);
   draft.setHot({ limits: amended.limits });
   mapSamples(draft, (sample) => amendSample(sample, grant, amended.outcome));
-  const stating = { ...grant, charge: amended.outcome, counted: countedOf(estimate), own: null };
+  const stating = { ...grant, charge: amended.outcome, counted: countedOf(estimate), cost: null };
   takeStatements(draft, policies, stating, told);
   return amended.outcome;
 }
@@ -53,7 +53,7 @@ export function tell(
   { grant, estimate, told }: Omit<AmendRequest, 'instance' | 'guessed'>,
 ): void {
   freshen(draft, policies);
-  takeStatements(draft, policies, { ...grant, counted: countedOf(estimate), own: null }, told);
+  takeStatements(draft, policies, { ...grant, counted: countedOf(estimate), cost: null }, told);
 }
 
 export interface SettleRequest {
@@ -82,7 +82,7 @@ export function settle(draft: Draft, policies: Policies, request: SettleRequest)
   mapPools(draft, (pool) => policies.backoff.abandoned(pool, grant.sequence));
   noteInFlight(draft, request, { inFlight: -1, guessed: request.guessed ? -1 : 0 });
   // What it cost is settled by now, and so no longer to be counted apart.
-  takeStatements(draft, policies, { ...grant, counted: NO_COST, own: actual }, request.told);
+  takeStatements(draft, policies, { ...grant, counted: NO_COST, cost: actual }, request.told);
   openRests(draft);
   mapSamples(draft, (sample) => settleSample(sample, rules, grant, actual));
   closeCompleteSamples(draft, policies);
@@ -119,7 +119,10 @@ export function repeatExcess(draft: Draft, policies: Policies, request: SettleRe
   openRests(draft);
 }
 
-/** What it cost beyond its estimate may lie in a window that nothing has opened: it must end, too. */
+/**
+ * What it cost beyond its estimate may lie in a window that nothing has opened: it must end, too. Not left to the
+ * next look: one that refuses writes nothing.
+ */
 function openRests(draft: Draft): void {
   const { hot, rules, now } = draft;
   const limits = mapLimits(hot.limits, rules, (limit, rule) => openRest(limit, rule, now));

@@ -4,8 +4,6 @@ import { amountIn, type Cost } from '../budget/cost.js';
 import { limitOf } from '../budget/limits.js';
 import { chargedOf } from '../budget/model-pools.js';
 import type { LimitRules } from '../budget/settings.js';
-import type { ResetOf } from '../budget/turnover.js';
-import type { Instant } from '../state/scope-state.js';
 import { ruleFor, type LimitStatement } from './attribution.js';
 import type { Draft } from './draft.js';
 import type { Policies } from './policies.js';
@@ -24,8 +22,8 @@ export interface Stating {
   readonly sequence: number;
   readonly charge: Charge;
   readonly counted: Cost;
-  /** What it has cost where that is settled; null while it is in flight. */
-  readonly own: Cost | 'refused' | null;
+  /** What it has cost where that is settled; null while it is in flight. What is refused begins no window. */
+  readonly cost: Cost | 'refused' | null;
 }
 
 /** Name of the pool that pays for what goes beyond a subscription's windows. */
@@ -48,11 +46,8 @@ export function takeStatements(
     const rule = ruleFor(statement, statements, rules);
     const entry = rule === null ? undefined : stating.charge[rule.name];
     if (rule === null || entry === undefined) continue;
-    if (!told.late) {
-      const { own } = stating;
-      const amount = own === null || own === 'refused' ? own : amountIn(rule.unit, own);
-      takeReset(draft, { budget }, rule, { window: entry.window, own: amount }, statement);
-    }
+    if (!told.late)
+      takeReset(draft, { budget }, rule, { ...stating, window: entry.window }, statement);
     const { name, windowMs, limit, remaining, utilization, status } = statement;
     if (windowMs !== rule.windowMs || beyond) continue;
     const rejected = status === 'rejected';
@@ -70,26 +65,25 @@ function takeReset(
   draft: Draft,
   { budget }: Pick<Policies, 'budget'>,
   rule: LimitRules,
-  answer: ResetOf,
+  { window, cost }: Pick<Stating, 'cost'> & { readonly window: number },
   { resetAt, windowMs }: LimitStatement,
 ): void {
   if (resetAt === null) return;
   if (windowMs !== rule.windowMs && !canEnd(rule, resetAt - draft.now)) return;
-  stateReset(draft, { budget }, rule, answer, resetAt);
-}
-
-/** The window ends then; or the one before it has ended, and this is the end of the next. */
-export function stateReset(
-  draft: Draft,
-  { budget }: Pick<Policies, 'budget'>,
-  rule: LimitRules,
-  answer: ResetOf,
-  resetAt: Instant,
-): void {
-  const { used } = limitOf(draft.hot.limits, rule.name);
-  const { limits, outcome } = budget.stateReset(draft.hot.limits, rule, answer, resetAt, draft.now);
-  draft.setHot({ limits });
-  if (outcome === 'turned') draft.report({ kind: 'window-ended', limit: rule.name, used });
+  const { limits } = draft.hot;
+  if (cost !== 'refused') {
+    const settled = cost === null ? null : amountIn(rule.unit, cost);
+    const turned = budget.turn(limits, rule, { window, settled }, resetAt, draft.now);
+    if (turned !== limits) {
+      draft.report({
+        kind: 'window-ended',
+        limit: rule.name,
+        used: limitOf(limits, rule.name).used,
+      });
+      return draft.setHot({ limits: turned });
+    }
+  }
+  draft.setHot({ limits: budget.stateReset(limits, rule.name, window, resetAt, draft.now) });
 }
 
 /** A reset stated for a window of another name may be ours only if it lies within our length. */

@@ -29,7 +29,7 @@ import {
   setSample,
   ticketFor,
 } from './pools.js';
-import { stateReset, takeStatements } from './statements.js';
+import { takeStatements } from './statements.js';
 import { closeCompleteSamples, closeSample, freshen } from './upkeep.js';
 
 /** The doubling allowance of cautious mode ends here. */
@@ -166,7 +166,7 @@ export function refuse(
   if (hot.cautious !== null && refusal.statements.length > 0) relaxCaution(draft, true);
   // Before the sample: what others have spent is part of what the limit was met with.
   const stated = { statements: refusal.statements, surprise: NO_COST, late: false };
-  takeStatements(draft, policies, { ...grant, counted: NO_COST, own: 'refused' }, stated);
+  takeStatements(draft, policies, { ...grant, counted: NO_COST, cost: 'refused' }, stated);
 
   if (kind === 'quota' && blame.limit !== null && outcome !== 'ignored') {
     stateEndOfQuota(draft, policies, grant.charge, blame.limit, statedWaitMs);
@@ -242,16 +242,17 @@ function windowMsOf(
 /** A quota's stated wait is a statement of when the window ends. */
 function stateEndOfQuota(
   draft: Draft,
-  policies: Policies,
+  { budget }: Policies,
   charge: Charge,
   name: string,
   statedWaitMs: number | null,
 ): void {
   const entry = charge[name];
-  const rule = draft.rules.find((candidate) => candidate.name === name);
-  if (statedWaitMs === null || entry === undefined || rule === undefined) return;
-  const refused = { window: entry.window, own: 'refused' } as const;
-  stateReset(draft, policies, rule, refused, draft.now + statedWaitMs);
+  if (statedWaitMs === null || entry === undefined) return;
+  const resetAt = draft.now + statedWaitMs;
+  draft.setHot({
+    limits: budget.stateReset(draft.hot.limits, name, entry.window, resetAt, draft.now),
+  });
 }
 
 /** A routine probe's refusal may move the end of the cooldown. */

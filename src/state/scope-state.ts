@@ -136,9 +136,9 @@ export interface StatedLimit {
 export interface StatedFraction {
   /** As stated first in this window. */
   readonly from: number;
-  /** All of it, in flight or not. */
+  /** What we had charged by then at the most, all that was in flight included; */
   readonly fromCharged: number;
-  /** What of it the upstream had counted for certain. */
+  /** and at the least: what the upstream had counted for certain. */
   readonly fromCounted: number;
   /** As stated last, when it was first stated so. */
   readonly used: number;
@@ -344,7 +344,7 @@ export interface ModelEstimate {
   readonly staleCachedShareCount: number;
   /** Upper estimate (at least P99) of the cost of a request whose session is not known. */
   readonly costP99: number;
-  /** Upper estimate (at least P99) of what a request costs beyond its estimate. */
+  /** Upper estimate (at least P99) of what a request costs beyond its estimate, a cache gone cold in a pause apart. */
   readonly excessP99: number;
 }
 

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { bucketRoomAt, drain } from '../../src/budget/bucket.js';
 import { BOUNDS, type LimitState } from '../../src/state/scope-state.js';
-import { Book, CONTROLLER, HOUR, MINUTE, rule, tokens, stateReset } from './support.js';
+import { Book, CONTROLLER, HOUR, MINUTE, rule, tokens } from './support.js';
 
 const RULE = rule(60_000, { kind: 'bucket', windowMs: MINUTE });
 
@@ -111,8 +111,9 @@ describe('a bucket', () => {
     const book = bucketBook().spend(1_000, 0);
     const { number } = book.limit.window;
     const { limits } = book;
-    stateReset(book, { window: number }, 30_000, 1);
-    expect(book.limits).toBe(limits);
+    expect(CONTROLLER.stateReset(limits, 'tokens', number, 30_000, 1)).toBe(limits);
+    const teller = { window: number, settled: null };
+    expect(CONTROLLER.turn(limits, RULE, teller, 30_000, 1)).toBe(limits);
     book.limits = CONTROLLER.noteRefusal(book.limits, book.rules, null, 1);
     const charge = charged(book, 10, 2);
     const reopened = CONTROLLER.reopen(book.limits, book.rules, charge, 'a', 2);

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BOUNDS } from '../../src/state/scope-state.js';
-import { Book, CONTROLLER, HOUR, MINUTE, rule, tokens, WINDOW, stateReset } from './support.js';
+import { Book, CONTROLLER, HOUR, MINUTE, rule, tokens, WINDOW } from './support.js';
 
 const CELL = Math.ceil(WINDOW / (BOUNDS.cells - 2));
 
@@ -37,7 +37,7 @@ describe('a sliding window', () => {
   it('takes no stated wait for its end, and no success after a refusal for an early reset', () => {
     const book = slidingBook().spend(900, 0);
     const { window } = book.limit;
-    stateReset(book, { window: window.number }, MINUTE, 1);
+    book.limits = CONTROLLER.stateReset(book.limits, 'tokens', window.number, MINUTE, 1);
     expect(book.limit.window.endsAt).toBe(WINDOW + CELL);
     book.limits = CONTROLLER.noteRefusal(book.limits, book.rules, null, 1);
     const outcome = book.charge(50, 2);

@@ -3,7 +3,6 @@ import type { Cost } from '../../src/budget/cost.js';
 import type { GuardContext } from '../../src/budget/guards.js';
 import { limitOf, type Limits } from '../../src/budget/limits.js';
 import type { LimitRules } from '../../src/budget/settings.js';
-import type { ResetOf } from '../../src/budget/turnover.js';
 import type { LimitState } from '../../src/state/scope-state.js';
 
 export const MINUTE = 60_000;
@@ -83,18 +82,4 @@ export class Book {
     this.limits = limits;
     return outcome[0];
   }
-}
-
-/** The upstream states the end of the book's limit, answering a request charged to `window`. */
-export function stateReset(
-  book: Book,
-  { window, own = null }: Partial<ResetOf>,
-  resetAt: number,
-  now: number,
-) {
-  const of = { window: window ?? 1, own };
-  const [limitRules] = book.rules as [LimitRules];
-  const { limits, outcome } = CONTROLLER.stateReset(book.limits, limitRules, of, resetAt, now);
-  book.limits = limits;
-  return outcome;
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { Book, CONTROLLER, HOUR, rule, stateReset, tokens, WINDOW } from './support.js';
+import type { LimitRules } from '../../src/budget/settings.js';
+import { Book, CONTROLLER, HOUR, rule, tokens, WINDOW } from './support.js';
 
 function charged(book: Book, amount: number, now: number) {
   const outcome = book.charge(amount, now);
@@ -38,7 +39,7 @@ describe('a fixed window', () => {
   it('ends at the reset that the upstream states, the newest statement winning', () => {
     const book = new Book([rule(1000)]).spend(10, 0);
     const state = (resetAt: number, now: number, window = 1) => {
-      stateReset(book, { window }, resetAt, now);
+      book.limits = CONTROLLER.stateReset(book.limits, 'tokens', window, resetAt, now);
       return book.limit.window.endsAt;
     };
     expect(state(2 * HOUR, 10)).toBe(2 * HOUR);
@@ -52,7 +53,7 @@ describe('a fixed window', () => {
   it('keeps the stated end when it is anchored', () => {
     const book = new Book([rule(1000)]);
     const charge = charged(book, 10, 0);
-    stateReset(book, {}, HOUR, 10);
+    book.limits = CONTROLLER.stateReset(book.limits, 'tokens', 1, HOUR, 10);
     book.limits = CONTROLLER.anchor(book.limits, book.rules, charge, 0);
     expect(book.limit.window).toMatchObject({ startedAt: 0, endsAt: HOUR, anchored: true });
   });
@@ -75,17 +76,25 @@ describe('a fixed window', () => {
 describe('a window that the upstream has ended a moment before us', () => {
   const MINUTE = HOUR / 60;
 
+  /** Whether the stated end of a request charged to the first window is that of the next one. */
+  function turns(book: Book, resetAt: number, now: number, settled: number | null = null) {
+    const before = book.limits;
+    const [limitRules] = book.rules as [LimitRules];
+    book.limits = CONTROLLER.turn(before, limitRules, { window: 1, settled }, resetAt, now);
+    return book.limits !== before;
+  }
+
   /** One of 700, with two requests in flight, whose end is known. */
   function nearItsEnd() {
     const book = new Book([rule(1000)]).spend(600, 0);
     const charges = [charged(book, 60, 10), charged(book, 40, 10)] as const;
-    stateReset(book, {}, WINDOW, 10);
+    book.limits = CONTROLLER.stateReset(book.limits, 'tokens', 1, WINDOW, 10);
     return { book, charges };
   }
 
   it('is over with the first answer that states the end of the next', () => {
     const { book, charges } = nearItsEnd();
-    expect(stateReset(book, {}, 2 * WINDOW, WINDOW - MINUTE)).toBe('turned');
+    expect(turns(book, 2 * WINDOW, WINDOW - MINUTE)).toBe(true);
     // Which of the two the upstream counts in its next window nobody tells.
     expect(book.limit).toMatchObject({
       used: 100,
@@ -97,44 +106,43 @@ describe('a window that the upstream has ended a moment before us', () => {
     book.limits = CONTROLLER.settle(book.limits, book.rules, first, tokens(20), 'a');
     book.limits = CONTROLLER.settle(book.limits, book.rules, second, tokens(45), 'a');
     expect(book.limit).toMatchObject({ used: 105, unsettled: {}, orphaned: 0 });
-    expect(stateReset(book, {}, 2 * WINDOW, WINDOW)).toBe('same');
+    expect(turns(book, 2 * WINDOW, WINDOW), 'told again').toBe(false);
     expect(book.roll(2 * WINDOW).limit.used).toBe(0);
   });
 
   it('counts what the request that tells has cost, where that is settled', () => {
     const { book, charges } = nearItsEnd();
     book.limits = CONTROLLER.settle(book.limits, book.rules, charges[0], tokens(500), 'a');
-    expect(stateReset(book, { own: 500 }, 2 * WINDOW, WINDOW - 1)).toBe('turned');
+    expect(turns(book, 2 * WINDOW, WINDOW - 1, 500)).toBe(true);
     expect(book.limit.used).toBe(540);
   });
 
   it.each([
-    ['its end is not near', {}, 2 * WINDOW, WINDOW - MINUTE - 1],
-    ['less than a length lies between', {}, 2 * WINDOW - MINUTE - 1, WINDOW - 1],
-    ['more than a length lies between', {}, 2 * WINDOW + MINUTE + 1, WINDOW - 1],
-    ['it is a refusal that tells', { own: 'refused' }, 2 * WINDOW, WINDOW - 1],
-  ] as const)('goes on where %s', (_why, answer, resetAt, now) => {
+    ['its end is not near', 2 * WINDOW, WINDOW - MINUTE - 1],
+    ['less than a length lies between', 2 * WINDOW - MINUTE - 1, WINDOW - 1],
+    ['more than a length lies between', 2 * WINDOW + MINUTE + 1, WINDOW - 1],
+  ] as const)('goes on where %s', (_why, resetAt, now) => {
     const { book } = nearItsEnd();
-    expect(stateReset(book, answer, resetAt, now)).toBe('same');
-    expect(book.limit).toMatchObject({ used: 700, window: { number: 1, endsAt: resetAt } });
+    expect(turns(book, resetAt, now)).toBe(false);
+    expect(book.limit).toMatchObject({ used: 700, window: { number: 1 } });
   });
 
   it('goes on where its end was not known', () => {
     const book = new Book([rule(1000)]).spend(600, 0);
     charged(book, 60, 10);
-    expect(stateReset(book, {}, 2 * WINDOW, WINDOW - 1)).toBe('same');
+    expect(turns(book, 2 * WINDOW, WINDOW - 1)).toBe(false);
     expect(book.limit).toMatchObject({ used: 660, window: { number: 1 } });
   });
 
   it('is told apart within a fiftieth of its length, where that is short', () => {
-    for (const [beforeMs, outcome] of [
-      [1_200, 'turned'],
-      [1_201, 'same'],
+    for (const [beforeMs, turned] of [
+      [1_200, true],
+      [1_201, false],
     ] as const) {
       const book = new Book([rule(1000, { windowMs: MINUTE })]).spend(600, 0);
       charged(book, 60, 10);
-      stateReset(book, {}, MINUTE, 10);
-      expect(stateReset(book, {}, 2 * MINUTE, MINUTE - beforeMs)).toBe(outcome);
+      book.limits = CONTROLLER.stateReset(book.limits, 'tokens', 1, MINUTE, 10);
+      expect(turns(book, 2 * MINUTE, MINUTE - beforeMs)).toBe(turned);
     }
   });
 });

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import type { Admission, AdmissionOutcome } from '../../src/governor/admission.js';
-import type { Settlement } from '../../src/governor/settlement.js';
 import { HOUR, limit, MINUTE, SCOPE, SECOND, success, Town } from './support.js';
 
 /** A dozen agents and some more. */
@@ -167,7 +166,7 @@ describe('near a limit that was learned', () => {
 
     async function send(town: Town, bodyBytes: number, inputTokens: number, cachedTokens: number) {
       const admission = await town.admit({ ...SESSION, bodyBytes });
-      await town.settle(admission, { ...success(inputTokens), cachedTokens } as Settlement);
+      await town.settle(admission, { ...success(inputTokens), cachedTokens });
     }
 
     /** Learned at 9,900, and 9,030 of them used; no request has cost more than its estimate. */

@@ -90,6 +90,17 @@ describe('where headers state the limit', () => {
     expect((await town.limitView()).used).toBeGreaterThanOrEqual(40_000);
   });
 
+  it('a refusal begins no window, whatever end it states', async () => {
+    const town = await Town.open();
+    const resetAt = town.time.wall() + HOUR;
+    await call(town, 60_000, [amount(40_000, { resetAt })], { model: 'large' });
+    await town.pass(HOUR - 2_000);
+    const next = [amount(0, { resetAt: resetAt + 5 * HOUR })];
+    await town.refuse(await town.admit(), { statements: next, statedWaitMs: 10 * MINUTE });
+    expect((await town.limitView()).used).toBeGreaterThanOrEqual(60_000);
+    expect(town.happened('window-ended')).toEqual([]);
+  });
+
   it('a stated wait that was taken for the end does not end what goes on', async () => {
     const town = await Town.open({ observe: true });
     const resetAt = town.time.wall() + 5 * HOUR;

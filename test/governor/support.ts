@@ -186,7 +186,7 @@ export class Town {
   }
 }
 
-export function success(tokens: number, complete = true): Settlement {
+export function success(tokens: number, complete = true): Extract<Settlement, { kind: 'success' }> {
   return {
     kind: 'success',
     complete,

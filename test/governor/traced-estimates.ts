@@ -1,4 +1,5 @@
-import { limit, SECOND, Town } from './support.js';
+import { limit, SECOND, success, Town } from './support.js';
+import { BYTES_PER_TOKEN } from '../support/replay.js';
 import type { TracedRequest } from '../support/traffic.js';
 
 /** The estimate of a request, made before the call, and what it cost in the end, in tokens. */
@@ -7,8 +8,6 @@ export interface TracedEstimate {
   readonly actual: number;
 }
 
-/** Of the prompt's JSON; the governor has to find that out. */
-const BYTES_PER_TOKEN = 3.5;
 const LARGER_THAN_ANY_TRACE = 1e15;
 
 /**
@@ -29,14 +28,8 @@ export async function estimateInTraceTime(
     const { inputTokens, outputTokens } = admission.estimate;
     estimates.push({ estimated: inputTokens + outputTokens, actual: input + output });
     town.time.after(seconds * SECOND, () => {
-      town.governor.settle(admission, {
-        kind: 'success',
-        complete: true,
-        inputTokens: input,
-        cachedTokens: cacheRead,
-        outputTokens: output,
-        relayedOutputTokens: 0,
-      });
+      const usage = { cachedTokens: cacheRead, outputTokens: output };
+      town.governor.settle(admission, { ...success(input), ...usage });
     });
   };
   const ordered = trace

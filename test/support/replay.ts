@@ -6,7 +6,7 @@ import type { TracedRequest } from './traffic.js';
 /** Names the request of a trace to the upstream that plays its part. */
 const HEADER = 'x-replayed-request';
 /** Of the prompt's JSON; the governor has to find that out. */
-const BYTES_PER_TOKEN = 3.5;
+export const BYTES_PER_TOKEN = 3.5;
 const MOST_BYTES = 8 * 1024 * 1024;
 const MOST_EVENTS = 50;
 
