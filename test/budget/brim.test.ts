@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { mayBeFull, type Doubt } from '../../src/budget/brim.js';
 import { limitOf } from '../../src/budget/limits.js';
+import type { LimitState } from '../../src/state/scope-state.js';
 import { rule } from './support.js';
 
 const RULE = rule(null);
@@ -32,6 +33,23 @@ describe('near a limit that was learned', () => {
     expect(full(909, { coldTokens: 80, excess: 10 })).toBe(false);
     expect(full(910, { coldTokens: 80, excess: 10 })).toBe(true);
     expect(full(899, { coldTokens: 500 })).toBe(false);
+  });
+
+  it('a stated limit is known as well, as an amount or as what a fraction leaves; the lowest counts', () => {
+    const limit = limitOf({}, 'tokens');
+    const doubt = { guessed: 1, coldTokens: 0, excess: 50 };
+    const stated = { name: 'tokens', limit: 1_000, window: 0, sequence: 1, fraction: null };
+    const spans = { from: 0, fromCharged: 0, fromCounted: 0, used: 0.5, usedCharged: 500 };
+    const fraction = { ...spans, budget: 800 };
+    const fullAt = (used: number, given: Partial<LimitState>) =>
+      mayBeFull({ ...limit, used, ...given }, RULE, doubt);
+    expect([949, 950].map((used) => fullAt(used, { stated }))).toEqual([false, true]);
+    const inferred = { stated: { ...stated, fraction } };
+    expect([749, 750].map((used) => fullAt(used, inferred))).toEqual([false, true]);
+    // Of a window that is over a fraction says nothing.
+    expect(fullAt(1_000, { stated: { ...stated, window: 7, fraction } })).toBe(false);
+    const both = { ...inferred, budget: { ...limit.budget, learned: 600 } };
+    expect([549, 550].map((used) => fullAt(used, both))).toEqual([false, true]);
   });
 
   it('is asked of limits that count input only', () => {

@@ -149,6 +149,17 @@ describe('between two windows', () => {
   });
 });
 
+describe('use that a state of before kept in a closed window', () => {
+  it.each(['fixed', 'sliding'] as const)('ends with the next %s window', (kind) => {
+    const book = new Book([rule(1000, { kind })]);
+    const cells = kind === 'sliding' ? [{ at: 0, amount: 5_000, orphaned: 0 }] : [];
+    book.limits = { tokens: { ...book.limit, used: 5_000, cells } };
+    expect(book.charge(1, 1)).toMatchObject({ kind: 'refused' });
+    expect(book.charge(1, 2 * WINDOW)).toMatchObject({ kind: 'charged' });
+    expect(book.limit.used).toBe(1);
+  });
+});
+
 describe('conservation', () => {
   it('never has more in flight than is used, whatever happens when', () => {
     const step = fc.record({
