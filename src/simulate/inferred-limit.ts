@@ -55,7 +55,7 @@ function inferBucket(inOrder: readonly LoggedAttempt[], windowMs: number): Infer
       taken = Math.max(taken, bucketBound(counted, windowMs, fullAt, at));
     } else if (outcome === 'upstream-429') {
       const bound = inCooldown ? 0 : bucketBound(counted, windowMs, fullAt, at);
-      if (!inCooldown && bound > 0) samples.push({ at, requestId, tokens: Math.round(bound) });
+      if (bound > 0) samples.push({ at, requestId, tokens: Math.round(bound) });
       else if (!inCooldown) unexplained += 1;
       inCooldown = true;
       fullAt = at;

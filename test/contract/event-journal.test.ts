@@ -116,6 +116,12 @@ describe.each(ADAPTERS)('the contract of EventJournal, kept by %s', (_, makeHarn
   });
 });
 
+it('events are kept for 30 days, and what explains a refusal for its 24 hours at least', () => {
+  const hourMs = 3_600_000;
+  expect(KEPT_MS.event).toBe(30 * 24 * hourMs);
+  expect(KEPT_MS.refusals).toBeGreaterThan(24 * hourMs);
+});
+
 /** Journals that do a part of their duty only. */
 class BrokenJournal extends MemoryEventJournal {
   constructor(private readonly fault: 'forgets' | 'repeats') {

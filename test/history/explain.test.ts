@@ -125,6 +125,15 @@ describe('a refusal while a probe is out', () => {
   });
 });
 
+it('is explained for a day, and no longer', async () => {
+  await upstreamRefuses('m', { statedWaitMs: 3 * DAY });
+  const { requestId } = await refused(town.ask());
+  await town.pass(DAY);
+  expect((await explained(requestId)).json).toMatchObject({ decision: 'cooldown' });
+  await town.pass(1);
+  await expect(explained(requestId)).rejects.toThrow();
+});
+
 /** For longer than anybody is held back, in steps, so that everything may happen in between. */
 async function waitInVain(): Promise<void> {
   for (let step = 0; step < 25; step += 1) await town.pass(250);
