@@ -13,6 +13,9 @@ import { SqliteStore } from '../support/sqlite-store.js';
 import { until } from '../support/until.js';
 import { FailingDisk, systemError } from '../support/watched-files.js';
 
+/** As often as commits look whether the files are still there. */
+const LOOK_EVERY_MS = 100;
+
 let time: ManualTime;
 let store: SqliteStore;
 beforeEach(() => {
@@ -147,6 +150,7 @@ describe('files that are changed under a running instance', () => {
     await repository.update('a', increment);
     const { id } = repository.health();
     change();
+    time.advance(LOOK_EVERY_MS);
     expect((await errorOf(repository.update('a', increment))).code).toBe('STATE_UNAVAILABLE');
     expect(repository.health().problem).toContain('another program');
     await heal(repository);
@@ -157,6 +161,20 @@ describe('files that are changed under a running instance', () => {
     expect(state.hot.lost?.reason ?? null).toBe(loses ? 'rolled-back' : null);
     const crashed = store.copy();
     expect(await sequenceOf(await crashed.open(), 'a')).toBe(3);
+    await crashed.dispose();
+  });
+
+  it('are written to until the next look, which loses nothing of it', async () => {
+    const repository = await opened();
+    rmSync(store.path);
+    rmSync(`${store.path}-wal`);
+    time.advance(LOOK_EVERY_MS - 1);
+    expect(await repository.update('a', increment)).toBe(1);
+    time.advance(1);
+    expect((await errorOf(repository.update('a', increment))).code).toBe('STATE_UNAVAILABLE');
+    await heal(repository);
+    const crashed = store.copy();
+    expect(await sequenceOf(await crashed.open(), 'a')).toBe(2);
     await crashed.dispose();
   });
 
@@ -175,6 +193,7 @@ describe('files that are changed under a running instance', () => {
     const repository = await opened();
     rmSync(store.directory, { recursive: true });
     const second = await store.open({ instance: 'second' });
+    time.advance(LOOK_EVERY_MS);
     expect((await errorOf(repository.update('a', increment))).code).toBe('STATE_UNAVAILABLE');
     time.advance(1_000);
     await until(() => repository.health().problem?.includes('"second"') === true);

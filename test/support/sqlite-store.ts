@@ -28,9 +28,12 @@ export class SqliteStore extends StoreOnDisk {
 }
 
 class DirectConnection implements Connection {
-  readonly #server = new RequestServer();
+  readonly #server: RequestServer;
 
-  constructor(private readonly store: SqliteStore) {}
+  constructor(private readonly store: SqliteStore) {
+    const { time } = store;
+    this.#server = new RequestServer(time === null ? undefined : () => time.monotonic());
+  }
 
   async call(request: Request): Promise<void> {
     // As with a thread, others have their turn meanwhile.

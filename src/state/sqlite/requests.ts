@@ -18,12 +18,15 @@ export interface Connection {
 export class RequestServer {
   #database: StateDatabase | null = null;
 
+  /** @param monotonic Milliseconds; tests have a time of their own. */
+  constructor(private readonly monotonic?: () => number) {}
+
   serve(request: Request): void {
     switch (request.call) {
       case 'create':
         return StateDatabase.create(request.path, request.commit);
       case 'open':
-        this.#database = new StateDatabase(request.path);
+        this.#database = new StateDatabase(request.path, this.monotonic);
         return this.#database.rewrite(request.commit);
       case 'commit':
         return this.#opened().commit(request.commit);

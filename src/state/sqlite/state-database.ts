@@ -1,5 +1,6 @@
 import { closeSync, openSync, statSync } from 'node:fs';
 import Database from 'better-sqlite3';
+import { SYSTEM_TIME } from '../../platform/clock.js';
 import { errorCode, PRIVATE_FILE } from '../../platform/durable-file.js';
 import { TidegateError } from '../../platform/tidegate-error.js';
 import type { Instant } from '../scope-state.js';
@@ -21,6 +22,13 @@ const BUSY_MS = 1_000;
  */
 const LOG_BYTES = 4 * 1024 * 1024;
 
+/**
+ * A commit looks whether the files are still those that are open, unless one has within this time. Not every
+ * one: once somebody has asked for a file's times, Linux (from 6.13 on) gives the next write one of its own, and the
+ * flush then writes the inode, too, which takes half as long again.
+ */
+const LOOK_EVERY_MS = 100;
+
 /** A write that these codes end has not happened: the frame that commits comes last. */
 const NOT_WRITTEN = /^SQLITE_(FULL|IOERR_WRITE|BUSY|READONLY)/;
 
@@ -28,21 +36,24 @@ const NOT_WRITTEN = /^SQLITE_(FULL|IOERR_WRITE|BUSY|READONLY)/;
  * An open state.db: what is done here is done, durably, when a method returns. It blocks for as long as
  * the disk takes, and so belongs on a thread of its own.
  *
- * Every row remembers the revision that wrote it, and is only written over what was left there:
- * whoever changes or replaces the files meanwhile is noticed.
+ * Every row remembers the revision that wrote it, and is only written over what was left there, and ten times
+ * a second the files are looked at: whoever changes or replaces them meanwhile is noticed.
  */
 export class StateDatabase {
   readonly #path: string;
+  readonly #monotonic: () => number;
   readonly #database: Database.Database;
   readonly #statements: Statements;
   /** Revision of each row, by table. */
   readonly #revisions = new Map<Table, Map<string, number>>();
   #identity = '';
+  #lookedAt = Number.NEGATIVE_INFINITY;
   #logBytes = 0;
 
   /** Opens a file that `create` has made. */
-  constructor(path: string) {
+  constructor(path: string, monotonic: () => number = SYSTEM_TIME.monotonic) {
     this.#path = path;
+    this.#monotonic = monotonic;
     this.#database = new Database(path, { fileMustExist: true, timeout: BUSY_MS });
     try {
       this.#database.pragma('journal_mode = WAL');
@@ -103,7 +114,7 @@ export class StateDatabase {
    *   means that it was not.
    */
   commit(commit: Commit): void {
-    if (this.#identity !== this.#identityNow()) throw replaced(this.#path);
+    this.#look();
     if (this.#logBytes >= LOG_BYTES) this.checkpoint();
     this.#transaction(() => {
       for (const [table, row] of rowsOf(commit)) this.#write(table, row);
@@ -157,6 +168,13 @@ export class StateDatabase {
       this.#revisions.get(table)?.set(scope, revision);
       this.#logBytes += document.length + 2 * PAGE_BYTES;
     }
+  }
+
+  #look(): void {
+    const now = this.#monotonic();
+    if (now - this.#lookedAt < LOOK_EVERY_MS) return;
+    if (this.#identity !== this.#identityNow()) throw replaced(this.#path);
+    this.#lookedAt = now;
   }
 
   /** Of the files under these names: they must stay the ones that are open. */
