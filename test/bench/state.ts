@@ -1,11 +1,13 @@
 import { readFile } from 'node:fs/promises';
+import { SteadyClock } from '../../src/platform/clock.js';
 import { openPostgresStateRepository } from '../../src/state/postgres/postgres-repository.js';
-import type { StateRepository } from '../../src/state/state-repository.js';
+import { openSqliteStateRepository } from '../../src/state/sqlite/sqlite-repository.js';
+import type { LossPolicy, StateRepository } from '../../src/state/state-repository.js';
 import { FileStore } from '../support/file-store.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { sql } from '../support/postgres-store.js';
 import { fullScopeState, increment, withSequence } from '../support/scope-states.js';
-import { SqliteStore } from '../support/sqlite-store.js';
+import { TemporaryDirectory } from '../support/temporary-directory.js';
 import {
   appends,
   type BareCommits,
@@ -43,30 +45,46 @@ const STORES: readonly BenchStore[] = [
   {
     name: 'file',
     goals: { 1: 0.7, 64: 20, 256: 60 },
-    open: () => openLocal(new FileStore(), appends(RECORD)),
+    open: openFile,
   },
   {
     name: 'sqlite',
     goals: {},
     p50: { ms: 0.4, ofBare: 1.5 },
-    open: () => openLocal(new SqliteStore(), sqliteUpdates(DOCUMENTS)),
+    open: openSqlite,
   },
   { name: 'postgres', goals: {}, p50: { ms: 0.8, ofBare: 1.5 }, open: openPostgres },
 ];
 
-async function openLocal(
-  store: FileStore | SqliteStore,
-  bare: Promise<BareCommits>,
-): Promise<OpenedStore> {
+const LOSS: LossPolicy = { onCorrupt: 'cautious', onEmpty: 'trust' };
+
+async function openFile(): Promise<OpenedStore> {
+  const store = new FileStore();
   const repository = await store.open();
-  return { repository, bare: await bare, written: writtenBytes, dispose: () => store.dispose() };
+  const dispose = () => store.dispose();
+  return { repository, bare: await appends(RECORD), written: writtenBytes, dispose };
+}
+
+/** On the thread that it has in production; the store of the tests writes on theirs. */
+async function openSqlite(): Promise<OpenedStore> {
+  const directory = new TemporaryDirectory();
+  const repository = await openSqliteStateRepository({
+    path: directory.at('state.db'),
+    instance: 'bench',
+    loss: LOSS,
+    clock: new SteadyClock(),
+  });
+  const dispose = async () => {
+    await repository.close();
+    directory.dispose();
+  };
+  return { repository, bare: await sqliteUpdates(DOCUMENTS), written: writtenBytes, dispose };
 }
 
 async function openPostgres(): Promise<OpenedStore> {
   const server = await PostgresServer.start();
   const url = server.url();
-  const loss = { onCorrupt: 'cautious', onEmpty: 'trust' } as const;
-  const repository = await openPostgresStateRepository({ url, instance: 'bench', loss });
+  const repository = await openPostgresStateRepository({ url, instance: 'bench', loss: LOSS });
   const written = async () => {
     const lsn = "select pg_current_wal_insert_lsn() - '0/0' as bytes";
     return Number((await sql<{ bytes: string }>(url, lsn))[0]!.bytes);
