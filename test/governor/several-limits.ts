@@ -1,5 +1,5 @@
 import type { LimitRules } from '../../src/budget/settings.js';
-import { amountIn, type Cost } from '../../src/budget/cost.js';
+import { amountIn, type Cost, countedOf } from '../../src/budget/cost.js';
 import type { Admission, AdmissionOutcome } from '../../src/governor/admission.js';
 import type { LimitStatement } from '../../src/governor/attribution.js';
 import { openLedger, type Ledger } from '../../src/simulate/ledger.js';
@@ -130,8 +130,8 @@ class Run implements Outcome {
     const outcome = this.#governed ? await this.#admit(request) : null;
     if (process !== this.#process) return this.#again(request, IMPATIENT_MS);
     if (outcome !== null && outcome.kind !== 'admitted') {
-      const until = outcome.kind === 'refused' ? outcome.denial.until - outcome.denial.now : 0;
-      return this.#again(request, until);
+      const waitMs = outcome.kind === 'refused' ? outcome.denial.until - outcome.denial.now : 0;
+      return this.#again(request, waitMs);
     }
     const admission = outcome?.admission ?? null;
     const full = this.#countedIn(model).find(({ rules, granted }) => {
@@ -180,14 +180,12 @@ class Run implements Outcome {
 
   #answer(request: Request, admission: Admission | null, process: number): void {
     const { model, cost, durationMs, session } = request;
-    const input = { ...cost, outputTokens: 0 };
     const output = { ...cost, requests: 0, inputTokens: 0 };
     for (const { rules } of this.#countedIn(model)) this.#ledger(rules).accept(this.#now);
-    this.#count(model, input);
+    this.#count(model, countedOf(cost));
     const { governor } = this.town;
-    const governs = () => admission !== null && process === this.#process;
     this.#after(durationMs / 5, () => {
-      if (admission === null || !governs()) return;
+      if (admission === null || process !== this.#process) return;
       governor.succeeded(admission, this.#statements(model));
       governor.amend(admission, cost.inputTokens);
     });
@@ -197,7 +195,7 @@ class Run implements Outcome {
       if (this.#now <= ASKING_MS) {
         this.served.set(model, (this.served.get(model) ?? 0) + tokens);
       }
-      if (admission !== null && governs()) {
+      if (admission !== null && process === this.#process) {
         const relayedOutputTokens = cost.outputTokens;
         const usage = { ...cost, cachedTokens: 0, relayedOutputTokens, complete: true };
         governor.settle(admission, { kind: 'success', ...usage });
