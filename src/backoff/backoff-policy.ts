@@ -6,6 +6,7 @@ import type {
   Instant,
   Probe,
 } from '../state/scope-state.js';
+import { shifted } from '../state/clock-marks.js';
 import { cooldownMs, overloadMs, terminalMs } from './ladder.js';
 import type { BackoffSettings } from './settings.js';
 
@@ -262,18 +263,21 @@ export class BackoffPolicy {
     return { ...pool, cooldown: null, probes: [] };
   }
 
-  /** Moves every instant by `shiftMs`, after a clock that lies far behind the record was believed. */
+  /** Moves every instant by `shiftMs`, with a clock that jumped. */
   shift(backoff: BackoffState, shiftMs: number): BackoffState {
     const { transientAt, overload } = backoff;
     return {
       ...this.shiftPool(backoff, shiftMs),
-      transientAt: transientAt === null ? null : transientAt + shiftMs,
+      transientAt: transientAt === null ? null : shifted(transientAt, shiftMs),
       // 0 stands for a pause that never was.
-      overload: {
-        ...overload,
-        since: Math.max(0, overload.since + shiftMs),
-        until: Math.max(0, overload.until + shiftMs),
-      },
+      overload:
+        overload.until === 0
+          ? overload
+          : {
+              ...overload,
+              since: shifted(overload.since, shiftMs),
+              until: shifted(overload.until, shiftMs),
+            },
     };
   }
 
@@ -283,14 +287,14 @@ export class BackoffPolicy {
       ...pool,
       cooldown: cooldown && {
         ...cooldown,
-        since: cooldown.since + shiftMs,
-        until: cooldown.until + shiftMs,
-        probedAt: cooldown.probedAt === null ? null : cooldown.probedAt + shiftMs,
+        since: shifted(cooldown.since, shiftMs),
+        until: shifted(cooldown.until, shiftMs),
+        probedAt: cooldown.probedAt === null ? null : shifted(cooldown.probedAt, shiftMs),
       },
       probes: probes.map((probe) => ({
         ...probe,
-        takenAt: probe.takenAt + shiftMs,
-        expiresAt: probe.expiresAt + shiftMs,
+        takenAt: shifted(probe.takenAt, shiftMs),
+        expiresAt: shifted(probe.expiresAt, shiftMs),
       })),
     };
   }

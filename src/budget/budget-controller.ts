@@ -410,7 +410,7 @@ export class BudgetController {
     );
   }
 
-  /** Moves every instant by `shiftMs`, after a clock that lies far behind the record was believed. */
+  /** Moves every instant by `shiftMs`, with a clock that jumped. */
   shift(limits: Limits, rules: readonly LimitRules[], shiftMs: number): Limits {
     return mapLimits(limits, rules, (limit) => shiftLimit(limit, shiftMs));
   }

@@ -1,3 +1,4 @@
+import { shifted } from '../state/clock-marks.js';
 import { CLOSED_WINDOW, type Instant, type WindowState } from '../state/scope-state.js';
 import type { LimitRules } from './settings.js';
 
@@ -86,8 +87,12 @@ export function hasTurned(
   return endsAt - now <= tolerated && Math.abs(beginsAt - endsAt) <= tolerated;
 }
 
-/** Moves the window by `shiftMs`, after a clock that jumped back was believed. */
+/** Moves the window by `shiftMs`, with a clock that jumped. */
 export function shiftWindow(window: WindowState, shiftMs: number): WindowState {
   if (window.startedAt === null || window.endsAt === null) return window;
-  return { ...window, startedAt: window.startedAt + shiftMs, endsAt: window.endsAt + shiftMs };
+  return {
+    ...window,
+    startedAt: shifted(window.startedAt, shiftMs),
+    endsAt: shifted(window.endsAt, shiftMs),
+  };
 }

@@ -21,7 +21,7 @@ import {
   roleBeside,
   setPool,
 } from './pools.js';
-import { freshen, latest } from './upkeep.js';
+import { freshen, latest, makeRoom } from './upkeep.js';
 
 /** The durable side of a request on its way; kept by the governor until it settles. */
 export interface Grant {
@@ -230,6 +230,7 @@ function grant(
   observed: Denial | null,
 ): AdmitOutcome {
   endIdleTime(draft);
+  makeRoom(draft, policies, instance);
   const { hot, now } = draft;
   const sequence = hot.sequence + 1;
   const ticket = policies.backoff.ticket(hot.backoff, roles.scope);

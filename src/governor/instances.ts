@@ -81,10 +81,18 @@ export function forgetOldInstances(state: ScopeState, self: string, now: Instant
     ([name, { inFlight: flying, seenAt }]) =>
       name !== self && flying === 0 && now - seenAt >= FORGOTTEN_MS,
   );
-  if (old.length === 0) return state;
+  return forget(
+    state,
+    old.map(([name]) => name),
+  );
+}
+
+/** Drops these instances; what they have charged stays. The same reference for none. */
+export function forget(state: ScopeState, names: readonly string[]): ScopeState {
+  if (names.length === 0) return state;
   const instances = { ...state.hot.instances };
   const starts = { ...state.cold.starts };
-  for (const [name] of old) {
+  for (const name of names) {
     delete instances[name];
     delete starts[name];
   }
@@ -92,16 +100,15 @@ export function forgetOldInstances(state: ScopeState, self: string, now: Instant
 }
 
 /**
- * Makes room for one more instance: the one longest silent goes first. With more live instances than
- * BOUNDS.instances one of them may be dropped; it comes back with its next admission.
+ * Who has to go for one more instance: the one longest silent; null while there is room. With more live instances
+ * than BOUNDS.instances one of them may be dropped; it comes back with its next admission.
  */
-export function withRoom(instances: Instances, name: string): Instances {
-  if (Object.hasOwn(instances, name) || Object.keys(instances).length < BOUNDS.instances)
-    return instances;
-  const [oldest] = Object.entries(instances).sort((a, b) => a[1].seenAt - b[1].seenAt);
-  if (oldest === undefined) return instances;
-  const { [oldest[0]]: _, ...others } = instances;
-  return others;
+export function oneTooMany({ hot, cold }: ScopeState, name: string): string | null {
+  if (Object.hasOwn(hot.instances, name)) return null;
+  const seenAt = (known: string) => hot.instances[known]?.seenAt ?? 0;
+  const names = new Set([...Object.keys(hot.instances), ...Object.keys(cold.starts)]);
+  if (names.has(name) || names.size < BOUNDS.instances) return null;
+  return [...names].reduce((oldest, known) => (seenAt(known) < seenAt(oldest) ? known : oldest));
 }
 
 export interface InFlightChange {
@@ -122,11 +129,13 @@ export function countInFlight(
   by: InFlightChange,
   now: Instant,
 ): Instances {
+  // One that had to go for others has nothing in flight any more.
+  if (by.inFlight !== 1 && !Object.hasOwn(instances, name)) return instances;
   const before = instances[name] ?? { startedAt: now, stoppedAt: null, ...NONE_IN_FLIGHT };
   const inFlight = Math.max(0, before.inFlight + by.inFlight);
   const guessed = Math.min(inFlight, Math.max(0, before.guessed + by.guessed));
   const coldTokens =
     guessed === 0 ? 0 : Math.max(0, before.coldTokens + by.guessed * by.coldTokens);
   const after = { ...before, inFlight, guessed, coldTokens, seenAt: now };
-  return { ...withRoom(instances, name), [name]: after };
+  return { ...instances, [name]: after };
 }

@@ -5,17 +5,19 @@ import { limitOf } from '../budget/limits.js';
 import { isOpen } from '../budget/window.js';
 import { isComplete, orphanInSample } from '../calibration/sample.js';
 import type { Instant, StateLoss } from '../state/scope-state.js';
+import { shiftScope } from './clock-shift.js';
 import { Draft } from './draft.js';
 import type { GuardsHeld } from './events.js';
 import {
   addStart,
+  forget,
   forgetOldInstances,
   hasCrashLoop,
   inFlight,
   isCrashLoop,
+  oneTooMany,
   silentInstances,
   uncleanStarts,
-  withRoom,
   NONE_IN_FLIGHT,
 } from './instances.js';
 import type { Policies } from './policies.js';
@@ -35,8 +37,9 @@ import {
  */
 
 /** Brings a scope up to now. Every decision begins with it. */
-export function freshen(draft: Draft, { budget, backoff }: Policies): void {
-  if (draft.hot.lost !== null) takeInLoss(draft, draft.hot.lost, { budget, backoff });
+export function freshen(draft: Draft, policies: Policies): void {
+  const { budget } = policies;
+  if (draft.hot.lost !== null) takeInLoss(draft, draft.hot.lost, policies);
   const before = draft.hot.limits;
   const limits = budget.roll(before, draft.rules, draft.now, draft.hot.cautious !== null);
   if (limits !== before) {
@@ -54,33 +57,19 @@ export function freshen(draft: Draft, { budget, backoff }: Policies): void {
     draft.setHot({ cautious: null });
     draft.report({ kind: 'cautious-ended', by: 'window' });
   }
+  const { setBack } = draft.hot;
+  if (setBack !== null && draft.now >= setBack.until) draft.setHot({ setBack: null });
 }
 
 /** An adapter lost or restored the scope: cautious until a whole window was seen. */
-function takeInLoss(
-  draft: Draft,
-  loss: StateLoss,
-  { budget, backoff }: Pick<Policies, 'budget' | 'backoff'>,
-): void {
-  let { limits, backoff: pauses, ramp, admittedAt } = draft.hot;
-  if (loss.recordedAt !== null) {
-    // The clock went back by more than an hour: every remaining wait keeps its length.
-    const shiftMs = loss.at - loss.recordedAt;
-    limits = budget.shift(limits, draft.rules, shiftMs);
-    pauses = backoff.shift(pauses, shiftMs);
-    mapPools(draft, (pool) => backoff.shiftPool(pool, shiftMs));
-    ramp = ramp && { ...ramp, at: Math.max(0, ramp.at + shiftMs) };
-    admittedAt = admittedAt === null ? null : Math.max(0, admittedAt + shiftMs);
-  }
+function takeInLoss(draft: Draft, loss: StateLoss, policies: Policies): void {
+  if (loss.recordedAt !== null) shiftScope(draft, policies, loss.at - loss.recordedAt);
   const longest = Math.max(...draft.rules.map(({ windowMs }) => windowMs));
   const until = draft.now + longest;
   for (const ladder of laddersOf(draft)) setSample(draft, ladder, null);
   draft.setHot({
     lost: null,
-    limits: budget.distrust(limits, draft.rules),
-    backoff: pauses,
-    ramp,
-    admittedAt,
+    limits: policies.budget.distrust(draft.hot.limits, draft.rules),
     cautious: { since: draft.now, until, reason: loss.reason, allowance: 1 },
   });
   draft.report({ kind: 'cautious-began', reason: loss.reason, until });
@@ -143,7 +132,8 @@ export function startInstance(draft: Draft, policies: Policies, self: InstanceId
   const dead = self.alone ? Object.keys(draft.hot.instances) : [self.name];
   for (const name of dead) orphanInstance(draft, policies, name);
   const started = { startedAt: now, seenAt: now, stoppedAt: null, ...NONE_IN_FLIGHT };
-  const instances = { ...withRoom(draft.hot.instances, self.name), [self.name]: started };
+  makeRoom(draft, policies, self.name);
+  const instances = { ...draft.hot.instances, [self.name]: started };
   const starts = addStart(draft.cold.starts[self.name] ?? [], { at: now, unclean });
   draft.setHot({ instances, ramp: beginRamp(inFlight(draft.hot), null, now) });
   draft.setCold({ starts: { ...draft.cold.starts, [self.name]: starts } });
@@ -155,6 +145,14 @@ export function startInstance(draft: Draft, policies: Policies, self: InstanceId
     }
   }
   closeCompleteSamples(draft, policies);
+}
+
+/** An instance that the scope does not know is about to be counted: there may be so many, and no more. */
+export function makeRoom(draft: Draft, policies: Policies, name: string): void {
+  const dropped = oneTooMany(draft.state, name);
+  if (dropped === null) return;
+  orphanInstance(draft, policies, dropped);
+  draft.state = forget(draft.state, [dropped]);
 }
 
 /** A clean stop, with everything settled. */

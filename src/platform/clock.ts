@@ -49,6 +49,7 @@ export class SteadyClock implements Clock {
   #monotonicAtAnchor: number;
   #uptimeAtAnchor: number;
   #follows = false;
+  #correctedMs = 0;
 
   constructor(sources: TimeSources = SYSTEM_TIME) {
     this.#sources = sources;
@@ -103,7 +104,19 @@ export class SteadyClock implements Clock {
     const ahead = wall - this.#steady();
     if (this.#follows || ahead < STEP_MS) return;
     const offMs = Math.abs(Date.parse(dateHeader) - wall);
-    if (offMs <= Math.min(WITNESS_TOLERANCE_MS, ahead / 2)) this.#anchor(wall);
+    if (offMs > Math.min(WITNESS_TOLERANCE_MS, ahead / 2)) return;
+    this.#correctedMs += ahead;
+    this.#anchor(wall);
+  }
+
+  /**
+   * How far witnesses have set the clock forward since this was last asked, in ms: so much more than the time that
+   * has passed.
+   */
+  takeCorrection(): number {
+    const correctedMs = this.#correctedMs;
+    this.#correctedMs = 0;
+    return correctedMs;
   }
 
   /** How far the wall clock is ahead of ours (behind: negative), for health and logs. */

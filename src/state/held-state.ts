@@ -1,4 +1,5 @@
 import type { SteadyClock } from '../platform/clock.js';
+import { marked, setBack, setForth } from './clock-marks.js';
 import {
   emptyScopeState,
   type Instant,
@@ -73,6 +74,8 @@ export class HeldState {
   }
 
   stateOf(scope: string): ScopeState {
+    const correctedMs = this.#clock.takeCorrection();
+    if (correctedMs > 0) this.#each((state) => setForth(state, correctedMs, this.#clock.now()));
     return this.#scopes.get(scope) ?? this.#blank;
   }
 
@@ -105,21 +108,23 @@ export class HeldState {
     const ahead = recordedAt !== null && recordedAt > this.#clock.now();
     const behindMs = ahead ? this.#clock.continueFrom(recordedAt).behindMs : 0;
     if (loss !== null) this.markAll(loss);
-    if (behindMs > 0) this.#markScopes({ reason: 'clock', at: this.#clock.now(), recordedAt });
+    const now = this.#clock.now();
+    const gapMs = now - (recordedAt ?? now);
+    this.#each((state) =>
+      behindMs > 0 ? setBack(state, now + behindMs, now) : setForth(state, gapMs, now),
+    );
   }
 
   /** Nobody knows which scopes there were, so one that turns up new is marked too. */
   markAll(reason: LossReason): void {
     this.#lost = { reason, at: this.#clock.now(), recordedAt: null };
     this.#blank = emptyScopeState(this.#lost);
-    this.#markScopes(this.#lost);
+    const loss = this.#lost;
+    // A marker of the clock that nobody has acted on yet says more than any other.
+    this.#each((state) => (state.hot.lost?.reason === 'clock' ? state : marked(state, loss)));
   }
 
-  #markScopes(loss: StateLoss): void {
-    for (const [scope, { hot, ...rest }] of this.#scopes) {
-      // A marker of the clock that nobody has acted on yet says more than any other.
-      const lost = hot.lost?.reason === 'clock' && loss.reason !== 'clock' ? hot.lost : loss;
-      this.#scopes.set(scope, { ...rest, hot: { ...hot, lost } });
-    }
+  #each(change: (state: ScopeState) => ScopeState): void {
+    for (const [scope, state] of this.#scopes) this.#scopes.set(scope, change(state));
   }
 }

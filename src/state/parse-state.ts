@@ -20,6 +20,7 @@ import {
   BOUNDS,
   type CalibrationState,
   type CautiousState,
+  type ClockSetBack,
   type ColdState,
   type Cooldown,
   type CooldownKind,
@@ -199,6 +200,7 @@ const stateLoss = object<StateLoss>({
   at: instant,
   recordedAt: nullable(instant),
 });
+const clockSetBack = object<ClockSetBack>({ byMs: count, until: instant });
 const instanceState = object<InstanceState>(
   {
     startedAt: instant,
@@ -262,6 +264,8 @@ const hotState = object<HotState>(
     pendingSample: nullable(pendingSample),
     cautious: nullable(cautiousState),
     lost: nullable(stateLoss),
+    // Added with minor 3.
+    setBack: nullable(clockSetBack),
     instances: map(instanceState, BOUNDS.instances),
     sequence: count,
     firstAdmittedAt: nullable(instant),

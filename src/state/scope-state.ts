@@ -24,7 +24,7 @@ export type {
 export type { EventDetail, EventRecord, LimitFigures, ToldGuard } from './event-record.js';
 
 /** Version of the document. A higher `major` in a store stops the start (exit 78). */
-export const SCHEMA = { major: 1, minor: 2 } as const;
+export const SCHEMA = { major: 1, minor: 3 } as const;
 
 /** What keeps the document small. `limits` and `scopes` bound the configuration, the others the state. */
 export const BOUNDS = {
@@ -69,6 +69,8 @@ export interface HotState {
   readonly cautious: CautiousState | null;
   /** Set by an adapter that lost or restored this scope; the governor's next update turns it into `cautious`. */
   readonly lost: StateLoss | null;
+  /** The clock was found to lie far behind the record, and may yet be set right; null: no such thing. */
+  readonly setBack: ClockSetBack | null;
   /** By instance name. */
   readonly instances: Readonly<Record<string, InstanceState>>;
   /** Number of the latest admission; orders admissions against refusals. */
@@ -255,8 +257,18 @@ export interface StateLoss {
   readonly reason: LossReason;
   /** Now, by the store's clock, when the loss was noticed. */
   readonly at: Instant;
-  /** For `clock`: the last instant on record, which lies ahead of `at`. */
+  /**
+   * For `clock`: the instant by the record that is `at` by the clock. Ahead of it where the clock went back, behind
+   * it where a clock that had gone back was set right. Null: no instant has to be moved.
+   */
   readonly recordedAt: Instant | null;
+}
+
+/** Every instant of a scope was moved back with the clock. */
+export interface ClockSetBack {
+  readonly byMs: number;
+  /** No instant that was moved lies ahead of this one any more, so nothing is left to be moved forth. */
+  readonly until: Instant;
 }
 
 export interface CautiousState {
@@ -375,6 +387,7 @@ export function emptyScopeState(lost: StateLoss | null = null): ScopeState {
       pendingSample: null,
       cautious: null,
       lost,
+      setBack: null,
       instances: {},
       sequence: 0,
       firstAdmittedAt: null,

@@ -311,4 +311,20 @@ describe('the database’s clock', () => {
     expect(await one.update('a', takeIn)).toBe('clock');
     expect(await seen(one)).toBeNull();
   });
+
+  it('set right again: a scope that went back with it is told to come forth', async () => {
+    const one = await store.open();
+    const byMs = 6 * HOUR;
+    const goBack = (state: ScopeState, at: number) => ({
+      state: { ...state, hot: { ...state.hot, setBack: { byMs, until: at + 5 * HOUR } } },
+      outcome: null,
+    });
+    await one.update('a', goBack);
+    expect(await one.update('a', takeIn), 'no time has passed').toBeNull();
+    // Written six hours and a little ago, by the clock of now.
+    await store.sql(`update tidegate_scopes set recorded_at = recorded_at - ${byMs} - 1000`);
+    const { state, now: at } = await one.read('a');
+    expect(state.hot.lost).toEqual({ reason: 'clock', at, recordedAt: at - byMs });
+    expect(await one.update('a', takeIn)).toBe('clock');
+  });
 });

@@ -24,6 +24,11 @@ it('what is in flight is never less than nothing, and nothing guessed leaves no 
   );
 });
 
+it('an instance that had to go for others is not counted again when its request settles', () => {
+  const settled = { inFlight: -1, guessed: -1, coldTokens: 0 } as const;
+  expect(countInFlight({}, 'gone', settled, 0)).toEqual({});
+});
+
 it('a replica that fell silent has nothing in flight any more', async () => {
   const town = await Town.open();
   const state = town.disk.scopes.get(SCOPE)!;

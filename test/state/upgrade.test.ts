@@ -183,6 +183,7 @@ function expected(name: string): unknown {
       },
       ramp: null,
       admittedAt: null,
+      setBack: null,
     },
     cold: {
       calibration: {

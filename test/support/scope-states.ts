@@ -23,6 +23,8 @@ export async function sequenceOf(repository: StateRepository, scope: string): Pr
 }
 
 const AT = 1_763_856_000_123;
+/** A record that no clock has caught up with: one that is past needs no more moving. */
+const FAR_AHEAD = 4_102_444_800_123;
 
 const SAMPLE = {
   at: AT,
@@ -127,7 +129,8 @@ export function fullScopeState(): ScopeState {
       },
       pendingSample: SAMPLE,
       cautious: { since: AT, until: AT + 1, reason: 'restored', allowance: 2 },
-      lost: { reason: 'clock', at: AT, recordedAt: AT + 7_200_000 },
+      lost: { reason: 'clock', at: AT, recordedAt: FAR_AHEAD },
+      setBack: { byMs: 7_200_000, until: FAR_AHEAD },
       instances: {
         'host-a': {
           startedAt: AT,

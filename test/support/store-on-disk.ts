@@ -11,6 +11,7 @@ export interface OpenOptions {
   readonly instance?: string;
   readonly loss?: Partial<LossPolicy>;
   readonly files?: FileSystem;
+  readonly clock?: SteadyClock;
 }
 
 /** What every adapter with files takes. */
@@ -44,7 +45,7 @@ export abstract class StoreOnDisk {
       path: this.path,
       instance: options.instance ?? 'test',
       loss: { onCorrupt: 'cautious', onEmpty: 'trust', ...options.loss },
-      clock: new SteadyClock(this.time ?? SYSTEM_TIME),
+      clock: options.clock ?? new SteadyClock(this.time ?? SYSTEM_TIME),
       timers: this.time ?? SYSTEM_TIMERS,
       ...(options.files && { files: options.files }),
     });

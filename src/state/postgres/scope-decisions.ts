@@ -95,6 +95,8 @@ export class ScopeDecisions {
     if (store.id !== this.#storeId) throw new StoreReplaced();
     const toldAt = this.#told.get(scope) ?? 0;
     const found = readScope(store, hot, cold, this.#known.get(scope), this.#options.loss, toldAt);
+    // What is remembered is not what the next decision has to be made on.
+    if (!found.asStored) this.#undisturbed.delete(scope);
     this.#clock.read(store.now);
     this.#tell(scope, found.now);
     return found;

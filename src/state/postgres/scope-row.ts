@@ -1,5 +1,6 @@
 import { BEHIND_MS } from '../../platform/clock.js';
 import { hasCode, TidegateError } from '../../platform/tidegate-error.js';
+import { marked, setBack, setForth } from '../clock-marks.js';
 import { parseScopeState, parseStateLoss } from '../parse-state.js';
 import {
   emptyScopeState,
@@ -116,16 +117,18 @@ export function readScope(
     damage: parsed.damage,
   };
   if (time.behind !== null) {
-    const lost = { reason: 'clock', at: time.now, recordedAt: time.behind } as const;
-    return { ...found, hot, state: marked(parsed.state, lost) };
+    return { ...found, hot, state: setBack(parsed.state, time.behind, time.now) };
   }
   if (known !== undefined && isOlder(hot, known.hot)) {
     // Above all that was seen, so that nobody notices the same loss again.
     const above = { revision: Math.max(hot.revision, known.hot.revision), writtenBy: '' };
     return { ...found, hot: above, state: marked(parsed.state, lossAt('rolled-back')) };
   }
-  if (parsed.loss === null) return { ...found, hot, state: parsed.state, asStored: true };
-  return { ...found, hot, state: marked(parsed.state, lossAt(parsed.loss)) };
+  if (parsed.loss !== null) {
+    return { ...found, hot, state: marked(parsed.state, lossAt(parsed.loss)) };
+  }
+  const state = setForth(parsed.state, time.now - Number(row.recorded_at), time.now);
+  return { ...found, hot, state, asStored: state === parsed.state };
 }
 
 export function isSame(one: Version, other: Version): boolean {
@@ -135,10 +138,6 @@ export function isSame(one: Version, other: Version): boolean {
 function isOlder(found: Version, seen: Version): boolean {
   if (found.revision !== seen.revision) return found.revision < seen.revision;
   return found.writtenBy !== seen.writtenBy;
-}
-
-export function marked({ hot, ...rest }: ScopeState, lost: StateLoss): ScopeState {
-  return { ...rest, hot: { ...hot, lost } };
 }
 
 /**
