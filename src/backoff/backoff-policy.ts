@@ -1,12 +1,12 @@
-import type {
-  BackoffState,
-  Cooldown,
-  CooldownKind,
-  EpisodeState,
-  Instant,
-  Probe,
+import {
+  type BackoffState,
+  type Cooldown,
+  type CooldownKind,
+  type EpisodeState,
+  type Instant,
+  type Probe,
+  shifted,
 } from '../state/scope-state.js';
-import { shifted } from '../state/clock-marks.js';
 import { cooldownMs, overloadMs, terminalMs } from './ladder.js';
 import type { BackoffSettings } from './settings.js';
 

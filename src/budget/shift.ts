@@ -1,5 +1,4 @@
-import { shifted } from '../state/clock-marks.js';
-import type { Instant, LimitState } from '../state/scope-state.js';
+import { type Instant, type LimitState, shifted } from '../state/scope-state.js';
 import { shiftWindow } from './window.js';
 
 /** Moves every instant of the limit by `shiftMs`. */

@@ -1,5 +1,4 @@
-import { shifted } from '../state/clock-marks.js';
-import { CLOSED_WINDOW, type Instant, type WindowState } from '../state/scope-state.js';
+import { CLOSED_WINDOW, type Instant, shifted, type WindowState } from '../state/scope-state.js';
 import type { LimitRules } from './settings.js';
 
 /**

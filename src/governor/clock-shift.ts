@@ -1,5 +1,4 @@
-import { shifted } from '../state/clock-marks.js';
-import type { Instant } from '../state/scope-state.js';
+import { type Instant, shifted } from '../state/scope-state.js';
 import type { Draft } from './draft.js';
 import type { Policies } from './policies.js';
 import { mapPools } from './pools.js';

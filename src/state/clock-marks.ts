@@ -39,8 +39,3 @@ export function setForth(state: ScopeState, gapMs: number, now: Instant): ScopeS
 function pendingRecord({ hot }: ScopeState): Instant | null {
   return hot.lost?.reason === 'clock' ? hot.lost.recordedAt : null;
 }
-
-/** An instant moved by `byMs`, back to the beginning of time at most. */
-export function shifted(at: Instant, byMs: number): Instant {
-  return Math.max(0, at + byMs);
-}

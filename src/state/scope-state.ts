@@ -45,6 +45,11 @@ export const BOUNDS = {
 /** Epoch milliseconds. */
 export type Instant = number;
 
+/** An instant moved by `byMs`, back to the beginning of time at most. */
+export function shifted(at: Instant, byMs: number): Instant {
+  return Math.max(0, at + byMs);
+}
+
 /** What a limit counts. */
 export type Unit = 'tokens' | 'input_tokens' | 'output_tokens' | 'requests';
 
