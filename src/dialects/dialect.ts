@@ -85,7 +85,7 @@ export interface HeaderFields {
 }
 
 export interface RequestFacts {
-  /** Empty if it can't be read. At most 100 characters. */
+  /** Empty if it can't be read. At most 100 characters, as clean-name.ts leaves them. */
   readonly model: string;
   /**
    * Names the conversation, so that growth since its last request can be seen; a client's own session

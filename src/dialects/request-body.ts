@@ -1,4 +1,5 @@
 import { crc32 } from 'node:zlib';
+import { cleanName } from './clean-name.js';
 import type { HeaderFields, RequestFacts } from './dialect.js';
 import { eachText, JsonCursor, lastMember, parseJson } from './json.js';
 
@@ -98,7 +99,7 @@ export function readBody(
 
 /** A model's name as a key of bounded length. */
 export function modelNamed(name: string): string {
-  return name.slice(0, MAX_MODEL);
+  return cleanName(name, MAX_MODEL);
 }
 
 function modelOf(value: Buffer): string {

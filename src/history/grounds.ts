@@ -13,9 +13,6 @@ import type {
   ScopeState,
 } from '../state/scope-state.js';
 
-/** Longest model name kept: the client chooses it. */
-const LONGEST_MODEL = 128;
-
 /** A request that Tidegate refused itself, as it is told of by the proxy. */
 export interface NotedRefusal {
   readonly requestId: string;
@@ -82,8 +79,7 @@ export interface LimitGrounds extends LimitFigures {
 }
 
 export function groundsOf(refusal: NotedRefusal, rules: readonly LimitRules[]): Grounds {
-  const { decision, at, until, limit, pool, reason, state } = refusal;
-  const model = refusal.model.slice(0, LONGEST_MODEL);
+  const { decision, at, until, model, limit, pool, reason, state } = refusal;
   const told = { decision, at, until, model, limit, pool, reason };
   if (state === null) {
     const nothing = { cooldown: null, episode: 0, overload: null, probesOut: 0, ramp: null };

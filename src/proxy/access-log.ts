@@ -39,9 +39,6 @@ export interface AccessLine {
   readonly retryAfterMs: number | null;
 }
 
-/** Longest model name in a line: the client chooses it. */
-const LONGEST_MODEL = 128;
-
 /** Makes lines of exchanges and hands them to a writer that does not block. */
 export class AccessLog {
   constructor(
@@ -92,8 +89,7 @@ export class AccessRecord {
 
   asked(scope: string, model: string, session: string, bodyBytes: number): void {
     const shown = session === '' ? '' : pseudonymOf(session);
-    Object.assign(this.#line, { scope, bodyBytes, session: shown });
-    this.#line.model = model.slice(0, LONGEST_MODEL);
+    Object.assign(this.#line, { scope, model, bodyBytes, session: shown });
   }
 
   estimated({ inputTokens, outputTokens }: Pick<AccessLine, 'inputTokens' | 'outputTokens'>): void {

@@ -2,6 +2,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { PassThrough } from 'node:stream';
 import type { Dispatcher } from 'undici';
+import { cleanName } from '../dialects/clean-name.js';
 import type { Dialect, HeaderFields, ShapedAnswer } from '../dialects/dialect.js';
 import { headerFields } from '../dialects/header-fields.js';
 import type { Admission, AdmissionOutcome } from '../governor/admission.js';
@@ -68,6 +69,8 @@ export interface UpstreamProxyOptions {
 
 /** How long exchanges that were cut off at the end of a drain have to settle. */
 const CUT_MS = 1_000;
+/** Longest id of an organization: what can be configured has no more characters. */
+const MAX_ORGANIZATION = 100;
 
 interface OpenRoute extends Route {
   readonly server: Server;
@@ -389,6 +392,8 @@ export class UpstreamProxy {
     if (route.onOrganization === null || organizationHeader === null) return;
     const organization = answer.get(organizationHeader);
     const asked = headerFields(request.headers);
-    if (organization !== undefined) route.onOrganization((name) => asked.get(name), organization);
+    if (organization === undefined) return;
+    const id = cleanName(organization, MAX_ORGANIZATION);
+    route.onOrganization((name) => asked.get(name), id);
   }
 }

@@ -130,6 +130,23 @@ export const JOURNAL_CONTRACT: readonly JournalCase[] = [
     },
   },
   {
+    name: 'keeps whatever JSON can say, and what was appended with it',
+    needs: 'to keep',
+    async run(harness) {
+      const journal = await harness.open();
+      const odd = { model: 'claude\0x', half: '\ud83d', 'key\0\udc00': '\ufeff\u2028\\u0000{}",' };
+      const entry: JournalEntry = { ...refusals(2, 1, 2), document: odd };
+      await journal.append([refusals(1, 1, 2), entry, refusals(3, 1, 2)]);
+      const read = await journal.read(all('refusals'));
+      expect(read.map(({ document }) => document)).toEqual([
+        refusals(1, 1, 2).document,
+        odd,
+        refusals(3, 1, 2).document,
+      ]);
+      expect(journal.health().problem).toBeNull();
+    },
+  },
+  {
     name: 'is seen by a second one, and survives a close',
     needs: 'to keep',
     async run(harness) {

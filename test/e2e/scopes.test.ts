@@ -75,6 +75,19 @@ it('a credential’s organization is known from its first answer on, restarts in
   expect(await admitted()).toEqual([before[0], before[1]! + 1]);
 });
 
+it('keeps no more of an organization’s id than an id has', async () => {
+  upstream.answer = (_request, response) => {
+    response.setHeader('anthropic-organization-id', `org-${'o'.repeat(5_000)}`);
+    response.end(messageText({}));
+  };
+  await start('[{name: corp, organization: org-1}]');
+  await (await call({ 'x-api-key': 'sk-corp' })).text();
+  expect((await gate.stop()).code).toBe(0);
+  const { organizations } = JSON.parse(readFileSync(directory.at('state.json'), 'utf8')).scopes.api
+    .cold;
+  expect(Object.values(organizations)).toEqual([`org-${'o'.repeat(96)}`]);
+});
+
 it('many credentials share one memory, and what is kept of them has a bound', async () => {
   upstream.answer = (request, response) => {
     const key = String(request.headers['x-api-key']);

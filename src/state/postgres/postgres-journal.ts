@@ -39,7 +39,19 @@ const STATEMENT_MS = 5_000;
 const CLOSE_MS = 1_000;
 /** An idle connection is given back: events are rare. */
 const IDLE_MS = 10_000;
-const COLUMNS = 'stream, scope, id, at, prefix, first, last, document';
+const NAMES = ['stream', 'scope', 'id', 'at', 'prefix', 'first', 'last', 'document'] as const;
+const COLUMNS = NAMES.join(', ');
+
+/**
+ * A column of all entries is one parameter. Each document travels as text of its own: `json` keeps whatever
+ * escapes are in it, while everything in Postgres that takes JSON apart fails at `\u0000` and at half a
+ * surrogate pair, and with one such document all of its batch would.
+ */
+const INSERT = `insert into tidegate_journal (${COLUMNS})
+  select stream, scope, id, at, prefix, first, last, document::json
+  from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[],
+    $7::bigint[], $8::text[]) as entries(${COLUMNS})
+  on conflict do nothing`;
 
 /**
  * A table beside the state's, on one connection of its own, so that nothing told of the past ever takes
@@ -66,13 +78,8 @@ export class PostgresEventJournal implements EventJournal {
   }
 
   async append(entries: readonly JournalEntry[]): Promise<void> {
-    await this.#query(
-      `insert into tidegate_journal (${COLUMNS})
-       select ${COLUMNS} from json_to_recordset($1::json) as entries(stream text, scope text,
-         id bigint, at bigint, prefix text, first bigint, last bigint, document json)
-       on conflict do nothing`,
-      [JSON.stringify(entries.map(recordOf))],
-    );
+    const columns = NAMES.map((name) => entries.map((entry) => recordOf(entry)[name]));
+    await this.#query(INSERT, columns);
   }
 
   async read({ stream, scope, from, most }: JournalQuery): Promise<readonly JournalEntry[]> {
@@ -129,9 +136,9 @@ export class PostgresEventJournal implements EventJournal {
   }
 }
 
-function recordOf({ requests, ...entry }: JournalEntry) {
+function recordOf({ requests, document, ...entry }: JournalEntry) {
   const { prefix = '', first = null, last = null } = requests ?? {};
-  return { ...entry, prefix, first, last };
+  return { ...entry, prefix, first, last, document: JSON.stringify(document) };
 }
 
 function entryOf({ stream, scope, id, at, prefix, first, last, document }: Row): JournalEntry {

@@ -67,6 +67,16 @@ describe('the model', () => {
     expect(read({ model: 'm'.repeat(5000) }).model).toBe('');
   });
 
+  it.each([
+    ['an escaped NUL', '{"model":"claude\\u0000x"}', 'claude\ufffdx'],
+    ['a bare NUL, which is no JSON', '{"model":"claude\u0000x"}', 'claude\ufffdx'],
+    ['half a surrogate pair', '{"model":"claude\\ud83d"}', 'claude\ufffd'],
+    ['a line’s end', '{"model":"claude\\nx"}', 'claude\ufffdx'],
+    ['an emoji on the cut', `{"model":"${'m'.repeat(99)}😀"}`, 'm'.repeat(99)],
+  ])('is a name that can be kept and shown anywhere: %s', (_, body, expected) => {
+    expect(read(Buffer.from(body)).model).toBe(expected);
+  });
+
   it('is the right one or none, at any reach and in any order', () => {
     const members = fc.shuffledSubarray([
       ['model', MODEL],

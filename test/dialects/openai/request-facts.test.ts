@@ -56,6 +56,12 @@ describe('what is metered', () => {
 });
 
 describe('the model', () => {
+  it('is clean where the path names it, too', () => {
+    // As the proxy hands a path over: its escapes are undone.
+    const path = '/openai/deployments/my\0gpt/chat/completions';
+    expect(read({ messages: [] }, {}, path).model).toBe('my\ufffdgpt');
+  });
+
   it('is the body’s, else Azure’s deployment', () => {
     const azure = '/openai/deployments/my-gpt/chat/completions';
     expect(read({ model: 'gpt-test' }, {}, azure).model).toBe('gpt-test');
