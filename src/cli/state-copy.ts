@@ -77,17 +77,32 @@ async function statesOf(repository: StateRepository): Promise<Scopes> {
   return scopes;
 }
 
-/** Issued at once, they share one write: a crash leaves all of them or none. */
+/**
+ * Issued at once, they share one write in a file and in SQLite: a crash leaves all of them or none. In
+ * Postgres each scope is a commit of its own, and some may be written where others can't be.
+ */
 async function write(repository: StateRepository, scopes: Scopes): Promise<void> {
-  await Promise.all(
+  const results = await Promise.allSettled(
     [...scopes].map(([name, state]) => repository.update(name, () => ({ state, outcome: null }))),
   );
+  const failure = results.find((result) => result.status === 'rejected');
+  if (failure !== undefined) {
+    const written = [...scopes.keys()].filter((_, index) => results[index]?.status === 'fulfilled');
+    throw written.length === 0 ? failure.reason : inPart(failure.reason, written, scopes.size);
+  }
   for (const [name, state] of scopes) {
     const { state: written } = await repository.read(name);
     if (!isDeepStrictEqual(written, state)) {
       throw new TidegateError('STATE_UNKNOWN', `scope ${name} reads back otherwise than written`);
     }
   }
+}
+
+function inPart(cause: unknown, written: readonly string[], all: number): unknown {
+  if (!(cause instanceof TidegateError)) return cause;
+  const copied = `${written.length} of ${all} scopes were copied (${written.join(', ')})`;
+  const hint = `${cause.hint ?? 'look at the store'}; then copy again, and start nothing on it before`;
+  return new TidegateError(cause.code, `${copied}, then: ${cause.message}`, { cause, hint });
 }
 
 /** The latest that anybody was heard of in these scopes. */

@@ -1,11 +1,13 @@
 /** `tidegate state`, built, on stores that are in use, at rest, damaged and not there. */
 import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { auditScope } from '../../src/state/audit.js';
 import { emptyScopeState, type ScopeState } from '../../src/state/scope-state.js';
 import { FakeUpstream, jsonMessage } from '../support/fake-upstream.js';
 import { ManualTime } from '../support/manual-time.js';
+import { PostgresStore } from '../support/postgres-store.js';
 import { fullScopeState, withSequence } from '../support/scope-states.js';
 import { SqliteStore } from '../support/sqlite-store.js';
 import { FileStore } from '../support/file-store.js';
@@ -105,6 +107,31 @@ describe('copy', () => {
       expect(err).toContain('in use by instance "holder"');
     }
     await holder.close();
+  });
+
+  it('into Postgres says what it has written, where it could not write it all', async () => {
+    await fill(file, { a: soundState(), b: soundState(), c: soundState() });
+    const postgres = await PostgresStore.create();
+    const target = await postgres.open();
+    await target.update('b', (state) => ({ state: withSequence(state, 1), outcome: null }));
+    await target.close();
+    const holder = new pg.Client({ connectionString: postgres.url });
+    await holder.connect();
+    await holder.query("begin; select from tidegate_scopes where name = 'b' for update");
+    const partly = await tidegate(['state', 'copy', address('file'), postgres.url]);
+    expect(partly).toMatchObject({ code: 75, out: '' });
+    expect(partly.err).toContain('2 of 3 scopes were copied (a, c)');
+    expect(partly.err).toContain('copy again');
+    await holder.query('rollback');
+    await holder.end();
+    expect(await tidegate(['state', 'copy', address('file'), postgres.url])).toMatchObject({
+      code: 0,
+    });
+    const sequences = `select name, hot->>'sequence' as sequence from tidegate_scopes order by name`;
+    expect(await postgres.sql(sequences)).toEqual(
+      ['a', 'b', 'c'].map((name) => ({ name, sequence: '9' })),
+    );
+    await postgres.dispose();
   });
 
   it('makes no store where there was none to copy', async () => {
