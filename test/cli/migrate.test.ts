@@ -5,7 +5,11 @@ import { PostgresStore } from '../support/postgres-store.js';
 import { fullScopeState } from '../support/scope-states.js';
 import { tidegate } from './run.js';
 
-const TABLES = ['CreateTables1763856000000', 'CreateJournal1764115200000'];
+const TABLES = [
+  'CreateTables1763856000000',
+  'CreateJournal1764115200000',
+  'AddReplaces1764201600000',
+];
 
 let store: PostgresStore;
 beforeEach(async () => {

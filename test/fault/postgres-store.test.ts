@@ -2,17 +2,21 @@ import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { hasCode } from '../../src/platform/tidegate-error.js';
 import type { ScopeState } from '../../src/state/scope-state.js';
-import type { StateRepository } from '../../src/state/state-repository.js';
+import type { LossPolicy, StateRepository } from '../../src/state/state-repository.js';
 import { MIGRATIONS } from '../../src/state/postgres/migrations.js';
 import { PostgresStore } from '../support/postgres-store.js';
+import { until } from '../support/until.js';
 import { fullScopeState, increment, look, sequenceOf } from '../support/scope-states.js';
 
 /** What happens to the rows under instances that run, and between their runs. */
 let store: PostgresStore;
+const others: PostgresStore[] = [];
 beforeEach(async () => {
   store = await PostgresStore.create();
 });
-afterEach(() => store.dispose());
+afterEach(async () => {
+  for (const other of [store, ...others.splice(0)]) await other.dispose();
+});
 
 const HOUR = 3_600_000;
 
@@ -28,6 +32,26 @@ const takeIn = (state: ScopeState) => ({
 
 async function seen(repository: StateRepository, scope = 'a'): Promise<string | null> {
   return lostOf((await repository.read(scope)).state);
+}
+
+/**
+ * Two stores in place of the one, exchanged for each other by what is returned; the other is one that was
+ * in use, and had its own losses taken in.
+ */
+async function twoStores(onEmpty: LossPolicy['onEmpty']): Promise<() => Promise<void>> {
+  const elsewhere = await PostgresStore.create();
+  const { schema } = elsewhere;
+  const past = await elsewhere.open({ loss: { onEmpty } });
+  for (const scope of ['a', 'b']) {
+    await past.update(scope, takeIn);
+    await past.update(scope, increment);
+  }
+  await past.close();
+  const swap = `alter schema ${store.schema} rename to between;
+    alter schema ${schema} rename to ${store.schema};
+    alter schema between rename to ${schema}`;
+  others.push(elsewhere);
+  return async () => void (await store.sql(swap));
 }
 
 async function refusal(promise: Promise<unknown>): Promise<unknown> {
@@ -184,6 +208,98 @@ describe('a database that is not what it was', () => {
     expect(await seen(fresh, 'b')).toBe('rolled-back');
   });
 
+  it.each(['trust', 'cautious'] as const)(
+    'exchanged for another that was born with onEmpty %s: cautious everywhere, once',
+    async (onEmpty) => {
+      const loss = { onEmpty };
+      const [one, other] = [await store.open({ loss }), await store.open({ loss })];
+      const exchange = await twoStores(onEmpty);
+      for (const scope of ['a', 'b']) {
+        await one.update(scope, takeIn);
+        await other.update(scope, takeIn);
+      }
+      await exchange();
+      expect(await one.update('a', takeIn)).toBe('rolled-back');
+      expect(await other.update('a', takeIn)).toBeNull();
+      expect(await other.update('b', takeIn)).toBe('rolled-back');
+      expect(await one.update('b', takeIn)).toBeNull();
+      expect(await seen(one, 'new')).toBe('rolled-back');
+    },
+  );
+
+  it('exchanged to and fro: cautious each time', async () => {
+    const [one, other] = [await store.open(), await store.open()];
+    const exchange = await twoStores('trust');
+    for (const instance of [one, other]) await instance.update('a', takeIn);
+    for (let n = 0; n < 4; n += 1) {
+      await exchange();
+      expect(await one.update('a', takeIn), `exchange ${n}`).toBe('rolled-back');
+      expect(await other.update('a', takeIn)).toBeNull();
+    }
+  });
+
+  it('exchanged, with names in it that only json can hold: cautious, and in use', async () => {
+    const one = await store.open();
+    const pools = { 'model:claude\0x': {}, 'model:\ud83d': {} };
+    await one.update('a', (state) => ({
+      state: { ...state, hot: { ...state.hot, later: pools } },
+      outcome: null,
+    }));
+    await store.sql("update tidegate_store set id = 'another'");
+    expect(await one.update('a', takeIn)).toBe('rolled-back');
+    expect((await one.read('a')).state.hot).toMatchObject({ later: pools });
+    expect(one.health().healthy).toBe(true);
+  });
+
+  it('whose store’s row is gone, while nobody ran: cautious everywhere, once', async () => {
+    const before = await store.open();
+    for (const scope of ['a', 'b']) await before.update(scope, increment);
+    await before.close();
+    await store.sql('delete from tidegate_store');
+    const [one, other] = await Promise.all([store.open(), store.open()]);
+    expect(await one!.update('a', takeIn)).toBe('missing');
+    expect(await other!.update('a', takeIn)).toBeNull();
+    expect(await seen(other!, 'b')).toBe('missing');
+    expect(await seen(other!, 'new')).toBe('missing');
+    expect(await sequenceOf(other!, 'a')).toBe(1);
+  });
+
+  it('whose store’s row is gone, under a running instance and its older scopes', async () => {
+    const [one, other] = [await store.open(), await store.open()];
+    for (const scope of ['a', 'b']) await one.update(scope, increment);
+    await store.sql('create table before as select * from tidegate_scopes');
+    for (let n = 0; n < 5; n += 1) {
+      for (const scope of ['a', 'b']) await one.update(scope, increment);
+    }
+    await other.update('a', look);
+    await store.sql(`delete from tidegate_store; delete from tidegate_scopes;
+      insert into tidegate_scopes select * from before`);
+    expect(await one.update('a', takeIn)).toBe('rolled-back');
+    expect(await seen(one, 'b')).toBe('rolled-back');
+    expect(await other.update('a', takeIn)).toBeNull();
+    expect(await seen(other, 'new')).toBe('rolled-back');
+  });
+
+  it('whose store’s row is gone ends the start under the policy refuse, as often as it is tried', async () => {
+    const before = await store.open();
+    await before.update('a', increment);
+    await before.close();
+    const [row] = await store.sql<{ id: string }>('delete from tidegate_store returning id');
+    for (let n = 0; n < 2; n += 1) {
+      const error = await refusal(store.open({ loss: { onCorrupt: 'refuse' } }));
+      expect(hasCode(error, 'STATE_CORRUPT')).toBe(true);
+      expect(String(error)).toContain('tidegate_store');
+    }
+    // Put back, it is as if nothing had been.
+    await store.sql('insert into tidegate_store (id, schema_major) values ($1, 1)', [row!.id]);
+    expect(await seen(await store.open({ loss: { onCorrupt: 'refuse' } }))).toBeNull();
+  });
+
+  it('a start on one that is whole marks nothing, however often', async () => {
+    await (await store.open()).update('a', increment);
+    for (let n = 0; n < 3; n += 1) expect(await seen(await store.open())).toBeNull();
+  });
+
   it('older than before: cautious once, and above every revision seen', async () => {
     const [one, other] = [await store.open(), await store.open()];
     await one.update('a', increment);
@@ -268,6 +384,41 @@ describe('rows that can’t be believed', () => {
     const error = await refusal(running.update('a', increment));
     expect(hasCode(error, 'STATE_UNAVAILABLE')).toBe(true);
     expect(running.health().problem).toContain('schema 2');
+  });
+
+  it('of a newer major leave an instance unhealthy, however often it looks', async () => {
+    const running = await store.open();
+    await running.update('a', increment);
+    await store.sql('update tidegate_store set schema_major = 2');
+    expect(hasCode(await refusal(running.update('a', increment)), 'STATE_UNAVAILABLE')).toBe(true);
+    const lookedAt = async () => {
+      const sql = 'select checked_at::text as at from tidegate_store where checked_at is not null';
+      return (await store.sql<{ at: string }>(sql))[0]?.at;
+    };
+    await until(async () => (await lookedAt()) !== undefined);
+    const first = await lookedAt();
+    // One that had healed would look no more.
+    await until(async () => (await lookedAt()) !== first);
+    expect(running.health().problem).toContain('schema 2');
+  });
+
+  it.each([
+    ['alone with its scope', false],
+    ['beside others', true],
+  ])('of a newer major in the store’s row alone end its admissions, %s', async (_, beside) => {
+    const running = await store.open();
+    for (let n = 0; n < 3; n += 1) await running.update('a', increment);
+    if (beside) await (await store.open()).update('a', increment);
+    const before = await store.sql('select * from tidegate_scopes');
+    await store.sql('update tidegate_store set schema_major = 2');
+    for (const update of [increment, look]) {
+      const error = await refusal(running.update('a', update as typeof increment));
+      expect(hasCode(error, 'STATE_UNAVAILABLE')).toBe(true);
+    }
+    expect(running.health().problem).toContain('schema 2');
+    expect(await store.sql('select * from tidegate_scopes')).toEqual(before);
+    await store.sql('update tidegate_store set schema_major = 1');
+    expect(await running.update('a', increment)).toBe(beside ? 4 : 3);
   });
 });
 

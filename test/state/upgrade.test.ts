@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, describe, expect, it } from 'vitest';
+import { inspectTables } from '../../src/state/postgres/inspect.js';
 import type { ScopeState } from '../../src/state/scope-state.js';
 import type { StateRepository } from '../../src/state/state-repository.js';
 import { limit, MINUTE, SCOPE, SECOND, Town } from '../governor/support.js';
@@ -237,6 +238,15 @@ describe.each(Object.keys(STORES))('the state of %s', (name) => {
     const { hot, cold } = expected(name) as ScopeState;
     expect(again).toEqual({ hot: { ...hot, sequence: 10 }, cold });
   });
+});
+
+it('tables of before are shown as they are, without a migration', async () => {
+  const store = await oldPostgresStore();
+  opened.push(store);
+  const before = await store.sql('select * from tidegate_store');
+  const found = await inspectTables(store.url);
+  expect(found?.stored.scopes.get('anthropic')).toEqual(expected('postgres-1.0'));
+  expect(await store.sql('select * from tidegate_store')).toEqual(before);
 });
 
 it('a governor goes on where the first version was killed', async () => {

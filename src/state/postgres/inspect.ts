@@ -6,6 +6,7 @@ import type { ScopeState } from '../scope-state.js';
 import { Database, type Session } from './database.js';
 import { readClock, readStore, selectScopes } from './entry.js';
 import { unavailable } from './faults.js';
+import { MIGRATIONS } from './migrations.js';
 import { readScope } from './scope-row.js';
 
 /** For the whole of it. */
@@ -20,7 +21,8 @@ export async function inspectTables(url: string): Promise<FoundState | null> {
   const timers = SYSTEM_TIMERS;
   const database = new Database({ url, applicationName: 'tidegate state', timers });
   try {
-    if ((await database.pendingMigrations()).length > 0) return null;
+    // What later ones add is not looked at.
+    if ((await database.pendingMigrations()).length === MIGRATIONS.length) return null;
     return await database.session((session) => database.answer(INSPECT_MS, inspect(session)));
   } catch (error) {
     throw error instanceof TidegateError ? error : unavailable(error, url);
@@ -40,7 +42,7 @@ async function inspect({ client }: Session): Promise<FoundState | null> {
   const scopes = new Map<string, ScopeState>();
   let [revision, recordedAt, damaged] = [0, 0, false];
   for (const row of rows) {
-    const asStored = { id: store.id, lost: null, now, synchronous_commit: '' };
+    const asStored = { ...store, lost: null, now, synchronous_commit: '' };
     const found = readScope(asStored, row, row, undefined, SHOW_ALL, 0);
     scopes.set(row.name, found.state);
     revision += found.hot.revision;

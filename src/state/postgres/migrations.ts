@@ -83,8 +83,27 @@ class CreateJournal1764115200000 implements MigrationInterface {
   }
 }
 
+/** Which ids a store had before, or took the place of: see takeOver in entry.ts. */
+class AddReplaces1764201600000 implements MigrationInterface {
+  readonly name = 'AddReplaces1764201600000';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(
+      `alter table tidegate_store add column replaces text[] not null default '{}'`,
+    );
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('alter table tidegate_store drop column replaces');
+  }
+}
+
 /** In their order; listed here because a search by file name would find what a build left behind. */
-export const MIGRATIONS = [CreateTables1763856000000, CreateJournal1764115200000];
+export const MIGRATIONS = [
+  CreateTables1763856000000,
+  CreateJournal1764115200000,
+  AddReplaces1764201600000,
+];
 
 export const MIGRATIONS_TABLE = 'tidegate_migrations';
 

@@ -2,6 +2,7 @@ import { type SteadyClock, SYSTEM_TIME, type TimeSources } from '../../platform/
 import { randomHex } from '../../platform/random.js';
 import { hasCode, TidegateError } from '../../platform/tidegate-error.js';
 import { type Cancel, SYSTEM_TIMERS, type Timers } from '../../platform/timers.js';
+import { checkMajor } from '../parse-state.js';
 import type {
   Decide,
   LossPolicy,
@@ -210,10 +211,14 @@ class PostgresStateRepository implements StateRepository {
 
   async #enterStore(): Promise<void> {
     await this.#database.migrate();
-    const { loss } = this.#options;
-    const { storeId } = this.#decisions;
+    const entry = {
+      previousId: this.#decisions.storeId,
+      policy: this.#options.loss,
+      newId: randomHex(8),
+      writer: this.#writer,
+    };
     const store = await this.#database.session((session) =>
-      enterStore(this.#database, session, storeId, loss, randomHex(8), this.#writer),
+      enterStore(this.#database, session, entry),
     );
     this.#decisions.enter(store);
     this.#entered = true;
@@ -242,10 +247,11 @@ class PostgresStateRepository implements StateRepository {
   /** Healthy is what takes a write and lets go of every row. */
   async #look(): Promise<void> {
     try {
-      await this.#attempt(({ client }) =>
+      const [store] = await this.#attempt(({ client }) =>
         this.#database.answer(
           PROBE_MS,
           Promise.all([
+            client.query<{ schema_major: number }>('select schema_major from tidegate_store'),
             client.query('begin isolation level read committed'),
             client.query(`select set_config('lock_timeout', '${RETRY_EVERY_MS}', true)`),
             client.query('update tidegate_store set checked_at = clock_timestamp()'),
@@ -254,6 +260,7 @@ class PostgresStateRepository implements StateRepository {
           ]),
         ),
       );
+      for (const { schema_major } of store.rows) checkMajor(schema_major);
       if (this.#closing === null) this.#heal();
     } catch (error) {
       this.#fail(unavailable(error, this.#options.url));

@@ -1,4 +1,5 @@
 import type { SteadyClock, TimeSources } from '../../platform/clock.js';
+import { checkMajor } from '../parse-state.js';
 import type { Instant, ScopeState } from '../scope-state.js';
 import type { LossPolicy } from '../state-repository.js';
 import type { Fold } from '../update-queue.js';
@@ -93,6 +94,7 @@ export class ScopeDecisions {
   /** What the rows of a scope say. */
   find(scope: string, { store, hot, cold }: FoundRows): FoundScope {
     if (store.id !== this.#storeId) throw new StoreReplaced();
+    checkMajor(store.schema_major);
     const toldAt = this.#told.get(scope) ?? 0;
     const found = readScope(store, hot, cold, this.#known.get(scope), this.#options.loss, toldAt);
     // What is remembered is not what the next decision has to be made on.

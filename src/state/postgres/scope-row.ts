@@ -28,6 +28,7 @@ export interface KnownScope {
 /** Of the one row of `tidegate_store`, with the database's clock. */
 export interface StoreRow {
   readonly id: string;
+  readonly schema_major: number;
   readonly lost: string | null;
   /** Epoch ms with a fraction. */
   readonly now: number;

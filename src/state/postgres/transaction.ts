@@ -35,7 +35,7 @@ const LOCK_MS = 1_500;
 const STATEMENT_MS = 1_800;
 
 /** One string for the parser: a fifth of the whole is saved. */
-const BEGIN = `begin isolation level read committed;
+export const BEGIN = `begin isolation level read committed;
   set local lock_timeout = ${LOCK_MS};
   set local statement_timeout = ${STATEMENT_MS};
   set local idle_in_transaction_session_timeout = ${IDLE_MS}`;
@@ -107,7 +107,7 @@ function selects({ client }: Session, scope: string, known: KnownScope | undefin
     hot: `select revision, written_by, recorded_at, clock_ahead_ms, schema_major,
       case when ${isKnown('scope', known?.hot ?? NEVER)} then null else hot::text end as hot
       from tidegate_scopes scope where name = ${text(scope)}`,
-    storeAndCold: `select store.id, store.lost::text as lost,
+    storeAndCold: `select store.id, store.schema_major, store.lost::text as lost,
       current_setting('synchronous_commit') as synchronous_commit,
       date_part('epoch', clock_timestamp()) * 1000 as now,
       part.revision as cold_revision, part.written_by as cold_written_by,

@@ -23,7 +23,8 @@ const MOST_BEHIND_MS = 750;
 
 const CLOCK = `date_part('epoch', clock_timestamp()) * 1000`;
 const AS_ASSUMED = `name = $1 and revision = $2 and written_by = $3
-  and ${CLOCK} between $4::bigint and $4::bigint + ${MOST_BEHIND_MS}`;
+  and ${CLOCK} between $4::bigint and $4::bigint + ${MOST_BEHIND_MS}
+  and exists (select from tidegate_store where schema_major <= ${SCHEMA.major})`;
 
 /** `off` and `local` would call durable what is not; said before the commit, it holds for it. */
 const WAIT_FOR_DISK = `case when current_setting('synchronous_commit') in ('off', 'local')
