@@ -8,7 +8,7 @@ import type { Instant, ScopeState, StateLoss } from './scope-state.js';
  */
 
 /** Marks the scope for the governor's next update, in place of what was marked before. */
-export function marked({ hot, ...rest }: ScopeState, lost: StateLoss): ScopeState {
+export function marked({ hot, ...rest }: ScopeState, lost: StateLoss | null): ScopeState {
   return { ...rest, hot: { ...hot, lost } };
 }
 

@@ -367,6 +367,40 @@ describe('rows that can’t be believed', () => {
     },
   );
 
+  it.each([
+    ['a start', false, 'corrupt'],
+    ['a running instance', true, 'rolled-back'],
+  ])('%s takes the cold part where the hot one is gone', async (_, running, why) => {
+    const before = await store.open();
+    const sound = { ...fullScopeState(), hot: { ...fullScopeState().hot, lost: null } };
+    await before.update('a', () => ({ state: sound, outcome: null }));
+    await store.sql('delete from tidegate_scopes');
+    const refusing = await store.open({ loss: { onCorrupt: 'refuse' } });
+    expect(String(await refusal(refusing.update('a', increment)))).toContain('hot: no row');
+    const after = running ? before : await store.open();
+    const { state } = await after.read('a');
+    expect(lostOf(state)).toBe(why);
+    expect(state.hot.sequence).toBe(0);
+    expect(state.cold).toEqual(fullScopeState().cold);
+    expect(await after.update('a', takeIn)).toBe(why);
+    const left = await (await store.open()).read('a');
+    expect(left.state.cold).toEqual(fullScopeState().cold);
+    expect(lostOf(left.state)).toBeNull();
+    expect(await store.sql('select cold from tidegate_set_aside')).toHaveLength(1);
+  });
+
+  it('a scope that another makes at this moment is no damaged one', async () => {
+    const refuse = { loss: { onCorrupt: 'refuse' } } as const;
+    const instances = await Promise.all(Array.from({ length: 8 }, () => store.open(refuse)));
+    for (let scope = 0; scope < 10; scope += 1) {
+      const told = await Promise.all(
+        instances.map((instance) => instance.update(`scope-${scope}`, increment)),
+      );
+      expect(told.sort()).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    }
+    expect(await store.sql('select * from tidegate_set_aside')).toEqual([]);
+  });
+
   it('end the start under the policy refuse, and are left as they are', async () => {
     await (await store.open()).update('a', increment);
     await store.sql('update tidegate_scopes set hot = \'{"limits": 7}\'');

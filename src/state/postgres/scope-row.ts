@@ -101,11 +101,15 @@ export function readScope(
   };
   const lossAt = (reason: LossReason): StateLoss => ({ reason, at: time.now, recordedAt: null });
   if (row === undefined) {
+    const rest = parseColdAlone(store, cold, known);
+    const { damage } = rest;
+    if (damage !== null && policy.onCorrupt === 'refuse') throw refused(damage);
+    const seen = Math.max(known?.hot.revision ?? 0, Number(cold.cold_revision));
+    const hot = { revision: seen, writtenBy: '' };
     const storeLost = store.lost === null ? null : parseStateLoss(JSON.parse(store.lost));
-    const lost = known === undefined ? storeLost : lossAt('rolled-back');
-    const hot = { revision: known?.hot.revision ?? 0, writtenBy: '' };
-    const state = emptyScopeState(lost);
-    return { ...time, state, exists: false, asStored: false, hot, cold: NEVER, damage: null };
+    const noticed = damage === null ? storeLost : lossAt('corrupt');
+    const state = marked(rest.state, known === undefined ? noticed : lossAt('rolled-back'));
+    return { ...time, state, exists: false, asStored: false, hot, cold: NEVER, damage };
   }
   const hot = { revision: Number(row.revision), writtenBy: row.written_by };
   const parsed = parseRows(row, cold, known);
@@ -187,6 +191,23 @@ function parseRows(row: HotRow, cold: ColdRow, known: KnownScope | undefined): P
     const withoutHot = attempt(() => parse(EMPTY.hot, rawCold));
     return { state: withoutHot ?? EMPTY, loss: 'corrupt', damage };
   }
+}
+
+/** What is left of a scope whose hot row is gone: samples, starts, what models cost. */
+function parseColdAlone(
+  { schema_major }: StoreRow,
+  { cold_revision, cold, others }: ColdRow,
+  known: KnownScope | undefined,
+): { readonly state: ScopeState; readonly damage: string | null } {
+  if (cold_revision === null) return { state: EMPTY, damage: null };
+  // Null is what this process knows already.
+  const { cold: knownCold } = known?.state ?? EMPTY;
+  const rest = {
+    ...JSON.parse(others ?? '{}'),
+    cold: cold === null ? knownCold : JSON.parse(cold),
+  };
+  const state = attempt(() => parseScopeState({ ...rest, hot: EMPTY.hot }, schema_major));
+  return { state: state ?? EMPTY, damage: 'hot: no row' };
 }
 
 function attempt(parse: () => ScopeState): ScopeState | null {

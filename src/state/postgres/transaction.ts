@@ -74,9 +74,13 @@ export async function lockScope(
   known: KnownScope | undefined,
 ): Promise<FoundRows> {
   const { hot, storeAndCold } = selects(session, scope, known);
-  const sql = `${BEGIN}; ${hot} for no key update; ${storeAndCold}`;
-  const results = await ask(database, session, sql);
-  return rowsOf(results.at(-2), results.at(-1));
+  const both = `${hot} for no key update; ${storeAndCold}`;
+  const results = await ask(database, session, `${BEGIN}; ${both}`);
+  const found = rowsOf(results.at(-2), results.at(-1));
+  if (found.hot !== undefined || found.cold.cold_revision === null) return found;
+  // Either it is gone, or a commit that made both parts came between the two statements.
+  const again = await ask(database, session, both);
+  return rowsOf(again.at(-2), again.at(-1));
 }
 
 /** Reads without waiting for anybody. */
