@@ -171,6 +171,7 @@ const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
   'cli/event-text': ['admin/told-event'],
   'cli/explain': ['admin/explanation'],
   'cli/explain-text': ['admin/explanation'],
+  'cli/explain-remedy': ['admin/explanation'],
   // The driver, on the main thread for reading and on a thread of its own for writing.
   'state/sqlite/schema': ['better-sqlite3'],
   'state/sqlite/read-database': ['better-sqlite3'],

@@ -20,7 +20,7 @@ export class ExplainController {
 
   @Get(':id')
   async explain(@Param('id') id: string): Promise<Explanation> {
-    const { history, clock } = this.plane;
+    const { history, clock, config } = this.plane;
     let found: FoundRefusal | null;
     try {
       found = await history.explain(id, clock.now());
@@ -30,7 +30,7 @@ export class ExplainController {
         cause: error,
       });
     }
-    if (found !== null) return viewExplanation(id, found);
+    if (found !== null) return viewExplanation(id, found, config.backoff.probeEveryMs);
     throw new NotFoundException(
       `nothing is known of ${JSON.stringify(id.slice(0, 64))}: it was not refused by Tidegate, or more than 24 hours ago, or in the last second before a crash`,
     );

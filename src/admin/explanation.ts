@@ -6,10 +6,16 @@ import { viewEvent } from './told-event.js';
 /** The body of `GET /explain/<request id>`, a contract (docs/reference/http.md): times RFC 3339. */
 export type Explanation = ReturnType<typeof viewExplanation>;
 
-export function viewExplanation(requestId: string, { scope, grounds }: FoundRefusal) {
+/** @param probeEveryMs How often what lasts longer than this is tried all the same; 0: never. */
+export function viewExplanation(
+  requestId: string,
+  { scope, grounds }: FoundRefusal,
+  probeEveryMs: number,
+) {
   const { decision, at, until, model, limit, pool, reason, cooldown, overload, cautious } = grounds;
   const { began, episode } = grounds;
   const statedWaitMs = began?.details['statedWaitMs'];
+  const isTried = (lastsMs: number) => probeEveryMs > 0 && lastsMs > probeEveryMs;
   return {
     requestId,
     scope: scope === '' ? null : scope,
@@ -32,6 +38,8 @@ export function viewExplanation(requestId: string, { scope, grounds }: FoundRefu
       /** The request that the upstream refused. */
       requestId: began?.requestId ?? null,
       statedWaitMs: typeof statedWaitMs === 'number' ? statedWaitMs : null,
+      /** How often one request looks before its end; null: it is too short for that, or none does. */
+      triedEveryMs: isTried(cooldown.until - cooldown.since) ? probeEveryMs : null,
     },
     probesOut: grounds.probesOut,
     /** Requests that were in flight, and how many may be while admission ramps up. */

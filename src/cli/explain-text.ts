@@ -1,10 +1,16 @@
 import type { Explanation } from '../admin/explanation.js';
 import { formatCount, formatDuration } from '../config/format.js';
+import type { ControlPlane } from './control-client.js';
+import { remedyOf } from './explain-remedy.js';
 
 type Limit = Explanation['limits'][number];
 
-/** For whoever is on call, at 3 a.m.: what, why, the figures, until when, what to do. */
-export function explainInWords(explanation: Explanation): string {
+/**
+ * For whoever is on call, at 3 a.m.: what, why, the figures, until when, what to do.
+ *
+ * @param plane Who explained it, and takes the orders that may help.
+ */
+export function explainInWords(explanation: Explanation, plane: ControlPlane): string {
   const { requestId, scope, model, decision, at, limits } = explanation;
   const of = scope === null ? '' : ` Scope ${scope}${model === '' ? '' : `, model ${model}`}.`;
   const figures = limits.flatMap((limit) => describeLimit(limit, explanation));
@@ -14,7 +20,7 @@ export function explainInWords(explanation: Explanation): string {
     ...why(explanation),
     ...(figures.length === 0 ? [] : ['', 'The limits at that moment:', ...figures]),
     '',
-    `What to do: ${REMEDIES[decision] ?? 'look at the log.'}`,
+    `What to do: ${remedyOf(explanation, plane)}`,
   ];
   return `${lines.join('\n')}\n`;
 }
@@ -32,7 +38,7 @@ function why(explanation: Explanation): string[] {
           (overload === null
             ? ''
             : ` It said so last at ${overload.since}, ${times(overload.consecutive)} in a row.`),
-        `The pause ended at ${blockedUntil}.`,
+        `The pause was to end at ${blockedUntil}.`,
       ];
     case 'budget':
       return [budgetSentence(explanation, limit), `Room was expected at ${blockedUntil}.`];
@@ -43,7 +49,15 @@ function why(explanation: Explanation): string[] {
 
 function untilWhen({ at, blockedUntil, cooldown, probesOut, ...rest }: Explanation): string[] {
   // Both are written the same way, in UTC.
-  if (cooldown !== null && at < cooldown.until) return [`Nothing passes before ${blockedUntil}.`];
+  if (cooldown !== null && at < cooldown.until) {
+    const who = rest.pool === null ? 'Nothing' : `No request of ${rest.pool}`;
+    const { triedEveryMs } = cooldown;
+    const but =
+      triedEveryMs === null
+        ? ''
+        : `, but for one request every ${formatDuration(triedEveryMs)}, which finds out whether the upstream accepts again`;
+    return [`${who} passes before ${blockedUntil}${but}.`];
+  }
   const why =
     cooldown === null
       ? heldSentence(rest)
@@ -98,11 +112,11 @@ function describeLimit(limit: Limit, { limit: blamed }: Explanation): string[] {
     ...(orphaned > 0 ? [`${amount(orphaned)} orphaned by an instance that died`] : []),
     ...(others > 0 ? [`${amount(others)} spent by others`] : []),
   ];
-  const of = budget.current === null ? 'no budget yet' : `of ${amount(budget.current)}`;
+  const of = budget.current === null ? ', no budget yet' : ` of ${amount(budget.current)}`;
   const among = parts.length === 0 ? '' : `, among it ${parts.join(', ')}`;
   const mark = name === blamed ? '* ' : '  ';
   return [
-    `${mark}${name}: used ${amount(used)} ${unit} ${of}${among}.`,
+    `${mark}${name}: used ${amount(used)} ${unit}${of}${among}.`,
     `    ${budgetOrigin(limit)}`,
     `    ${windowSentence(window)}`,
   ];
@@ -142,21 +156,6 @@ function windowSentence({ kind, lengthMs, startedAt, endsAt, endStated }: Limit[
   const by = endStated ? 'as the upstream states' : `after ${length}`;
   return `Its window began at ${startedAt} and ends at ${endsAt}, ${by}.`;
 }
-
-const REMEDIES: Readonly<Record<string, string>> = {
-  cooldown:
-    'wait; Tidegate lets one request through when the cooldown ends, and once an hour before. If the\n' +
-    'quota was reset early: curl -X POST http://127.0.0.1:8788/cooldown/clear',
-  probing: 'nothing: the next second tells. "tidegate events --follow" shows it.',
-  terminal:
-    'pay, or raise the spend cap at the provider: waiting does not cure it. Then\n' +
-    'curl -X POST http://127.0.0.1:8788/cooldown/clear',
-  overload: 'nothing: wait for the upstream. Its status page may say more.',
-  budget:
-    'wait for room, or raise TIDEGATE_BUDGET if the upstream allows more. What was learned wrongly is\n' +
-    'taken back by: curl -X POST http://127.0.0.1:8788/budget/reset',
-  state: 'look at /health/ready and the log: disk, rights, database. Service goes on by itself.',
-};
 
 function amount(value: number): string {
   return formatCount(Math.round(value));

@@ -21,7 +21,7 @@ export const run: Run = async (args, terminal) => {
   terminal.out(
     options.json === true
       ? `${JSON.stringify(explanation, null, 2)}\n`
-      : explainInWords(explanation),
+      : explainInWords(explanation, plane),
   );
   return EXIT.ok;
 };

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ExplainController } from '../../src/admin/explain.controller.js';
 import type { Explanation } from '../../src/admin/explanation.js';
+import type { ControlPlane } from '../../src/cli/control-client.js';
 import { explainInWords } from '../../src/cli/explain-text.js';
 import type { DataPlane } from '../../src/data-plane.js';
 import type { UpstreamRefusal } from '../../src/governor/verdict.js';
@@ -24,12 +25,16 @@ let town: Town;
 let history: History;
 let journal: MemoryEventJournal;
 let count: number;
+let control: ControlPlane;
+let probeEveryMs: number;
 
 async function open(...limits: Parameters<typeof limit>): Promise<void> {
   town = await Town.open({ limits: [limit(...limits), POOL] });
   journal = new MemoryEventJournal();
   history = openHistory();
   count = 0;
+  control = { url: 'http://10.0.0.7:9999', token: null };
+  probeEveryMs = HOUR;
 }
 
 beforeEach(() => open());
@@ -42,9 +47,11 @@ function openHistory(): History {
 
 async function explained(requestId: string): Promise<{ json: Explanation; words: string }> {
   const clock = { now: () => town.time.wall() };
-  const plane = { history, clock } as unknown as DataPlane;
+  const config = { backoff: { probeEveryMs } };
+  const plane = { history, clock, config } as unknown as DataPlane;
   const json = await new ExplainController(plane).explain(requestId);
-  return { json, words: explainInWords(JSON.parse(JSON.stringify(json)) as Explanation) };
+  const told = JSON.parse(JSON.stringify(json)) as Explanation;
+  return { json, words: explainInWords(told, control) };
 }
 
 type Asked = ReturnType<Town['ask']>;
@@ -122,6 +129,67 @@ describe('a refusal while a probe is out', () => {
     expect(json).toMatchObject({ decision: 'probing', probesOut: 1, ramp: null, ...expected });
     expect(json.cooldown).toEqual(before.json.cooldown);
     expect(words).toContain(`It holds back ${expected.pool} only.`);
+  });
+});
+
+describe('what to do', () => {
+  it('is a command that works there: address, scope, and the token where one is needed', async () => {
+    await upstreamRefuses('m', { statedWaitMs: 22 * SECOND });
+    const { words, requestId } = await refused(town.ask());
+    const target = `'http://10.0.0.7:9999/cooldown/clear?scope=${SCOPE}'`;
+    expect(words).toContain(`accepts again: curl -X POST ${target}\n`);
+    expect(words, 'too short for that').not.toContain('1h');
+    control = { url: 'https://tide.example', token: 'secret-secret-secret' };
+    const other = (await explained(requestId)).words;
+    expect(other).toContain(
+      `curl -X POST -H "Authorization: Bearer $TIDEGATE_ADMIN_TOKEN" 'https://tide.example/cooldown/clear?scope=${SCOPE}'`,
+    );
+    expect(other).not.toContain('secret-secret-secret');
+  });
+
+  it.each([
+    [HOUR, ', and every 1h before.', 'but for one request every 1h'],
+    [0, ' when the cooldown ends.', 'Nothing passes before'],
+  ])(
+    'says that a long cooldown is tried only where it is: every %i ms',
+    async (every, ...texts) => {
+      await upstreamRefuses('m', { statedWaitMs: 3 * HOUR });
+      probeEveryMs = every;
+      const { words, json } = await refused(town.ask());
+      for (const text of texts) expect(words).toContain(text);
+      expect(json.cooldown!.triedEveryMs).toBe(every === 0 ? null : every);
+    },
+  );
+
+  it('says that one pool waits, and not all', async () => {
+    await upstreamRefuses(OPUS, { ...WEEK, statedWaitMs: 22 * SECOND });
+    const { words, json } = await refused(town.ask({ model: OPUS }), OPUS);
+    expect(words).toContain(`No request of 7d_opus passes before ${json.blockedUntil}.`);
+    expect(words).not.toContain('Nothing passes');
+  });
+
+  it('about a budget depends on whose it is', async () => {
+    await open({ budget: 1_000 });
+    await town.call(1_000);
+    const { words } = await refused(town.ask());
+    expect(words).toContain("or raise the limit's budget (TIDEGATE_BUDGET, or in the file)");
+    expect(words, 'nothing was learned').not.toContain('budget/reset');
+  });
+
+  it('while cautious is to wait until that is over', async () => {
+    await open();
+    await town.repository.update(SCOPE, (state, now) => {
+      const lost = { reason: 'restored', at: now, recordedAt: null } as const;
+      return { state: { ...state, hot: { ...state.hot, lost } }, outcome: undefined };
+    });
+    const flight = await town.admit();
+    const { words, json } = await refused(town.ask());
+    expect(json).toMatchObject({ decision: 'budget', cautious: { reason: 'restored' } });
+    expect(words).toContain('caution ends with the first limit header of the upstream');
+    expect(words).toContain(json.cautious!.until);
+    expect(words).not.toMatch(/raise|budget\/reset|used up/);
+    expect(words).toContain('tokens, no budget yet');
+    await town.settle(flight, success(10));
   });
 });
 
@@ -214,7 +282,7 @@ describe('a refusal during a pause for overload', () => {
     expect(json).toMatchObject({ decision: 'overload', limit: null, pool: null, cooldown: null });
     expect(json.overload).toMatchObject({ consecutive: 2, until: json.blockedUntil });
     expect(words).toContain(`It said so last at ${json.overload!.since}, 2 times in a row.`);
-    expect(words).toContain(`The pause ended at ${json.blockedUntil}.`);
+    expect(words).toContain(`The pause was to end at ${json.blockedUntil}.`);
     expect(words).toContain('touches no budget');
   });
 });
