@@ -108,14 +108,31 @@ describe('a stop', () => {
     await expectCharge(1_001);
   });
 
-  it('is over at once when it is asked for twice', async () => {
+  it('is one stop when it is asked for twice in a moment, as Ctrl-C does under npm', async () => {
+    await gateway.open({});
+    const { client, stream, rest } = await openStream();
+    // Two of one kind might be merged on their way; two kinds never are.
+    gateway.tidegate.child.kill('SIGINT');
+    gateway.tidegate.child.kill('SIGTERM');
+    await until(() => gateway.tidegate.err.includes('stopping'));
+    for (const event of rest) stream.write(event);
+    stream.end();
+    expect((await client.answer()).framing).toBe('chunked');
+    expect(await gateway.tidegate.exited).toEqual(CLEAN);
+  });
+
+  it('is over at once when it is asked for again', async () => {
     await gateway.open({});
     await openStream();
     await beginDrain();
     const asked = performance.now();
-    gateway.tidegate.child.kill('SIGTERM');
+    // What follows within a second is the same request.
+    await until(() => {
+      gateway.tidegate.child.kill('SIGTERM');
+      return gateway.tidegate.child.exitCode !== null;
+    });
     expect(await gateway.tidegate.exited).toEqual({ code: 1, signal: null });
-    expect(performance.now() - asked).toBeLessThan(500);
+    expect(performance.now() - asked).toBeLessThan(3_000);
   });
 
   it('does not wait for connections on which nothing is asked', async () => {
