@@ -8,6 +8,7 @@ import { holdProcess, onFault, onStopSignal } from '../platform/signals.js';
 import { SYSTEM_TIMERS } from '../platform/timers.js';
 import { readVersion } from '../platform/version.js';
 import type { ServiceReports } from '../service-reports.js';
+import { StoreReports } from '../store-reports.js';
 import { bannerOf } from './banner.js';
 import type { Terminal } from './terminal.js';
 
@@ -31,12 +32,13 @@ export async function serve(config: Config, terminal: Terminal): Promise<void> {
   onFault((error) => log.error('a fault of its own ends Tidegate', { error: faultText(error) }));
   const stopAsked = new Promise<string>((resolve) => onStopSignal(resolve));
   const release = holdProcess();
+  const store = new StoreReports(plane.repository, log, SYSTEM_TIMERS);
   let reports: ServiceReports | null = null;
   try {
+    store.begin();
     reports = await openReports(plane, terminal, log);
     const addresses = await plane.listen();
     reports?.ready();
-    reportStoreProblem(plane, log.error);
     const { loadControlPlane } = await import('../load-control-plane.js');
     const openControlPlane = await loadControlPlane(() => plane.proxy.inFlight > 0);
     const app = await openControlPlane(plane, log);
@@ -49,6 +51,7 @@ export async function serve(config: Config, terminal: Terminal): Promise<void> {
     log.info('stopped');
   } finally {
     await plane.stop();
+    store.close();
     reports?.close();
     release();
   }
@@ -70,12 +73,6 @@ async function openReports(
   const { ServiceReports } = await import('../service-reports.js');
   const manager = serviceManagerOf(env, log);
   return manager === null ? null : new ServiceReports(manager, plane, SYSTEM_TIMERS);
-}
-
-/** A store that can't be written refuses every request: that must not wait for somebody to ask. */
-function reportStoreProblem(plane: DataPlane, error: (message: string) => void): void {
-  const { healthy, problem } = plane.repository.health();
-  if (!healthy && problem !== null) error(problem);
 }
 
 /** The variables that undici's EnvHttpProxyAgent reads. */

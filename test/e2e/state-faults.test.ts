@@ -197,6 +197,12 @@ describe('a disk that takes nothing more', () => {
     rmSync(filler);
     await until(async () => (await small.call()).status === 200, 10_000);
     expect((await fetch(`${small.controlUrl}/health/ready`)).status).toBe(200);
+    const ofStore = () => small.log().filter(({ message }) => message.startsWith('the store'));
+    await until(() => ofStore().length === 2);
+    expect(ofStore()).toMatchObject([
+      { level: 'warn', problem: expect.stringContaining('free space') },
+      { level: 'info', message: 'the store is as it should be again' },
+    ]);
   });
 
   it.runIf(mounts)(
