@@ -67,7 +67,13 @@ export class DataPlane {
   static async open(config: Config, options: DataPlaneOptions): Promise<DataPlane> {
     const { clock, log, report, viaProxy } = options;
     const { state, instance, loss } = config;
-    const repository = await openRepository(state, { instance, loss, clock });
+    const repository = await openRepository(state, {
+      instance,
+      loss,
+      clock,
+      onSetAside: ({ path, as, why }) =>
+        log.warn('a file of the state cannot be used: it was set aside', { path, as, why }),
+    });
     const policies = {
       budget: new BudgetController(config.controller),
       backoff: new BackoffPolicy(config.backoff),

@@ -1,5 +1,6 @@
 import type { StoreConfig } from './config/config.js';
 import type { SteadyClock } from './platform/clock.js';
+import type { SetAside } from './state/set-aside.js';
 import type { LossPolicy, StateRepository } from './state/state-repository.js';
 
 export interface RepositoryOptions {
@@ -8,6 +9,8 @@ export interface RepositoryOptions {
   readonly loss: LossPolicy;
   /** Is made to go on from the newest instant on record, or to follow a shared store's. */
   readonly clock: SteadyClock;
+  /** Told of each file of the store that could not be believed. */
+  readonly onSetAside?: (file: SetAside) => void;
 }
 
 /**

@@ -52,10 +52,10 @@ const setAside = () => readdirSync(directory.path).filter((name) => name.include
 
 describe('a state that can’t be read', () => {
   it.each([
-    ['cut off', (text: string) => text.slice(0, text.length / 2)],
-    ['empty', () => ''],
-    ['not JSON', () => 'hello'],
-  ])('%s: is set aside, the scope is cautious, traffic flows', async (_, damage) => {
+    ['cut off', (text: string) => text.slice(0, text.length / 2), 'JSON'],
+    ['empty', () => '', 'empty'],
+    ['not JSON', () => 'hello', 'JSON'],
+  ])('%s: is set aside, the scope is cautious, traffic flows', async (_, damage, why) => {
     const state = await usedState();
     const whole = readFileSync(state, 'utf8');
     expect(damage(whole)).not.toBe(whole);
@@ -63,6 +63,14 @@ describe('a state that can’t be read', () => {
     const again = await start();
     expect(await again.scope()).toMatchObject({ state: 'cautious' });
     expect(setAside()).toHaveLength(1);
+    expect(again.log().filter(({ message }) => message.includes('set aside'))).toMatchObject([
+      {
+        level: 'warn',
+        path: state,
+        as: directory.at(setAside()[0]!),
+        why: expect.stringContaining(why),
+      },
+    ]);
     expect((await again.call()).status).toBe(200);
     expect(again.err).toContain('state was lost or restored');
   });

@@ -16,6 +16,7 @@ import type { FoundState } from '../../src/state/held-state.js';
 import { SCHEMA } from '../../src/state/scope-state.js';
 import { FileStore } from '../support/file-store.js';
 import { lossOf, setAsideNames, withoutLock } from '../support/look-at-store.js';
+import type { SetAside } from '../../src/state/set-aside.js';
 import { ManualTime } from '../support/manual-time.js';
 import { increment, sequenceOf, setSequence } from '../support/scope-states.js';
 import { until } from '../support/until.js';
@@ -58,13 +59,16 @@ describe('a damaged state.json', () => {
     damage[kind]!();
     const damaged =
       existsSync(store.path) && statSync(store.path).isFile() && readFileSync(store.path);
-    const repository = await store.open();
+    const told: SetAside[] = [];
+    const repository = await store.open({ onSetAside: (file) => told.push(file) });
     expect(await sequenceOf(repository, 'a')).toBe(20);
     const lost = { reason: 'restored', at: time.wall(), recordedAt: null };
     expect(await lossOf(repository)).toEqual(lost);
     expect(await lossOf(repository, 'never seen')).toEqual(lost);
     expect(repository.health()).toMatchObject({ healthy: true });
     expect(setAsideNames(store)).toEqual(['state.json.corrupt-2025-11-23T00-00-00-000Z']);
+    const as = join(store.directory, setAsideNames(store)[0]!);
+    expect(told).toEqual([{ path: store.path, as, why: expect.stringMatching(/\w \w/) }]);
     if (damaged) {
       expect(readFileSync(join(store.directory, setAsideNames(store)[0]!))).toEqual(damaged);
     }

@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { lossOf, setAsideNames, withoutLock } from '../support/look-at-store.js';
+import type { SetAside } from '../../src/state/set-aside.js';
 import { ManualTime } from '../support/manual-time.js';
 import { increment, sequenceOf, setSequence } from '../support/scope-states.js';
 import { SqliteStore } from '../support/sqlite-store.js';
@@ -87,13 +88,16 @@ describe('a damaged state.db', () => {
   it.each(Object.keys(damage))('(%s) is set aside, and .bak restored', async (kind) => {
     damage[kind]!();
     const damaged = statSync(store.path).isFile() && readFileSync(store.path);
-    const repository = await store.open();
+    const told: SetAside[] = [];
+    const repository = await store.open({ onSetAside: (file) => told.push(file) });
     expect(await sequenceOf(repository, 'a')).toBe(10);
     const lost = { reason: 'restored', at: time.wall(), recordedAt: null };
     expect(await lossOf(repository)).toEqual(lost);
     expect(await lossOf(repository, 'never seen')).toEqual(lost);
     expect(repository.health()).toMatchObject({ healthy: true });
     expect(setAsideNames(store)).toEqual(['state.db.corrupt-2025-11-23T00-00-00-000Z']);
+    const as = join(store.directory, setAsideNames(store)[0]!);
+    expect(told).toEqual([{ path: store.path, as, why: expect.stringMatching(/\w \w/) }]);
     if (damaged)
       expect(readFileSync(join(store.directory, setAsideNames(store)[0]!))).toEqual(damaged);
     await repository.update('a', increment);

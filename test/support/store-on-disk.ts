@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { SteadyClock, SYSTEM_TIME } from '../../src/platform/clock.js';
 import type { FileSystem } from '../../src/platform/durable-file.js';
 import { SYSTEM_TIMERS, type Timers } from '../../src/platform/timers.js';
+import type { SetAside } from '../../src/state/set-aside.js';
 import type { LossPolicy, StateRepository } from '../../src/state/state-repository.js';
 import type { ManualTime } from './manual-time.js';
 import { TemporaryDirectory } from './temporary-directory.js';
@@ -12,6 +13,7 @@ export interface OpenOptions {
   readonly loss?: Partial<LossPolicy>;
   readonly files?: FileSystem;
   readonly clock?: SteadyClock;
+  readonly onSetAside?: (file: SetAside) => void;
 }
 
 /** What every adapter with files takes. */
@@ -22,6 +24,7 @@ export interface AdapterOptions {
   readonly clock: SteadyClock;
   readonly timers: Timers;
   readonly files?: FileSystem;
+  readonly onSetAside?: (file: SetAside) => void;
 }
 
 /** A store of a test's own, in a directory that need not exist yet. */
@@ -48,6 +51,7 @@ export abstract class StoreOnDisk {
       clock: options.clock ?? new SteadyClock(this.time ?? SYSTEM_TIME),
       timers: this.time ?? SYSTEM_TIMERS,
       ...(options.files && { files: options.files }),
+      ...(options.onSetAside && { onSetAside: options.onSetAside }),
     });
     this.#opened.push(repository);
     return repository;

@@ -5,7 +5,7 @@ import { parseScopeState } from '../parse-state.js';
 import type { FoundState } from '../held-state.js';
 import { emptyScopeState, type Instant, type ScopeState } from '../scope-state.js';
 import { read, type Reading, refuseIf } from '../reading.js';
-import { hasSetAside } from '../set-aside.js';
+import { type Doubtful, hasSetAside } from '../set-aside.js';
 import type { LossPolicy } from '../state-repository.js';
 import { decodeDocument, isRecord, type ReadDocument, type StoreDocument } from './document.js';
 import { findRecords, type FoundRecord } from './journal.js';
@@ -27,9 +27,9 @@ export interface Found extends FoundState {
   /** No store was there. */
   readonly fresh: boolean;
   /** Files that can't be believed, to be set aside before the restored state is written; */
-  readonly setAside: readonly string[];
+  readonly setAside: readonly Doubtful[];
   /** journals only after it: until then no other file has their records. */
-  readonly setJournalsAside: readonly string[];
+  readonly setJournalsAside: readonly Doubtful[];
 }
 
 /**
@@ -52,9 +52,9 @@ export async function recover(
   }
   if (current.kind === 'good') {
     const found = replay(current.value, journals);
-    const [doubtful = paths.journals[0]] = found.setJournalsAside;
+    const doubtful = found.setJournalsAside[0]?.path ?? paths.journals[0];
     if (found.loss === 'altered') refuseIf(policy, paths.state, 'its checksum does not fit it');
-    else if (found.loss !== null) refuseIf(policy, doubtful, 'records in it are damaged');
+    else if (found.loss !== null) refuseIf(policy, doubtful, RECORDS_DAMAGED);
     return found;
   }
   const previous = await read(files, paths.previous, decodeDocument);
@@ -73,6 +73,7 @@ interface FoundJournal {
   readonly reading: Reading<FoundRecord[]>;
 }
 
+const RECORDS_DAMAGED = 'records in it are damaged';
 const NOTHING = { recordedAt: null, setAside: [], setJournalsAside: [] };
 
 /** The records of both, oldest first: a crash leaves the end of the log in one, or in both. */
@@ -109,8 +110,12 @@ function replay(document: ReadDocument, journals: readonly FoundJournal[]): Foun
     ...merge.result(),
     loss: damaged ? (rolledBack ? 'rolled-back' : 'restored') : document.altered ? 'altered' : null,
     fresh: false,
-    setJournalsAside: damaged ? journals.filter(isWorthALook).map(({ path }) => path) : [],
+    setJournalsAside: damaged ? journals.filter(isWorthALook).map(doubtfulJournal) : [],
   };
+}
+
+function doubtfulJournal({ path, reading }: FoundJournal): Doubtful {
+  return { path, why: reading.kind === 'bad' ? reading.why : RECORDS_DAMAGED };
 }
 
 function isWorthALook({ reading }: FoundJournal): boolean {
@@ -134,17 +139,15 @@ function salvage(
   for (const record of ascending) {
     if (record.id === id && record.revision > merge.revision) merge.apply(record);
   }
-  const setAside: string[] = [];
-  if (current.kind === 'bad') setAside.push(paths.state);
-  if (previous.kind === 'bad') setAside.push(paths.previous);
+  const setAside: Doubtful[] = [];
+  if (current.kind === 'bad') setAside.push({ path: paths.state, why: current.why });
+  if (previous.kind === 'bad') setAside.push({ path: paths.previous, why: previous.why });
   return {
     ...merge.result(),
     loss: id !== undefined ? 'restored' : current.kind === 'missing' ? 'missing' : 'corrupt',
     fresh: false,
     setAside,
-    setJournalsAside: journals.flatMap(({ path, reading }) =>
-      reading.kind === 'bad' ? [path] : [],
-    ),
+    setJournalsAside: journals.filter(({ reading }) => reading.kind === 'bad').map(doubtfulJournal),
   };
 }
 

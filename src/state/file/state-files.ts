@@ -5,7 +5,7 @@ import { invariant } from '../../platform/invariant.js';
 import { TidegateError } from '../../platform/tidegate-error.js';
 import { HeldState } from '../held-state.js';
 import { type Instant, SCHEMA, type ScopeState } from '../scope-state.js';
-import { setAside } from '../set-aside.js';
+import { type Doubtful, type SetAside, setAside } from '../set-aside.js';
 import type { SoleStore } from '../sole-repository.js';
 import type { LossPolicy } from '../state-repository.js';
 import { StoreLock } from '../store-lock.js';
@@ -23,6 +23,8 @@ export interface FileStoreOptions {
   readonly loss: LossPolicy;
   /** Is made to go on from the newest instant on record. */
   readonly clock: SteadyClock;
+  /** Told of each file that could not be believed. */
+  readonly onSetAside?: (file: SetAside) => void;
 }
 
 /** How far state.json may lie behind the journals. */
@@ -123,13 +125,11 @@ export class StateFiles implements SoleStore {
     const found = this.#started ? null : await this.#recover();
     if (found !== null) {
       this.#adopt(found);
-      for (const path of found.setAside) await setAside(this.#files, path, this.#nowText());
+      for (const file of found.setAside) await this.#setAside(file);
     }
     await this.#rewrite();
     this.#started = true;
-    for (const path of found?.setJournalsAside ?? []) {
-      await setAside(this.#files, path, this.#nowText());
-    }
+    for (const file of found?.setJournalsAside ?? []) await this.#setAside(file);
     await this.#renewJournals();
   }
 
@@ -240,12 +240,13 @@ export class StateFiles implements SoleStore {
     this.#held.adopt(found);
   }
 
-  #now(): Instant {
-    return this.#options.clock.now();
+  async #setAside(file: Doubtful): Promise<void> {
+    const as = await setAside(this.#files, file.path, rfc3339(this.#now()));
+    this.#options.onSetAside?.({ ...file, as });
   }
 
-  #nowText(): string {
-    return rfc3339(this.#now());
+  #now(): Instant {
+    return this.#options.clock.now();
   }
 }
 

@@ -31,8 +31,8 @@ export function databasePaths(state: string): DatabasePaths {
 export interface Found extends FoundState {
   /** No store was there. */
   readonly fresh: boolean;
-  /** The files can't be gone on with: they are set aside, and a new database is made. */
-  readonly rebuild: boolean;
+  /** Why the files can't be gone on with: they are set aside, and a new database is made. Null: they can. */
+  readonly rebuild: string | null;
 }
 
 /**
@@ -57,11 +57,12 @@ export async function recover(
     (await hasSetAside(files, paths.state));
   if (!traces) {
     const loss = policy.onEmpty === 'cautious' ? 'empty' : null;
-    return { stored: emptyState(randomHex(8)), loss, recordedAt: null, fresh: true, rebuild: true };
+    const stored = emptyState(randomHex(8));
+    return { stored, loss, recordedAt: null, fresh: true, rebuild: 'there was none' };
   }
   const why = whyNot(current);
   refuseIf(policy, why === LOG_DAMAGED ? paths.log : paths.state, why);
-  return salvage(current, previous);
+  return { ...salvage(current, previous), fresh: false, rebuild: why };
 }
 
 /** The database is good; it may have been altered, or be older than what was there. */
@@ -70,7 +71,7 @@ function goOn(database: ReadDatabase, paths: DatabasePaths, policy: LossPolicy):
   const loss: LossReason | null = cutOff !== null ? 'rolled-back' : altered ? 'altered' : null;
   if (cutOff !== null) refuseIf(policy, paths.log, 'it is missing, and the database was in use');
   else if (altered) refuseIf(policy, paths.state, 'a checksum in it does not fit');
-  return { ...resultOf(database), loss, fresh: false, rebuild: false };
+  return { ...resultOf(database), loss, fresh: false, rebuild: null };
 }
 
 /** Nothing in it is damaged, and no commit torn out of its log. */
@@ -87,7 +88,7 @@ function whyNot(current: Reading<ReadDatabase>): string {
 }
 
 /** What can be read of a damaged database, and of the version before: the newer of each scope. */
-function salvage(current: Reading<ReadDatabase>, previous: Reading<ReadDatabase>): Found {
+function salvage(current: Reading<ReadDatabase>, previous: Reading<ReadDatabase>): FoundState {
   const readings = [previous, current].flatMap((reading) =>
     reading.kind === 'good' ? [reading.value] : [],
   );
@@ -106,7 +107,7 @@ function salvage(current: Reading<ReadDatabase>, previous: Reading<ReadDatabase>
   };
   const nothing = id === '' && scopes.size === 0;
   const loss = !nothing ? 'restored' : current.kind === 'missing' ? 'missing' : 'corrupt';
-  return { ...resultOf(merged), loss, fresh: false, rebuild: true };
+  return { ...resultOf(merged), loss };
 }
 
 type Result = Pick<ReadDatabase, 'id' | 'lost' | 'revision' | 'recordedAt' | 'scopes'>;

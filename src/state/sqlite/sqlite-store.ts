@@ -4,7 +4,7 @@ import { type FileSystem, makeDirectory, moveInPlace } from '../../platform/dura
 import { invariant } from '../../platform/invariant.js';
 import { HeldState, type StoredState } from '../held-state.js';
 import type { Instant, ScopeState } from '../scope-state.js';
-import { setAside } from '../set-aside.js';
+import { type SetAside, setAside } from '../set-aside.js';
 import type { SoleStore } from '../sole-repository.js';
 import type { LossPolicy } from '../state-repository.js';
 import { StoreLock } from '../store-lock.js';
@@ -22,6 +22,8 @@ export interface SqliteStoreOptions {
   readonly loss: LossPolicy;
   /** Is made to go on from the newest instant on record. */
   readonly clock: SteadyClock;
+  /** Told of each file that could not be believed. */
+  readonly onSetAside?: (file: SetAside) => void;
 }
 
 /** How far the copy in `.bak` may lie behind. */
@@ -90,7 +92,8 @@ export class SqliteStore implements SoleStore {
     if (await this.#lock.take()) this.#held.markAll('rolled-back');
     // Nothing of what follows may work on files that this process has open.
     await this.#connection.close();
-    if (await this.#read()) await this.#create();
+    const unusable = await this.#read();
+    if (unusable !== null) await this.#create(unusable);
     const commit = this.#whole(this.#held.attempt(), true);
     await this.#connection.call({ call: 'open', path: this.#paths.state, commit });
     this.#held.wrote(commit.revision);
@@ -138,13 +141,13 @@ export class SqliteStore implements SoleStore {
     await this.#lock.release();
   }
 
-  /** Whether a new database is needed. */
-  async #read(): Promise<boolean> {
+  /** Why a new database is needed; null: it is not. */
+  async #read(): Promise<string | null> {
     if (this.#started) {
-      if (await this.#isOurs()) return false;
+      if (await this.#isOurs()) return null;
       // Replaced, rolled back or damaged under a running instance; what is in memory is newer.
       this.#held.markAll('rolled-back');
-      return true;
+      return 'it was replaced or damaged while it was in use';
     }
     const found = await this.#recover();
     this.#held.adopt(found);
@@ -165,7 +168,7 @@ export class SqliteStore implements SoleStore {
   }
 
   /** Puts a new database in place of whatever is there, which is set aside. */
-  async #create(): Promise<void> {
+  async #create(why: string): Promise<void> {
     const { state, log, index, journal } = this.#paths;
     const temporary = `${state}.tmp`;
     // The new one is whole before the old one goes: a restart finds one of them, or signs of a loss.
@@ -173,7 +176,9 @@ export class SqliteStore implements SoleStore {
     await this.#make(temporary, this.#whole(this.#held.revision, false));
     const time = rfc3339(this.#options.clock.now());
     for (const path of [state, log]) {
-      if (await exists(this.#files, path)) await setAside(this.#files, path, time);
+      if (!(await exists(this.#files, path))) continue;
+      const as = await setAside(this.#files, path, time);
+      this.#options.onSetAside?.({ path, as, why });
     }
     // What is left of the old one would be applied to the new one.
     for (const path of [index, journal]) await this.#files.rm(path, { force: true });
