@@ -2,12 +2,13 @@ import type { DataPlane } from './data-plane.js';
 import { type BlockedPool, blockedPools } from './governor/blocked-pools.js';
 import type { ScopeView } from './governor/scope-view.js';
 import { rfc3339 } from './platform/clock.js';
+import type { Instant } from './state/scope-state.js';
 
 /** Pools that the line of a scope names; the others are counted. */
 const NAMED_POOLS = 3;
 
 /** What is needed to say how things stand; the data plane has it. */
-export type Reported = Pick<DataPlane, 'config' | 'repository'> & {
+export type Reported = Pick<DataPlane, 'config' | 'repository' | 'phase'> & {
   readonly governor: Pick<DataPlane['governor'], 'scopes' | 'view'>;
 };
 
@@ -25,7 +26,8 @@ interface ScopeLine {
   readonly open: boolean;
 }
 
-export async function standingOf({ config, repository, governor }: Reported): Promise<Standing> {
+export async function standingOf(plane: Reported): Promise<Standing> {
+  const { config, repository, governor, phase } = plane;
   if (!repository.health().healthy) return onlyThat('the state cannot be written');
   let views: ScopeView[];
   try {
@@ -36,6 +38,7 @@ export async function standingOf({ config, repository, governor }: Reported): Pr
   const lines = views.map(lineOf);
   return {
     notes: [
+      ...(PHASES[phase] ?? []),
       ...(views.some(({ starts }) => starts.crashLoop) ? ['crash loop'] : []),
       ...(config.mode === 'observe' ? ['observe: nothing is refused'] : []),
     ],
@@ -43,15 +46,26 @@ export async function standingOf({ config, repository, governor }: Reported): Pr
   };
 }
 
+/** What each phase but the usual one means for whoever asks now. */
+const PHASES: Readonly<Partial<Record<Reported['phase'], readonly string[]>>> = {
+  starting: ['starting: requests wait until the start is on record'],
+  draining: ['draining: nothing new is taken, what runs may end'],
+};
+
 function onlyThat(problem: string): Standing {
   return { notes: [`${problem}: nothing is forwarded`], scopes: [] };
 }
 
 function lineOf(view: ScopeView): ScopeLine {
-  const { scope, state, blockedUntil, cooldown } = view;
+  const { scope, state, cautious } = view;
   const pools = blockedPools(view);
-  const because = state === 'open' ? null : (cooldown?.kind ?? null);
-  const line = `${scope}: ${condition({ state, because, blockedUntil })}`;
+  const caution = cautious && {
+    state: 'cautious',
+    because: cautious.reason,
+    until: cautious.until,
+  };
+  const own = state === 'cautious' && caution !== null ? [] : [conditionOf(view)];
+  const line = `${scope}: ${[...own, ...(caution === null ? [] : [worded(caution)])].join(', ')}`;
   if (pools.length === 0) return { line, open: state === 'open' };
   const named = pools.slice(0, NAMED_POOLS).map(describePool);
   const more = pools.length - named.length;
@@ -65,14 +79,23 @@ function lineOf(view: ScopeView): ScopeLine {
 function describePool(pool: BlockedPool): string {
   const models = pool.models.map(oneLine).join(' ');
   const limit = pool.limit === null ? '' : ` (${pool.limit})`;
-  return `${models}${limit}: ${condition(pool)}`;
+  return `${models}${limit}: ${worded({ ...pool, until: pool.blockedUntil })}`;
 }
 
-type Condition = Pick<BlockedPool, 'state' | 'because' | 'blockedUntil'>;
+function conditionOf({ state, cooldown, blockedUntil }: ScopeView): string {
+  const because = state === 'open' ? null : (cooldown?.kind ?? null);
+  return worded({ state, because, until: blockedUntil });
+}
 
-function condition({ state, because, blockedUntil }: Condition): string {
-  const why = because === null ? '' : ` (${because})`;
-  return `${state}${why}${blockedUntil === null ? '' : ` until ${rfc3339(blockedUntil)}`}`;
+interface Condition {
+  readonly state: string;
+  readonly because: string | null;
+  readonly until: Instant | null;
+}
+
+function worded({ state, because, until }: Condition): string {
+  const why = because === null || because === state ? '' : ` (${because})`;
+  return `${state}${why}${until === null ? '' : ` until ${rfc3339(until)}`}`;
 }
 
 /** An agent chose the model's name: no line break of its may begin an assignment to the service manager. */

@@ -17,6 +17,7 @@ beforeEach(() => {
   healthy = true;
   plane = {
     config: { mode: 'enforce', drainMs: 600_000 },
+    phase: 'serving',
     repository: { health: () => ({ healthy }) },
     proxy: { inFlight: 3 },
     governor: {
@@ -27,11 +28,13 @@ beforeEach(() => {
         const view = views[scope];
         if (view instanceof Error) throw view;
         const open = { state: 'open', blockedUntil: null, cooldown: null, limits: [], models: [] };
-        return { scope, ...open, starts: { crashLoop: false }, ...view };
+        return { scope, ...open, cautious: null, starts: { crashLoop: false }, ...view };
       },
     },
   } as unknown as typeof plane;
 });
+
+const CAUTIOUS = { since: 0, until: NOON, reason: 'restored', allowance: 1 } as const;
 
 const COOLDOWN: Partial<ScopeView> = {
   state: 'cooldown',
@@ -49,9 +52,9 @@ describe('the status line', () => {
   });
 
   it('begins with who is blocked, and counts what it does not name', async () => {
-    views = { a: {}, b: {}, c: COOLDOWN, d: {}, e: { state: 'cautious' } };
+    views = { a: {}, b: {}, c: COOLDOWN, d: {}, e: { state: 'cautious', cautious: CAUTIOUS } };
     expect(await statusLineOf(plane)).toBe(
-      'c: cooldown (quota) until 2025-11-23T12:00:00.000Z; e: cautious; a: open; 2 more, 0 of them not open',
+      'c: cooldown (quota) until 2025-11-23T12:00:00.000Z; e: cautious (restored) until 2025-11-23T12:00:00.000Z; a: open; 2 more, 0 of them not open',
     );
     views = { a: COOLDOWN, b: COOLDOWN, c: COOLDOWN, d: COOLDOWN };
     expect(await statusLineOf(plane)).toMatch(/1 more, 1 of them not open$/);
@@ -64,6 +67,25 @@ describe('the status line', () => {
     expect(await statusLineOf(plane)).toBe('the state cannot be read: nothing is forwarded');
     healthy = false;
     expect(await statusLineOf(plane)).toBe('the state cannot be written: nothing is forwarded');
+  });
+
+  it('says why and until when a scope is cautious, beside what else holds it back', async () => {
+    views = { a: { state: 'exhausted', blockedUntil: NOON - 3_600_000, cautious: CAUTIOUS } };
+    expect(await statusLineOf(plane)).toBe(
+      'a: exhausted until 2025-11-23T11:00:00.000Z, cautious (restored) until 2025-11-23T12:00:00.000Z',
+    );
+    const cooldown = { kind: 'terminal', since: 0, until: NOON, episode: 1, consecutive: 1 };
+    views = { a: { state: 'terminal', blockedUntil: NOON, cooldown } };
+    expect(await statusLineOf(plane)).toBe('a: terminal until 2025-11-23T12:00:00.000Z');
+  });
+
+  it('says that nothing new is taken, before what would be true without that', async () => {
+    Object.assign(plane, { phase: 'draining' });
+    expect(await statusLineOf(plane)).toBe(
+      'draining: nothing new is taken, what runs may end; anthropic: open',
+    );
+    Object.assign(plane, { phase: 'starting' });
+    expect(await statusLineOf(plane)).toMatch(/^starting: requests wait .*; anthropic: open$/);
   });
 
   it('says that observe mode refuses nothing', async () => {
