@@ -33,8 +33,6 @@ export interface DataPlaneOptions {
   readonly log: Log;
   /** Told of every change of a scope once it is durable. */
   readonly report: EventListener;
-  /** The environment names an HTTP proxy for outgoing connections. */
-  readonly viaProxy: boolean;
 }
 
 export type Phase = 'starting' | 'serving' | 'draining' | 'stopped';
@@ -65,7 +63,7 @@ export class DataPlane {
 
   /** Opens the state; rejects if it is another instance's, newer, or to be refused as corrupt. */
   static async open(config: Config, options: DataPlaneOptions): Promise<DataPlane> {
-    const { clock, log, report, viaProxy } = options;
+    const { clock, log, report } = options;
     const { state, instance, loss } = config;
     const repository = await openRepository(state, {
       instance,
@@ -122,7 +120,6 @@ export class DataPlane {
       governor,
       observe,
       maxRetryAfterMs: config.maxRetryAfterMs,
-      viaProxy,
       timers: SYSTEM_TIMERS,
       now: () => clock.now(),
       onDate: (date) => clock.witness(date),

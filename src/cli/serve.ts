@@ -23,12 +23,7 @@ export async function serve(config: Config, terminal: Terminal): Promise<void> {
     write: terminal.err,
     now: () => clock.now(),
   });
-  const plane = await DataPlane.open(config, {
-    clock,
-    log,
-    report: logEvents(log),
-    viaProxy: namesProxy(terminal.env),
-  });
+  const plane = await DataPlane.open(config, { clock, log, report: logEvents(log) });
   onFault((error) => log.error('a fault of its own ends Tidegate', { error: faultText(error) }));
   const stopAsked = new Promise<string>((resolve) => onStopSignal(resolve));
   const release = holdProcess();
@@ -73,11 +68,4 @@ async function openReports(
   const { ServiceReports } = await import('../service-reports.js');
   const manager = serviceManagerOf(env, log);
   return manager === null ? null : new ServiceReports(manager, plane, SYSTEM_TIMERS);
-}
-
-/** The variables that undici's EnvHttpProxyAgent reads. */
-function namesProxy(env: Terminal['env']): boolean {
-  return ['http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY'].some(
-    (name) => (env[name] ?? '') !== '',
-  );
 }

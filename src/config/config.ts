@@ -41,6 +41,8 @@ export interface UpstreamConfig {
   readonly inputTokensAt: string | null;
   readonly outputTokensAt: string | null;
   readonly listen: ListenAddress;
+  /** Connections to it go through this one, by its URL with user and password; null: there is none. */
+  readonly proxy: URL | null;
   /** Longest wait for the upstream's response headers, in ms. */
   readonly timeoutMs: number;
   /** Key of the credential fingerprints in `scopes`; null where none is configured. */

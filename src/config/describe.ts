@@ -1,6 +1,7 @@
 import type { LimitRules } from '../budget/settings.js';
 import type { Config, MatchedScopeConfig, ScopeMatch, UpstreamConfig } from './config.js';
 import { formatAddress, formatCount, formatDuration, formatPercent } from './format.js';
+import { proxyName } from './outbound-proxy.js';
 import { storeName } from './state-store.js';
 
 /** The effective configuration for people. Holds no secret; ends with a line break. */
@@ -36,6 +37,9 @@ function describeUpstream(upstream: UpstreamConfig): readonly string[] {
   return [
     row(0, 'upstream', name),
     row(1, 'proxy', `http://${formatAddress(upstream.listen)} -> ${hrefOf(upstream.url)}`),
+    ...(upstream.proxy === null
+      ? []
+      : [row(1, 'through', `the proxy ${proxyName(upstream.proxy)}`)]),
     row(1, 'dialect', describeDialect(upstream)),
     row(1, 'answer within', formatDuration(upstream.timeoutMs)),
     ...scopes.flatMap((scope) => describeScope(scope, describeMatch(scope.match))),
@@ -134,6 +138,7 @@ export function publicConfig(config: Config): Readonly<Record<string, unknown>> 
     upstreams: config.upstreams.map((upstream) => ({
       ...upstream,
       url: hrefOf(upstream.url),
+      proxy: upstream.proxy && proxyName(upstream.proxy),
       fingerprintKey: hide(upstream.fingerprintKey),
       scopes: upstream.scopes.map((scope) => ({
         ...scope,

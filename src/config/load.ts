@@ -10,6 +10,7 @@ import type {
   UpstreamConfig,
 } from './config.js';
 import { readSection, readVariable, type Environment, type Given } from './given.js';
+import { type OutboundProxies, proxyFor, readOutboundProxies } from './outbound-proxy.js';
 import { Findings, type Problem } from './problem.js';
 import { CONFIG_FILE, SETTINGS } from './settings.js';
 import { suggest } from './suggest.js';
@@ -57,8 +58,10 @@ export function loadConfig(env: Environment, cwd: string, machine: Machine): Loa
   const settings = readSection(SETTINGS, { map: root, path: '', env }, findings);
   const upstreams = readUpstreams(root, settings, findings);
   checkTogether(settings, upstreams, findings);
+  const proxies = readOutboundProxies(env, findings);
   if (problems.length > 0) return { ok: false, problems, warnings };
-  const config = deepFreeze(build(settings, upstreams, cwd, machine.hostname));
+  const surroundings = { cwd, hostname: machine.hostname, proxies };
+  const config = deepFreeze(build(settings, upstreams, surroundings));
   return { ok: true, config, warnings, set: findings.set };
 }
 
@@ -120,13 +123,18 @@ function isServiceLink(name: string, value: string): boolean {
   return name.endsWith('_PORT') && /^(tcp|udp|sctp):\/\//.test(value);
 }
 
+interface Surroundings {
+  readonly cwd: string;
+  readonly hostname: string;
+  readonly proxies: OutboundProxies;
+}
+
 function build(
   settings: Settings,
   drafts: readonly UpstreamDraft[],
-  cwd: string,
-  hostname: string,
+  { cwd, hostname, proxies }: Surroundings,
 ): Config {
-  const upstreams = drafts.map(buildUpstream);
+  const upstreams = drafts.map((draft) => buildUpstream(draft, proxies));
   const proxy = upstreams[0];
   invariant(proxy !== undefined, 'a configuration without problems has an upstream');
   return {
@@ -166,14 +174,16 @@ function defaultInstance(hostname: string, { port }: ListenAddress): string {
   return `${host === '' ? 'host' : host}:${port}`;
 }
 
-function buildUpstream(draft: UpstreamDraft): UpstreamConfig {
+function buildUpstream(draft: UpstreamDraft, proxies: OutboundProxies): UpstreamConfig {
+  const url = valueOf(draft.url);
   const name = valueOf(draft.name);
   const limits = draft.limits.map(buildLimit);
   const listen = valueOf(draft.listen);
   invariant(listen !== null, 'an upstream without problems has a listener');
   return {
     name,
-    url: valueOf(draft.url),
+    url,
+    proxy: proxyFor(url, proxies),
     dialect: valueOf(draft.dialect),
     streamUsage: valueOf(draft.streamUsage),
     cachedInput: valueOf(draft.cachedInput),

@@ -90,7 +90,7 @@ export class LocalAnswers {
   fail(
     exchange: Exchange,
     noAnswer: NoAnswer,
-    upstream: { readonly name: string; readonly url: URL; readonly timeoutMs: number },
+    upstream: Parameters<typeof failureOf>[1] & { readonly name: string },
   ): void {
     const { requestId } = exchange;
     const { code, ...problem } = failureOf(noAnswer, upstream);
@@ -98,6 +98,7 @@ export class LocalAnswers {
       upstream: upstream.name,
       requestId,
       code,
+      proxy: upstream.proxy?.host,
     });
     exchange.answer(problem, { close: problem.kind === 'bad-request' });
   }

@@ -1,4 +1,4 @@
-import { Agent, EnvHttpProxyAgent, type Dispatcher } from 'undici';
+import { Agent, ProxyAgent, type Dispatcher } from 'undici';
 
 /** Longest wait for a connection to the upstream. */
 const CONNECT_MS = 10_000;
@@ -8,9 +8,9 @@ const MAX_HEADER_BYTES = 65_536;
 
 export interface UpstreamAgentOptions {
   /** Longest wait for the upstream's response headers, in ms. */
-  readonly headersTimeoutMs: number;
-  /** `HTTPS_PROXY`, `HTTP_PROXY` or their lower-case forms are set: connections go through them. */
-  readonly viaProxy: boolean;
+  readonly timeoutMs: number;
+  /** Connections go through it, with the user and password of its URL; null: there is none. */
+  readonly proxy: URL | null;
 }
 
 /**
@@ -31,10 +31,10 @@ export function agentSettings(headersTimeoutMs: number) {
 
 /** Connections to the upstream; redirects are the client's business. */
 export function openUpstreamAgent(options: UpstreamAgentOptions): Dispatcher {
-  const settings = agentSettings(options.headersTimeoutMs);
-  if (!options.viaProxy) return new Agent(settings);
+  const settings = agentSettings(options.timeoutMs);
+  if (options.proxy === null) return new Agent(settings);
   // Without a tunnel undici would drop these settings, and send every request over one connection.
-  const agent = new EnvHttpProxyAgent({ ...settings, proxyTunnel: true });
+  const agent = new ProxyAgent({ ...settings, uri: options.proxy.href, proxyTunnel: true });
   return agent.compose(
     (dispatch) => (request, handler) =>
       dispatch({ ...request, headers: grouped(request.headers as readonly string[]) }, handler),

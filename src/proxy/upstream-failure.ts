@@ -11,9 +11,13 @@ export type UpstreamFailure = Pick<LocalProblem, 'kind' | 'message'> & { readonl
 
 export function failureOf(
   { error, sent }: NoAnswer,
-  upstream: { readonly url: URL; readonly timeoutMs: number },
+  upstream: { readonly url: URL; readonly timeoutMs: number; readonly proxy: URL | null },
 ): UpstreamFailure {
-  const code = (error as { code?: string }).code ?? error.name;
+  const { url, proxy } = upstream;
+  // undici says it in its message only.
+  const [, status] = (proxy && /^Proxy response \((\d+)\)/.exec(error.message)) ?? [];
+  const own = (error as { code?: string }).code ?? error.name;
+  const code = status === undefined ? own : `PROXY_${status}`;
   switch (code) {
     case 'UND_ERR_INVALID_ARG':
     case 'UND_ERR_NOT_SUPPORTED':
@@ -24,7 +28,9 @@ export function failureOf(
     }
     default: {
       const what = sent ? 'gave no valid answer' : "can't be reached";
-      const message = `the upstream ${upstream.url.host} ${what} (${code})`;
+      const by = proxy === null ? '' : ` through the proxy ${proxy.host}`;
+      const why = status === undefined ? code : `the proxy answers ${status}`;
+      const message = `the upstream ${url.host} ${what}${by} (${why})`;
       return { kind: 'upstream-unreachable', message, code };
     }
   }

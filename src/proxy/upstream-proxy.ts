@@ -34,6 +34,8 @@ export interface Route {
   readonly name: string;
   /** Origin and base path, without a trailing slash. */
   readonly url: URL;
+  /** Connections to it go through this one; null: there is none. */
+  readonly proxy: URL | null;
   readonly listen: { readonly host: string; readonly port: number };
   readonly dialect: Dialect;
   /** Longest wait for response headers, in ms. */
@@ -53,8 +55,6 @@ export interface UpstreamProxyOptions {
   readonly observe: boolean;
   /** Longest `retry-after` of a local refusal, in ms. */
   readonly maxRetryAfterMs: number;
-  /** Connections to upstreams go through the proxy that the environment names. */
-  readonly viaProxy: boolean;
   readonly timers: Timers;
   /** Epoch ms. */
   readonly now: () => number;
@@ -158,8 +158,8 @@ export class UpstreamProxy {
   }
 
   #open(route: Route): OpenRoute {
-    const { viaProxy, timers, log } = this.#options;
-    const agent = openUpstreamAgent({ headersTimeoutMs: route.timeoutMs, viaProxy });
+    const { timers, log } = this.#options;
+    const agent = openUpstreamAgent(route);
     const server = createListener({
       dialect: route.dialect,
       timers,

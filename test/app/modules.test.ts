@@ -31,7 +31,7 @@ beforeEach(async () => {
     { hostname: 'test', readFile: () => '' },
   );
   if (!result.ok) throw new Error(JSON.stringify(result.problems));
-  const options = { clock: new SteadyClock(), log: SILENT_LOG, report: () => {}, viaProxy: false };
+  const options = { clock: new SteadyClock(), log: SILENT_LOG, report: () => {} };
   plane = await DataPlane.open(result.config, options);
   await plane.listen();
   app = await openControlPlane(plane, SILENT_LOG);

@@ -10,6 +10,7 @@ test('with nothing set it is the default configuration', () => {
   expect(url?.href).toBe('https://api.anthropic.com/');
   expect(upstream).toEqual({
     name: 'anthropic',
+    proxy: null,
     dialect: 'anthropic',
     streamUsage: 'ask',
     cachedInput: 'counted',

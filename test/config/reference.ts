@@ -84,6 +84,7 @@ export function renderReference(exitCodes: readonly ExitCodeRow[]): string {
     ...INTRODUCTION,
     ...groups,
     ...fileChapter(),
+    ...OUTGOING,
     '## Exit codes',
     '',
     '| code | meaning |',
@@ -113,6 +114,23 @@ const INTRODUCTION = [
   '- Percentages always with the sign: `3%`, `0.5%`.',
   '- Counts: `1000000` or `1_000_000`.',
   '- Addresses with host and port: `127.0.0.1:8787`, `[::1]:8787`, `0.0.0.0:8787` for every interface.',
+  '',
+];
+
+const OUTGOING = [
+  '## Outgoing connections',
+  '',
+  'Variables that other programs read, too:',
+  '',
+  '| environment | meaning |',
+  '|---|---|',
+  '| `HTTPS_PROXY`, `https_proxy` | The proxy on the way to upstreams with `https`: `http://host:port` or `https://host:port`, with `user:password@` before the host where it asks for them. Requests go through a tunnel (CONNECT): it sees none of them. `HTTP_PROXY` for want of it. SOCKS is not supported, and `ALL_PROXY` is not read. |',
+  '| `HTTP_PROXY`, `http_proxy` | The same for upstreams with `http`. |',
+  '| `NO_PROXY`, `no_proxy` | Who is reached without it, separated by commas or spaces: `api.example.com` and all names that end in it, `*.example.com` for these alone, `host:port`, `*` for everybody. |',
+  '| `NODE_EXTRA_CA_CERTS` | A file with certificates, as PEM, of authorities to trust besides those that Node.js knows: for an upstream or a proxy with a certificate of your own. Node.js reads it at its start, and only warns if it cannot. |',
+  '',
+  'The name in lower case wins. `check-config` shows, without user and password, which proxy each upstream is reached through.',
+  'Connections to Postgres use none of them but the last.',
   '',
 ];
 

@@ -1,9 +1,13 @@
+import { writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import { connect, type AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { Authority } from '../support/certificates.js';
 import { STREAM_HEADERS, streamEvents } from '../support/fake-upstream.js';
 import { Gateway, type Environment } from '../support/gateway.js';
 import { expectLocalAnswer } from '../support/local-answer.js';
+import { TemporaryDirectory } from '../support/temporary-directory.js';
 import { until } from '../support/until.js';
 
 const CALL = 'POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}';
@@ -95,9 +99,46 @@ describe('with HTTP_PROXY', () => {
   it('a proxy that refuses is a 502', async () => {
     await open();
     refuses = true;
-    expectLocalAnswer(await gateway.exchange(CALL), 502, 'api_error');
+    const answer = await gateway.exchange(CALL);
+    expectLocalAnswer(answer, 502, 'api_error');
+    const { port } = proxy.address() as AddressInfo;
+    expect(answer.body.toString()).toContain(
+      `through the proxy 127.0.0.1:${port} (the proxy answers 403)`,
+    );
+    expect(gateway.tidegate.log()).toContainEqual(
+      expect.objectContaining({ code: 'PROXY_403', proxy: `127.0.0.1:${port}` }),
+    );
     refuses = false;
     expect((await gateway.exchange(CALL)).status).toBe(200);
+  });
+
+  it('what the proxy answers is not taken for the upstream’s answer', async () => {
+    const authority = new Authority('test');
+    const { certificate, key } = authority.issue('127.0.0.1');
+    const secure = createSecureServer({ cert: certificate, key }, (_, response) =>
+      response.writeHead(404).end(),
+    );
+    await new Promise<void>((resolve) => secure.listen(0, '127.0.0.1', resolve));
+    const { port } = secure.address() as AddressInfo;
+    const trusted = new TemporaryDirectory();
+    writeFileSync(trusted.at('ca.pem'), authority.certificate);
+    await open({
+      TIDEGATE_UPSTREAM: `https://127.0.0.1:${port}`,
+      NODE_EXTRA_CA_CERTS: trusted.at('ca.pem'),
+    });
+    const reach = async () => {
+      const response = await fetch(`${gateway.tidegate.controlUrl}/health/upstream`);
+      return { status: response.status, text: await response.text() };
+    };
+    expect(await reach()).toMatchObject({ status: 200 });
+    expect(tunnels).toEqual([`127.0.0.1:${port}`]);
+    refuses = true;
+    expect(await reach()).toMatchObject({
+      status: 503,
+      text: expect.stringMatching(/the proxy 127\.0\.0\.1:\d+ answers 403/),
+    });
+    secure.close();
+    trusted.dispose();
   });
 
   it('NO_PROXY names those that are reached without it', async () => {

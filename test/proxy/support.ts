@@ -12,6 +12,7 @@ export function proxyTo(upstreamUrl: string, { governor, time }: Town): Upstream
       {
         name: 'api',
         url: new URL(upstreamUrl),
+        proxy: null,
         listen: { host: '127.0.0.1', port: 0 },
         dialect: ANTHROPIC,
         timeoutMs: LONGEST_MS,
@@ -22,7 +23,6 @@ export function proxyTo(upstreamUrl: string, { governor, time }: Town): Upstream
     governor,
     observe: false,
     maxRetryAfterMs: LONGEST_MS,
-    viaProxy: false,
     timers: time,
     now: () => time.wall(),
     onDate: () => {},

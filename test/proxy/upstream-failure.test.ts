@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { failureOf } from '../../src/proxy/upstream-failure.js';
 
-const UPSTREAM = { url: new URL('https://api.example:8443/base'), timeoutMs: 1_500 };
+const UPSTREAM = { url: new URL('https://api.example:8443/base'), timeoutMs: 1_500, proxy: null };
 const error = (code: string) => Object.assign(new Error('secret path'), { code });
 
 describe('failureOf', () => {
@@ -17,6 +17,20 @@ describe('failureOf', () => {
     expect(failure).toMatchObject({ kind, code });
     expect(failure.message).toContain(message);
     expect(failure.message).not.toContain('secret');
+  });
+
+  it('names the proxy where one is used, and what it answered', () => {
+    const upstream = { ...UPSTREAM, proxy: new URL('http://me:hunter2@proxy:3128') };
+    const message = (failure: Error) =>
+      failureOf({ error: failure, sent: false }, upstream).message;
+    expect(message(error('ECONNREFUSED'))).toBe(
+      "the upstream api.example:8443 can't be reached through the proxy proxy:3128 (ECONNREFUSED)",
+    );
+    const refused = new Error('Proxy response (407) !== 200 when HTTP Tunneling');
+    expect(message(refused)).toBe(
+      "the upstream api.example:8443 can't be reached through the proxy proxy:3128 (the proxy answers 407)",
+    );
+    expect(failureOf({ error: refused, sent: false }, upstream).code).toBe('PROXY_407');
   });
 
   it('names an error that has no code', () => {
