@@ -40,12 +40,17 @@ export type Asked =
   /** Nobody answers there. */
   | { readonly kind: 'away'; readonly reason: string };
 
-/** @throws TidegateError, UsageError if it answers, and not with what was asked for. */
+/**
+ * @param key That every answer of this kind has.
+ * @throws TidegateError, UsageError if it answers, and not with what was asked for.
+ */
 export async function askControlPlane(
-  { url, token }: ControlPlane,
+  plane: ControlPlane,
   path: string,
+  key: string,
   query: Readonly<Record<string, string | undefined>> = {},
 ): Promise<Asked> {
+  const { url, token } = plane;
   const target = new URL(`${url}${path}`);
   for (const [name, value] of Object.entries(query)) {
     if (value !== undefined) target.searchParams.set(name, value);
@@ -62,16 +67,30 @@ export async function askControlPlane(
   } catch (error) {
     return { kind: 'away', reason: reasonOf(error) };
   }
-  if (status === 200) return { kind: 'answer', body: JSON.parse(text) as unknown };
-  const message = messageIn(text) ?? `status ${status}`;
-  if (status === 404) return { kind: 'not-found', message };
+  const body = objectIn(text);
+  if (status === 200 && body !== null && key in body) return { kind: 'answer', body };
+  const message = typeof body?.['message'] === 'string' ? body['message'] : null;
+  // An error of a server in between may have any shape; all else is told as Nest tells it.
+  if (status < 500 && message === null) throw stranger(plane, status);
+  if (status === 404) return { kind: 'not-found', message: message ?? '' };
   if (status === 400) throw new UsageError(`${message}.`);
-  throw new TidegateError('STATE_UNAVAILABLE', `${url} answers ${status}: ${message}`, {
-    hint:
-      status === 401 || status === 403
-        ? 'set TIDEGATE_ADMIN_TOKEN to the token of that instance'
-        : 'look at its log, or ask again',
-  });
+  const told = `${url} answers ${status}${message === null ? '' : `: ${message}`}`;
+  if (status === 401 || status === 403) {
+    throw new TidegateError('CONFIG_INVALID', told, {
+      hint: 'set TIDEGATE_ADMIN_TOKEN to the token of that instance',
+    });
+  }
+  throw new TidegateError('STATE_UNAVAILABLE', told, { hint: 'look at its log, or ask again' });
+}
+
+function stranger({ url }: ControlPlane, status: number): TidegateError {
+  return new TidegateError(
+    'CONFIG_INVALID',
+    `what answers at ${url} is no control plane of Tidegate (status ${status})`,
+    {
+      hint: 'say where it is: TIDEGATE_ADMIN_LISTEN, or --url http://host:port; it is not the port that agents use',
+    },
+  );
 }
 
 export function unreachable({ url }: ControlPlane, reason: string): TidegateError {
@@ -86,11 +105,11 @@ function reasonOf(error: unknown): string {
   return code ?? (error instanceof Error ? error.message : String(error));
 }
 
-/** What Nest puts into its answers to what went wrong. */
-function messageIn(text: string): string | null {
+/** Null: it is no object in JSON. */
+function objectIn(text: string): Readonly<Record<string, unknown>> | null {
   try {
-    const { message } = JSON.parse(text) as { message?: unknown };
-    return typeof message === 'string' ? message : null;
+    const body: unknown = JSON.parse(text);
+    return typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : null;
   } catch {
     return null;
   }

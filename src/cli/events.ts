@@ -1,4 +1,5 @@
 import { type EventView, type Events, viewEvent } from '../admin/told-event.js';
+import { formatCount } from '../config/format.js';
 import { duration } from '../config/parse.js';
 import { storeName } from '../config/state-store.js';
 import { recordOf } from '../history/event-recorder.js';
@@ -16,6 +17,7 @@ import {
 } from './control-client.js';
 import { formatEvent } from './event-text.js';
 import { EXIT } from './exit-codes.js';
+import { inspectExisting } from './store-argument.js';
 import type { Terminal } from './terminal.js';
 
 const DAY_MS = 86_400_000;
@@ -50,7 +52,7 @@ export const run: Run = async (args, terminal) => {
     show: (events) => events.forEach((event) => terminal.out(`${line(event)}\n`)),
   };
   const plane = controlPlaneOf(terminal, options.url);
-  const first = await askControlPlane(plane, '/events', {
+  const first = await askControlPlane(plane, '/events', 'events', {
     since,
     scope: options.scope,
     limit: String(MOST),
@@ -64,6 +66,7 @@ export const run: Run = async (args, terminal) => {
   }
   const { events, next } = first.body as Events;
   asked.show(events);
+  tellOfMore(terminal, asked, events.length);
   if (options.follow === true) await follow(terminal, plane, asked, next);
   return EXIT.ok;
 };
@@ -78,7 +81,7 @@ async function follow(
   let after = from;
   let away = false;
   while (!terminal.outGone) {
-    const asked = await askControlPlane(plane, '/events', { after, scope, wait: '25s' });
+    const asked = await askControlPlane(plane, '/events', 'events', { after, scope, wait: '25s' });
     if (asked.kind !== 'answer') {
       if (!away) terminal.err(`tidegate: ${plane.url} is away; waiting for it\n`);
       away = true;
@@ -96,25 +99,36 @@ async function follow(
 /** With no instance running the journal itself tells, but for what the last run did not come to. */
 async function showJournal(
   terminal: Terminal,
-  { scope, show }: Asked,
+  asked: Asked,
   sinceMs: number,
   plane: ControlPlane,
 ): Promise<void> {
+  const { scope, show } = asked;
   const result = loadFrom(terminal);
   if (!result.ok) return;
   const { state } = result.config;
-  terminal.err(
-    `tidegate: no control plane answers at ${plane.url}; read from the journal of ${storeName(state)}\n`,
-  );
   const journal = await openJournal(state, 'tidegate events');
   try {
     const from = Math.max(0, SYSTEM_TIME.wall() - sinceMs);
     const query = { stream: 'event', scope: scope ?? null, from, most: MOST } as const;
     const entries = await journal.read(query);
+    // Nothing to tell, and nothing there, look alike.
+    if (entries.length === 0) await inspectExisting(state);
+    terminal.err(
+      `tidegate: no control plane answers at ${plane.url}; read from the journal of ${storeName(state)}\n`,
+    );
+    tellOfMore(terminal, asked, entries.length);
     show(entries.map((entry) => viewEvent({ scope: entry.scope, ...recordOf(entry) })));
   } finally {
     await journal.close();
   }
+}
+
+function tellOfMore(terminal: Terminal, { since }: Asked, shown: number): void {
+  if (shown < MOST) return;
+  terminal.err(
+    `tidegate: these are the newest ${formatCount(shown)}; there may be older ones within --since ${since}\n`,
+  );
 }
 
 function asJson(event: EventView): string {

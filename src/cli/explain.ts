@@ -14,7 +14,7 @@ export const run: Run = async (args, terminal) => {
   const [id] = words;
   if (id === undefined) throw new UsageError('Say which request: its tidegate-request-id.');
   const plane = controlPlaneOf(terminal, options.url);
-  const asked = await askControlPlane(plane, `/explain/${encodeURIComponent(id)}`);
+  const asked = await askControlPlane(plane, `/explain/${encodeURIComponent(id)}`, 'requestId');
   if (asked.kind === 'away') throw unreachable(plane, asked.reason);
   if (asked.kind === 'not-found') throw new UsageError(`${asked.message}.`);
   const explanation = asked.body as Explanation;

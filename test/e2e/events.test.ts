@@ -126,7 +126,7 @@ describe.each(STORES)('events on the $kind store', ({ kind, make }) => {
     await start({ TIDEGATE_ADMIN_TOKEN: 'a-token-of-16-characters' });
     const args = ['events', '--url', gate.controlUrl];
     const strange = await tidegate(args);
-    expect(strange.code).toBe(75);
+    expect(strange.code).toBe(78);
     expect(strange.err).toContain('TIDEGATE_ADMIN_TOKEN');
     const env = { TIDEGATE_ADMIN_TOKEN: 'a-token-of-16-characters' };
     const { code, out } = await tidegate(args, { env });
