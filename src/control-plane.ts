@@ -20,8 +20,9 @@ export async function openControlPlane(
     forceCloseConnections: true,
     routerOptions: { ignoreTrailingSlash: true },
   });
+  const nestLog = new NestLog(log);
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.around(plane), adapter, {
-    logger: new NestLog(log),
+    logger: nestLog,
     abortOnError: false,
     bodyParser: false,
     routeConflictPolicy: { duplicate: 'error', shadow: 'error' },
@@ -34,12 +35,20 @@ export async function openControlPlane(
     .addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null));
   const { host, port } = plane.config.admin.listen;
   await app.listen(port, host);
+  nestLog.open();
   return app;
 }
 
 /** What Nest has to say, as lines of our log; its start-up chatter is left out. */
 class NestLog implements LoggerService {
+  #open = false;
+
   constructor(private readonly out: Log) {}
+
+  /** What fails before is thrown as well, and told by whoever catches it. */
+  open(): void {
+    this.#open = true;
+  }
 
   log(): void {}
 
@@ -48,6 +57,7 @@ class NestLog implements LoggerService {
   }
 
   error(message: unknown, stack?: unknown): void {
+    if (!this.#open) return;
     this.out.error(textOf(message), { stack: textOf(stack) });
   }
 }

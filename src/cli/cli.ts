@@ -75,11 +75,35 @@ export function describeFault(
     const hint = error.hint === undefined ? '' : `What to do: ${error.hint}\n`;
     return { text: `tidegate: ${error.message}\n${hint}`, code: EXIT_OF_ERROR[error.code] };
   }
-  const listen = describeListenFault(error);
+  const listen = describeNameFault(error, command) ?? describeListenFault(error);
   if (listen !== null) return listen;
   // Nobody expected this one: the stack is what whoever mends it needs.
   const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return { text: `tidegate: a fault in Tidegate itself: ${detail}\n`, code: EXIT.software };
+}
+
+/** Where "serve" is to listen is the only name that it looks up itself. */
+function describeNameFault(
+  error: unknown,
+  command: string | undefined,
+): { readonly text: string; readonly code: ExitCode } | null {
+  if (command !== 'serve' || !(error instanceof Error)) return null;
+  const { syscall, code, hostname } = error as NodeJS.ErrnoException & { hostname?: string };
+  if (syscall !== 'getaddrinfo') return null;
+  const where = `tidegate: cannot listen on ${hostname ?? 'that name'}: `;
+  return code === 'EAI_AGAIN'
+    ? {
+        text:
+          `${where}the name service does not answer at the moment.\n` +
+          'What to do: start it again later, or give an IP address in TIDEGATE_LISTEN and TIDEGATE_ADMIN_LISTEN.\n',
+        code: EXIT.temporary,
+      }
+    : {
+        text:
+          `${where}there is no address by that name (${code}).\n` +
+          'What to do: set TIDEGATE_LISTEN or TIDEGATE_ADMIN_LISTEN to an address of this machine.\n',
+        code: EXIT.config,
+      };
 }
 
 /** A port that can't be opened is the one system error that every operator meets. */

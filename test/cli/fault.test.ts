@@ -45,6 +45,22 @@ describe('a fault that ends a command', () => {
     expect(fault.text).not.toContain('    at ');
   });
 
+  test.each([
+    ['ENOTFOUND', 78, 'there is no address by that name (ENOTFOUND)'],
+    ['EAI_AGAIN', 75, 'the name service does not answer'],
+  ])('%s of a name to listen on is explained', (code, exit, text) => {
+    const error = Object.assign(new Error('getaddrinfo'), {
+      code,
+      syscall: 'getaddrinfo',
+      hostname: 'nohost.invalid',
+    });
+    const fault = describeFault(error, 'serve');
+    expect(fault.code).toBe(exit);
+    expect(fault.text).toContain(`cannot listen on nohost.invalid: ${text}`);
+    expect(fault.text).not.toContain('    at ');
+    expect(describeFault(error, 'events').code, 'another name').toBe(70);
+  });
+
   test('that nobody expected keeps its stack', () => {
     const fault = describeFault(new TypeError('x is not a function'), 'serve');
     expect(fault.code).toBe(70);

@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FakeUpstream, jsonMessage, refusal } from '../support/fake-upstream.js';
 import { TemporaryDirectory } from '../support/temporary-directory.js';
@@ -27,6 +28,21 @@ async function start(env: Readonly<Record<string, string>> = {}): Promise<void> 
     ...env,
   });
 }
+
+it('a port of its own that is in use ends the start with one message, and 75', async () => {
+  const other = createServer();
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+  const { port } = other.address() as AddressInfo;
+  gate = TidegateProcess.spawn({
+    TIDEGATE_UPSTREAM: upstream.url,
+    TIDEGATE_STATE: `file:${directory.at('state.json')}`,
+    TIDEGATE_ADMIN_LISTEN: `127.0.0.1:${port}`,
+  });
+  expect(await gate.exited).toEqual({ code: 75, signal: null });
+  expect(gate.err).toContain(`127.0.0.1 port ${port} is in use`);
+  expect(gate.log()).toEqual([]);
+  other.close();
+});
 
 interface Health {
   readonly status: string;
