@@ -10,6 +10,7 @@ import { formatAddress, formatDuration } from './format.js';
 import type { Given } from './given.js';
 import { LONGEST_NAME } from './parse.js';
 import { formatPlace, type Findings, type Place } from './problem.js';
+import { unknownParameters } from './state-store.js';
 import type { LimitDraft, Settings, UpstreamDraft } from './upstreams.js';
 
 export function checkTogether(
@@ -206,6 +207,10 @@ function warnOfOddities(
       `${formatPlace(maxRetryAfter.place)}: above 59s some clients retry at once and others give up; ` +
         `${formatDuration(maxRetryAfter.value)} is used all the same.`,
     );
+  }
+  const { state } = settings;
+  for (const text of state.ok ? unknownParameters(state.value) : []) {
+    findings.warn(`${formatPlace(state.place)}: ${text}`);
   }
   for (const { url } of upstreams) {
     if (!url.ok) continue;

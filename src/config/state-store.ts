@@ -3,7 +3,8 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { StoreConfig } from './config.js';
 import { parsed, wrong, type Parsed, type Parser } from './parse.js';
-import { suggest } from './suggest.js';
+import { printable } from './problem.js';
+import { didYouMean, suggest } from './suggest.js';
 
 const SCHEMES = ['file', 'sqlite', 'postgres', 'postgresql'] as const;
 
@@ -80,13 +81,54 @@ function pathOfUrl(rest: string): string | null {
   }
 }
 
+const ENCODE = '; percent-encode the password: "/" is %2F, "#" is %23, "?" is %3F, "@" is %40';
+
 function readPostgresUrl(text: string): Parsed<StoreConfig> {
-  if (!URL.canParse(text)) return wrong('is not a URL');
+  if (!URL.canParse(text)) return wrong(`is not a URL${text.includes('@') ? ENCODE : ''}`);
   const url = new URL(text);
   if (!text.slice(url.protocol.length).startsWith('//')) return wrong('has no "//"');
   if (url.hash !== '') {
-    return wrong('has a fragment; write a "#" in a password as %23');
+    return wrong(`has a fragment${ENCODE}`);
   }
   if (url.pathname.length < 2) return wrong('names no database');
+  // What stands before it was taken for host and port.
+  if (url.pathname.includes('@')) return wrong(`has an "@" in the name of the database${ENCODE}`);
   return parsed({ kind: 'postgres', url: url.href });
+}
+
+/** What the driver, or the server by way of it, knows in the query of the address. */
+const PARAMETERS = [
+  'application_name',
+  'client_encoding',
+  'connect_timeout',
+  'database',
+  'fallback_application_name',
+  'host',
+  'idle_in_transaction_session_timeout',
+  'keepAlive',
+  'lock_timeout',
+  'options',
+  'password',
+  'port',
+  'query_timeout',
+  'ssl',
+  'sslcert',
+  'sslkey',
+  'sslmode',
+  'sslnegotiation',
+  'sslrootcert',
+  'statement_timeout',
+  'uselibpqcompat',
+  'user',
+];
+
+/** The driver passes over what it does not know: a misspelt sslmode would leave the connection plain. */
+export function unknownParameters(store: StoreConfig): readonly string[] {
+  if (store.kind !== 'postgres') return [];
+  const names = new Set(new URL(store.url).searchParams.keys());
+  return [...names].filter((name) => !PARAMETERS.includes(name)).map(describeUnknown);
+}
+
+function describeUnknown(name: string): string {
+  return `${JSON.stringify(printable(name))} is no parameter that is known, and likely to have no effect.${didYouMean(name, PARAMETERS)}`;
 }

@@ -48,7 +48,7 @@ export function readYaml(text: string, file: string, findings: Findings): FileMa
     findings.problem(
       { name: file, at: `line ${line}, column ${col}` },
       {
-        message: `is not valid YAML: ${EXPLANATIONS[fault.code] ?? 'this is no YAML'}`,
+        message: `is not valid YAML: ${explain(fault)}`,
         allowed: 'YAML 1.2',
       },
     );
@@ -75,6 +75,12 @@ const EXPLANATIONS: Readonly<Record<string, string>> = {
   TAG_RESOLVE_FAILED: 'tags (!name) have no meaning here; a value that begins with ! needs quotes',
   UNEXPECTED_TOKEN: 'this does not belong here; values with [ ] { } : # in them need quotes',
 };
+
+function explain({ code, message }: { readonly code: string; readonly message: string }): string {
+  // The library has one code for both.
+  if (code === 'BAD_INDENT' && message.startsWith('Flow')) return 'a [ or { before is not closed';
+  return EXPLANATIONS[code] ?? 'this is no YAML';
+}
 
 class Reader {
   #nodes = 0;

@@ -237,6 +237,10 @@ describe('warnings', () => {
       'ends in /v1, which clients send themselves',
     ],
     [{ TIDEGATE_UPSTREAM: 'http://llm.example' }, "http sends the agents' credentials"],
+    [
+      { TIDEGATE_STATE: 'postgres://u:hunter2@db/tide?sslmod=verify-full&application_name=a' },
+      '"sslmod" is no parameter that is known, and likely to have no effect. Did you mean "sslmode"?',
+    ],
   ])('%j', (env, text) => {
     const result = load(env);
     expect(result.ok).toBe(true);

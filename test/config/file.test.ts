@@ -105,6 +105,9 @@ describe('a file that cannot be read', () => {
     ['tick: 1m\non and\non: 1m', 2, 1, 'this line is no "key: value"'],
     ['tick: 1m\n---\ntick: 2m', 2, 1, 'it holds more than one document'],
     ['tick: !env TICK', 1, 7, 'tags (!name) have no meaning here'],
+    ['budget: [1', 1, 11, 'a [ or { before is not closed'],
+    ['budget: {a: 1\ntick: 1m', 2, 1, 'a [ or { before is not closed'],
+    ['a:\n  b: 1\n c: 2', 3, 1, 'the indentation does not fit the lines before'],
     ['tick: @often', 1, 7, 'a value that begins with a special character needs quotes'],
   ])('%j names line and column', (file, line, column, explanation) => {
     const [first] = mistakes({}, file);

@@ -277,6 +277,8 @@ describe('upstream URLs', () => {
   });
 });
 
+const ENCODE = 'percent-encode the password: "/" is %2F, "#" is %23, "?" is %3F, "@" is %40';
+
 describe('stores', () => {
   test.each([
     ['file:./data/state.json', './data/state.json'],
@@ -298,7 +300,10 @@ describe('stores', () => {
   test.each([
     ['postgres://localhost', 'names no database'],
     ['postgres:localhost/db', 'has no "//"'],
-    ['postgresql://db/tide#x', 'has a fragment; write a "#" in a password as %23'],
+    ['postgresql://db/tide#x', `has a fragment; ${ENCODE}`],
+    ['postgres://me:hun/ter@db/tide', `is not a URL; ${ENCODE}`],
+    ['postgres://me:hun#ter@db/tide', `is not a URL; ${ENCODE}`],
+    ['postgres://me:12/34@db/tide', `has an "@" in the name of the database; ${ENCODE}`],
     ['./data/state.json', 'does not say which store; did you mean "file:./data/state.json"?'],
     ['./data/state.db', 'does not say which store; did you mean "sqlite:./data/state.db"?'],
     ['state', 'does not say which store'],
