@@ -63,7 +63,8 @@ export class LocalAnswers {
     tally.refusals.add(scope, denial.decision);
     const { decision, until, now: at, limit, pool } = denial;
     onRefused({ requestId, scope, model, decision, until, at, limit, pool, state, reason: null });
-    const refusal = refusalOf(denial, requestId, maxRetryAfterMs);
+    const probes = pool !== null || state.hot.backoff.cooldown !== null;
+    const refusal = refusalOf(denial, requestId, maxRetryAfterMs, probes);
     this.#refuse(exchange, refusal, { scope }, false);
   }
 

@@ -19,17 +19,21 @@ const WORTH_RETRYING_MS = 600_000;
 /** When a state that can't be written is worth another try. */
 const STATE_RETRY_MS = 1_000;
 
-/** `maxRetryAfterMs`: longest `retry-after` to state; clients misbehave at a minute and above. */
+/**
+ * `probes`: a cooldown is over, and a probe out; else a request is held back for what is in flight.
+ * `maxRetryAfterMs`: longest `retry-after` to state; clients misbehave at a minute and above.
+ */
 export function refusalOf(
   denial: Denial,
   requestId: string,
   maxRetryAfterMs: number,
+  probes: boolean,
 ): LocalRefusal {
   const waitMs = Math.max(0, denial.until - denial.now);
   const retry = denial.decision !== 'terminal' && waitMs <= WORTH_RETRYING_MS;
   return {
     problem: PROBLEMS[denial.decision],
-    message: `${reasonOf(denial)} Blocked until ${rfc3339(denial.until)}.`,
+    message: `${reasonOf(denial, probes)} Blocked until ${rfc3339(denial.until)}.`,
     headers: refusalHeaders(denial.decision, denial.until, waitMs, {
       retry,
       requestId,
@@ -65,7 +69,8 @@ const PROBLEMS: Record<Denial['decision'], LocalProblem['kind']> = {
 };
 
 const REASONS: Record<Denial['decision'], string> = {
-  cooldown: 'Tidegate is holding requests back: the upstream refused (429) and asked to wait.',
+  cooldown:
+    'Tidegate is holding requests back: the upstream refused (429), and Tidegate waits before it tries again.',
   budget: 'Tidegate is holding requests back: the budget of this window is used up.',
   probing:
     'Tidegate is holding requests back: one request is probing whether the upstream accepts again.',
@@ -74,8 +79,16 @@ const REASONS: Record<Denial['decision'], string> = {
   overload: 'Tidegate is holding requests back: the upstream is overloaded.',
 };
 
+/** No budget, and a state that was lost. */
+const CAUTIOUS =
+  'Tidegate is holding requests back: its state was lost, and few may be in flight until the upstream has been heard.';
+const IN_FLIGHT =
+  'Tidegate is holding requests back for a moment: what is in flight has to be heard of first.';
+
 /** Where others pass, it says so. */
-function reasonOf({ decision, pool }: Denial): string {
+function reasonOf({ decision, pool, limit }: Denial, probes: boolean): string {
+  if (decision === 'budget' && limit === null) return CAUTIOUS;
+  if (decision === 'probing' && !probes) return IN_FLIGHT;
   const reason = REASONS[decision];
   return pool === null
     ? reason
