@@ -40,7 +40,7 @@ function budgetRemedy({ limits, limit: blamed, cautious }: Explanation, reset: s
   const raise =
     budget.configured === null
       ? ''
-      : ", or raise the limit's budget (TIDEGATE_BUDGET, or in the file) if the upstream allows more";
+      : ", or raise TIDEGATE_BUDGET (in the file, the limit's budget) if the upstream allows more";
   const undo =
     budget.source === 'learned' ? `\nWhat was learned wrongly is taken back by: ${reset}` : '';
   return `wait for room${raise}.${undo}`;

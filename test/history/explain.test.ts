@@ -172,7 +172,7 @@ describe('what to do', () => {
     await open({ budget: 1_000 });
     await town.call(1_000);
     const { words } = await refused(town.ask());
-    expect(words).toContain("or raise the limit's budget (TIDEGATE_BUDGET, or in the file)");
+    expect(words).toContain("or raise TIDEGATE_BUDGET (in the file, the limit's budget)");
     expect(words, 'nothing was learned').not.toContain('budget/reset');
   });
 
