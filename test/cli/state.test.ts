@@ -231,6 +231,17 @@ describe.each(['file', 'sqlite'] as const)('show and check on %s', (kind) => {
     expect(readFileSync(store.path)).toEqual(bytes);
   });
 
+  it('find that an older one was put in its place', async () => {
+    const store = storeOf(kind);
+    await fill(store, { a: soundState(1) });
+    const old = readFileSync(store.path);
+    await fill(store, { a: soundState(2) });
+    writeFileSync(store.path, old);
+    const { code, out } = await tidegate(['state', 'check', address(kind)]);
+    expect(code).toBe(78);
+    expect(out).toContain('older than what was there');
+  });
+
   it('find sums that can’t be', async () => {
     const state = soundState();
     const limit = { ...state.hot.limits['tokens']!, used: 1, bucket: null };

@@ -105,7 +105,18 @@ describe('a damaged state.db', () => {
     expect(await sequenceOf(await store.open(), 'a')).toBe(11);
   });
 
-  it('with a malformed page keeps what else is in it, where that is newer', async () => {
+  it('with a malformed page keeps what else is in it, and has the rest from the .bak', async () => {
+    const learning = await store.open();
+    await learning.update('a', ({ hot, cold }) => ({
+      state: { hot, cold: { ...cold, organizations: { key: 'org' } } },
+      outcome: null,
+    }));
+    await learning.close();
+    const backup = readFileSync(`${store.path}.bak`);
+    const last = await store.open();
+    await last.update('a', setSequence(30));
+    await last.close();
+    writeFileSync(`${store.path}.bak`, backup);
     const database = new Database(store.path);
     const root = `SELECT rootpage FROM sqlite_schema WHERE name = 'scope_cold'`;
     const page = database.prepare(root).pluck().get() as number;
@@ -113,7 +124,9 @@ describe('a damaged state.db', () => {
     const bytes = readFileSync(store.path);
     writeFileSync(store.path, bytes.fill(0xee, (page - 1) * 512, page * 512));
     const repository = await store.open();
-    expect(await sequenceOf(repository, 'a')).toBe(20);
+    expect(await sequenceOf(repository, 'a')).toBe(30);
+    const { state } = await repository.read('a');
+    expect(state.cold.organizations).toEqual({ key: 'org' });
     expect(await lossOf(repository)).toMatchObject({ reason: 'restored' });
     expect(setAsideNames(store)).toHaveLength(1);
   });

@@ -18,9 +18,11 @@ import {
 import { APPLICATION_ID, checkVersion, migrate } from './schema.js';
 import { generationOf, hasFrames, imageOf, readWal } from './wal.js';
 
-/** A scope and the revision that wrote it last. */
+/** A scope, and the revisions that wrote its two rows last. */
 export interface ReadScope {
-  readonly revision: number;
+  readonly hotRevision: number;
+  /** 0 if that row is lost. */
+  readonly coldRevision: number;
   readonly state: ScopeState;
 }
 
@@ -29,7 +31,9 @@ export interface ReadDatabase {
   /** Empty if that can't be read. */
   readonly id: string;
   readonly lost: StoredState['lost'];
+  /** The highest in it, and that of the store's own row. */
   readonly revision: number;
+  readonly storeRevision: number;
   /** Newest instant in it; 0 if there is none. */
   readonly recordedAt: number;
   readonly scopes: ReadonlyMap<string, ReadScope>;
@@ -37,8 +41,11 @@ export interface ReadDatabase {
   readonly faults: readonly string[];
   /** A row's checksum does not fit it: changed by hand, or damaged where it does not show. */
   readonly altered: boolean;
-  /** Commits at its end are gone, with its log or a part of that. */
-  readonly cutOff: 'log missing' | 'log damaged' | null;
+  /**
+   * Commits at its end are gone, with its log or a part of that; or it is an older one that the log of a
+   * later one was laid over.
+   */
+  readonly cutOff: 'log missing' | 'log damaged' | 'mixed' | null;
 }
 
 /** While the files are in use, the log may be started over between two looks at it. */
@@ -65,12 +72,21 @@ export async function readDatabase(
       return { kind: 'good', value: decodeDatabase(database.value, log) };
     } catch (error) {
       if (hasCode(error, 'STATE_CORRUPT')) return { kind: 'bad', why: error.message };
-      throw error;
+      throw hasCode(error, 'STATE_NEWER') ? namedNewer(path, error) : error;
     }
   }
   throw new TidegateError('STATE_UNAVAILABLE', `${path} changes faster than it can be read`, {
     hint: 'try again',
   });
+}
+
+/** It may be the copy that is newer, beside a database that is not. */
+function namedNewer(path: string, { message, hint }: TidegateError): TidegateError {
+  return new TidegateError(
+    'STATE_NEWER',
+    `${path}: ${message}`,
+    hint === undefined ? {} : { hint },
+  );
 }
 
 /** Null if there is none, or it can't be read. */
@@ -94,11 +110,16 @@ export function decodeDatabase(bytes: Buffer, log: Buffer | null): ReadDatabase 
   const database = open(imageOf(bytes, wal));
   try {
     const found = readAll(database);
-    const missing = found.inUse && !hasFrames(log);
-    return { ...found, cutOff: wal.damaged ? 'log damaged' : missing ? 'log missing' : null };
+    return { ...found, cutOff: wal.damaged ? 'log damaged' : cutOffOf(found, log) };
   } finally {
     database.close();
   }
+}
+
+function cutOffOf(found: ReadRows, log: Buffer | null): ReadDatabase['cutOff'] {
+  if (found.inUse) return hasFrames(log) ? null : 'log missing';
+  // A clean stop is the last commit of its run, and the next run begins by taking its word back.
+  return found.storeRevision < found.revision ? 'mixed' : null;
 }
 
 const MAGIC = 'SQLite format 3\0';
@@ -119,7 +140,9 @@ function open(image: Buffer): Database.Database {
   }
 }
 
-function readAll(database: Database.Database): Omit<ReadDatabase, 'cutOff'> & { inUse: boolean } {
+type ReadRows = Omit<ReadDatabase, 'cutOff'> & { readonly inUse: boolean };
+
+function readAll(database: Database.Database): ReadRows {
   const reader = new Reader(database);
   reader.attempt(() => {
     const verdict = database.pragma('integrity_check(1)', { simple: true });
@@ -133,14 +156,14 @@ function readAll(database: Database.Database): Omit<ReadDatabase, 'cutOff'> & { 
     if (scope !== null) scopes.set(name, scope);
   }
   const { faults, altered, revision, recordedAt } = reader;
-  const { id = '', lost = null, inUse = false } = facts ?? {};
-  return { id, lost, inUse, revision, recordedAt, scopes, faults, altered };
+  const { id = '', lost = null, inUse = false, storeRevision = 0 } = facts ?? {};
+  return { id, lost, inUse, revision, storeRevision, recordedAt, scopes, faults, altered };
 }
 
-function readFacts(reader: Reader): StoreFacts {
+function readFacts(reader: Reader): StoreFacts & { readonly storeRevision: number } {
   const row = reader.row('store', '');
   if (row === undefined) throw corrupt('it does not say which store it is');
-  return readStoreFacts(row.document);
+  return { ...readStoreFacts(row.document), storeRevision: row.revision };
 }
 
 function readScope(reader: Reader, name: string, major: number): ReadScope {
@@ -149,10 +172,10 @@ function readScope(reader: Reader, name: string, major: number): ReadScope {
   const cold = reader.attempt(() => {
     const row = reader.row('scope_cold', name);
     if (row === undefined) throw corrupt(`scope "${name}" has lost its cold part`);
-    return row.document;
+    return row;
   });
-  const state = parseScopeState(joinParts(hot.document, cold), major);
-  return { revision: hot.revision, state };
+  const state = parseScopeState(joinParts(hot.document, cold?.document ?? null), major);
+  return { hotRevision: hot.revision, coldRevision: cold?.revision ?? 0, state };
 }
 
 /** Reads row by row, so that one bad page takes no more with it than it must. */

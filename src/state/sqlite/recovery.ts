@@ -47,9 +47,12 @@ export async function recover(
   policy: LossPolicy,
   lockWasThere: boolean,
 ): Promise<Found> {
-  const current = await readDatabase(files, paths.state);
-  if (current.kind === 'good' && isWhole(current.value)) return goOn(current.value, paths, policy);
+  // The copy first: an instance that writes both meanwhile would make the database look older.
   const previous = await readDatabase(files, paths.previous);
+  const current = await readDatabase(files, paths.state);
+  if (current.kind === 'good' && isWhole(current.value)) {
+    return goOn(current.value, newerCopy(previous, current.value), paths, policy);
+  }
   const traces =
     [current, previous].some(({ kind }) => kind !== 'missing') ||
     (await exists(files, paths.log)) ||
@@ -66,12 +69,40 @@ export async function recover(
 }
 
 /** The database is good; it may have been altered, or be older than what was there. */
-function goOn(database: ReadDatabase, paths: DatabasePaths, policy: LossPolicy): Found {
+function goOn(
+  database: ReadDatabase,
+  newer: ReadDatabase | null,
+  paths: DatabasePaths,
+  policy: LossPolicy,
+): Found {
   const { altered, cutOff } = database;
-  const loss: LossReason | null = cutOff !== null ? 'rolled-back' : altered ? 'altered' : null;
-  if (cutOff !== null) refuseIf(policy, paths.log, 'it is missing, and the database was in use');
+  const older = newer !== null || cutOff !== null;
+  const loss: LossReason | null = older ? 'rolled-back' : altered ? 'altered' : null;
+  if (newer !== null) refuseIf(policy, paths.state, `it is older than ${paths.previous}`);
+  else if (cutOff === 'mixed') refuseIf(policy, paths.state, `it is older than ${paths.log}`);
+  else if (older) refuseIf(policy, paths.log, 'it is missing, and the database was in use');
   else if (altered) refuseIf(policy, paths.state, 'a checksum in it does not fit');
-  return { ...resultOf(database), loss, fresh: false, rebuild: null };
+  const found = newer === null ? database : merge([newer, database]);
+  return { ...resultOf(found), loss, fresh: false, rebuild: null };
+}
+
+/**
+ * The copy, if it knows of a commit that the database does not: then that is an older one, put back
+ * by somebody. A copy is made of what is durable, so no crash leaves that.
+ *
+ * One that can't be read tells nothing, and one that was altered nothing to rely on.
+ */
+function newerCopy(previous: Reading<ReadDatabase>, database: ReadDatabase): ReadDatabase | null {
+  if (previous.kind !== 'good') return null;
+  const copy = previous.value;
+  if (copy.altered || copy.id !== database.id) return null;
+  // Row by row: under the log of a later one the highest revision is right.
+  const isNewer = ([name, { hotRevision, coldRevision }]: [string, ReadScope]) => {
+    const own = database.scopes.get(name);
+    return own === undefined || hotRevision > own.hotRevision || coldRevision > own.coldRevision;
+  };
+  const newer = copy.storeRevision > database.storeRevision || [...copy.scopes].some(isNewer);
+  return newer ? copy : null;
 }
 
 /** Nothing in it is damaged, and no commit torn out of its log. */
@@ -87,30 +118,42 @@ function whyNot(current: Reading<ReadDatabase>): string {
   return current.value.faults[0] ?? LOG_DAMAGED;
 }
 
-/** What can be read of a damaged database, and of the version before: the newer of each scope. */
+/** What can be read of a damaged database, and of the version before. */
 function salvage(current: Reading<ReadDatabase>, previous: Reading<ReadDatabase>): FoundState {
   const readings = [previous, current].flatMap((reading) =>
     reading.kind === 'good' ? [reading.value] : [],
   );
   const { id } = readings.findLast((reading) => reading.id !== '') ?? { id: '' };
-  const own = readings.filter((reading) => reading.id === id || reading.id === '');
-  const scopes = new Map<string, ReadScope>();
-  for (const [name, scope] of own.flatMap((reading) => [...reading.scopes])) {
-    if (scope.revision >= (scopes.get(name)?.revision ?? 0)) scopes.set(name, scope);
-  }
-  const merged = {
-    id: id === '' ? randomHex(8) : id,
-    lost: own.find(({ lost }) => lost !== null)?.lost ?? null,
-    revision: Math.max(0, ...own.map(({ revision }) => revision)),
-    recordedAt: Math.max(0, ...own.map(({ recordedAt }) => recordedAt)),
-    scopes,
-  };
-  const nothing = id === '' && scopes.size === 0;
+  const merged = merge(readings.filter((reading) => reading.id === id || reading.id === ''));
+  const nothing = id === '' && merged.scopes.size === 0;
   const loss = !nothing ? 'restored' : current.kind === 'missing' ? 'missing' : 'corrupt';
-  return { ...resultOf(merged), loss };
+  const stored = { ...merged, id: id === '' ? randomHex(8) : id };
+  return { ...resultOf(stored), loss };
 }
 
 type Result = Pick<ReadDatabase, 'id' | 'lost' | 'revision' | 'recordedAt' | 'scopes'>;
+
+/** The newer of each part of each scope; where they are as new, that of the later reading. */
+function merge(readings: readonly ReadDatabase[]): Result {
+  const scopes = new Map<string, ReadScope>();
+  for (const [name, scope] of readings.flatMap((reading) => [...reading.scopes])) {
+    scopes.set(name, newerParts(scopes.get(name) ?? scope, scope));
+  }
+  return {
+    id: readings.at(-1)?.id ?? '',
+    lost: readings.find(({ lost }) => lost !== null)?.lost ?? null,
+    revision: Math.max(0, ...readings.map(({ revision }) => revision)),
+    recordedAt: Math.max(0, ...readings.map(({ recordedAt }) => recordedAt)),
+    scopes,
+  };
+}
+
+function newerParts(before: ReadScope, scope: ReadScope): ReadScope {
+  const hot = scope.hotRevision >= before.hotRevision ? scope : before;
+  const cold = scope.coldRevision >= before.coldRevision ? scope : before;
+  const state = { ...cold.state, hot: hot.state.hot };
+  return { hotRevision: hot.hotRevision, coldRevision: cold.coldRevision, state };
+}
 
 function resultOf(found: Result): Pick<FoundState, 'stored' | 'recordedAt'> {
   return { stored: storedOf(found), recordedAt: found.recordedAt > 0 ? found.recordedAt : null };

@@ -2,7 +2,7 @@ import { type Commit, StateDatabase } from './state-database.js';
 
 /** What a state.db is asked to do. One at a time: the next comes after the answer to the last. */
 export type Request =
-  | { readonly call: 'create' | 'open'; readonly path: string; readonly commit: Commit }
+  | { readonly call: 'create' | 'open' | 'copy'; readonly path: string; readonly commit: Commit }
   | { readonly call: 'commit'; readonly commit: Commit }
   | { readonly call: 'checkpoint' | 'close' };
 
@@ -28,6 +28,8 @@ export class RequestServer {
       case 'open':
         this.#database = new StateDatabase(request.path, this.monotonic);
         return this.#database.rewrite(request.commit);
+      case 'copy':
+        return this.#opened().copyTo(request.path, request.commit);
       case 'commit':
         return this.#opened().commit(request.commit);
       case 'checkpoint':

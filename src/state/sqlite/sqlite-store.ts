@@ -173,7 +173,7 @@ export class SqliteStore implements SoleStore {
     const temporary = `${state}.tmp`;
     // The new one is whole before the old one goes: a restart finds one of them, or signs of a loss.
     // It has no log yet, and says so.
-    await this.#make(temporary, this.#whole(this.#held.revision, false));
+    await this.#make('create', temporary, this.#whole(this.#held.revision, false));
     const time = rfc3339(this.#options.clock.now());
     for (const path of [state, log]) {
       if (!(await exists(this.#files, path))) continue;
@@ -189,14 +189,14 @@ export class SqliteStore implements SoleStore {
     const { previous } = this.#paths;
     const temporary = `${previous}.tmp`;
     // Whoever puts it in the database's place has lost what came after it: the log is missed then.
-    await this.#make(temporary, this.#whole(this.#held.revision, true));
+    await this.#make('copy', temporary, this.#whole(this.#held.revision, true));
     await moveInPlace(this.#files, temporary, previous);
     this.#changedAt = null;
   }
 
-  async #make(path: string, commit: Commit): Promise<void> {
+  async #make(call: 'create' | 'copy', path: string, commit: Commit): Promise<void> {
     for (const name of [path, `${path}-journal`]) await this.#files.rm(name, { force: true });
-    await this.#connection.call({ call: 'create', path, commit });
+    await this.#connection.call({ call, path, commit });
   }
 
   #whole(revision: number, inUse: boolean): Commit {

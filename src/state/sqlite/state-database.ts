@@ -14,6 +14,9 @@ export interface Commit {
   readonly writes: readonly Write[];
 }
 
+/** Of a row that was written before; undefined for one that is new with this commit. */
+type RevisionOf = (write: Write) => number | undefined;
+
 /** How long another program's transaction is waited for. */
 const BUSY_MS = 1_000;
 
@@ -73,7 +76,7 @@ export class StateDatabase {
    *
    * @throws what SQLite and the file system say; a file may be left over.
    */
-  static create(path: string, commit: Commit): void {
+  static create(path: string, commit: Commit, revisionOf?: RevisionOf): void {
     // SQLite gives its other files the permissions of this one.
     closeSync(openSync(path, 'wx', PRIVATE_FILE));
     const database = new Database(path, { fileMustExist: true });
@@ -87,12 +90,21 @@ export class StateDatabase {
       const { insert } = prepare(database);
       database
         .transaction(() => {
-          for (const [table, row] of rowsOf(commit)) insert[table].run(row);
+          for (const [table, row] of rowsOf(commit, revisionOf)) insert[table].run(row);
         })
         .immediate();
     } finally {
       database.close();
     }
+  }
+
+  /**
+   * Makes a new database, too, of what this one is to hold, row by row with the revision it has here: by
+   * that a start knows which of the two is older.
+   */
+  copyTo(path: string, commit: Commit): void {
+    const revisionOf = ({ table, scope }: Write) => this.#revisions.get(table)?.get(scope);
+    StateDatabase.create(path, commit, revisionOf);
   }
 
   /** Writes every row anew, whatever stands there, and proves that log and database can be flushed. */
@@ -226,8 +238,8 @@ function prepare(database: Database.Database): Statements {
   };
 }
 
-function rowsOf({ revision, at, writes }: Commit): [Table, Row][] {
-  return writes.map((write) => [write.table, rowOf(write, revision, at)]);
+function rowsOf({ revision, at, writes }: Commit, revisionOf?: RevisionOf): [Table, Row][] {
+  return writes.map((write) => [write.table, rowOf(write, revisionOf?.(write) ?? revision, at)]);
 }
 
 function replaced(path: string): TidegateError {
