@@ -8,6 +8,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   EACCES: 'give the user Tidegate runs as the right to write its directory',
   EPERM: 'give the user Tidegate runs as the right to write its directory',
   ENOTDIR: 'a file stands where its directory should be',
+  EISDIR: 'a directory stands in its place: move it away',
   EMFILE: 'raise the limit of open files',
   SQLITE_FULL: 'free space on its disk',
   SQLITE_BUSY: 'another program writes to it: end that',

@@ -243,6 +243,47 @@ describe('what stands beside state.db', () => {
     expect(store.names()).toEqual(['state.db', 'state.db.bak', 'state.db.lock']);
   });
 
+  it.each([
+    ['a full disk', /^handle\.sync state\.db\.bak/, 'ENOSPC', 'free space on its disk'],
+    ['a directory in its place', /^rename state\.db\.bak/, 'EISDIR', 'move it away'],
+  ])('.bak that can’t be written (%s) is told, and stops nothing', async (...row) => {
+    const [, match, code, remedy] = row;
+    const disk = new FailingDisk();
+    const tried = () => disk.calls.filter((call) => match.test(call)).length;
+    const repository = await store.open({ files: disk.files });
+    disk.fail(match, code);
+    await repository.update('a', increment);
+    time.advance(1_000);
+    await until(() => repository.health().problem !== null);
+    expect(repository.health().healthy).toBe(true);
+    expect(repository.health().problem).toContain(`${store.path}.bak can't be written (${code}`);
+    expect(repository.health().problem).toContain(remedy);
+    expect(tried()).toBe(1);
+    // Charges go on, and no start is made meanwhile.
+    time.advance(59_999);
+    expect(await repository.update('a', increment)).toBe(1);
+    expect(tried()).toBe(1);
+    time.advance(1);
+    await until(() => tried() === 2);
+    expect(await repository.update('a', increment)).toBe(2);
+    expect(repository.health()).toMatchObject({ healthy: true });
+    disk.heal();
+    time.advance(60_000);
+    await until(() => repository.health().problem === null);
+    expect(existsSync(`${store.path}.bak`)).toBe(true);
+  });
+
+  it('a log that can’t be emptied is more than that: the store is tried again', async () => {
+    const repository = await opened();
+    store.before = ({ call }) => {
+      if (call === 'checkpoint') throw systemError('SQLITE_IOERR');
+    };
+    time.advance(60_000);
+    await until(() => !repository.health().healthy);
+    await heal(repository);
+    expect(await repository.update('a', increment)).toBe(1);
+  });
+
   it('belongs to one user alone', async () => {
     const repository = await opened();
     const modes = store.names().map((name) => statSync(join(store.directory, name)).mode & 0o777);

@@ -2,12 +2,14 @@ import { dirname } from 'node:path';
 import { rfc3339, type SteadyClock } from '../../platform/clock.js';
 import { type FileSystem, makeDirectory, moveInPlace } from '../../platform/durable-file.js';
 import { invariant } from '../../platform/invariant.js';
+import type { TidegateError } from '../../platform/tidegate-error.js';
 import { HeldState, type StoredState } from '../held-state.js';
 import type { Instant, ScopeState } from '../scope-state.js';
 import { type SetAside, setAside } from '../set-aside.js';
 import type { SoleStore } from '../sole-repository.js';
 import type { LossPolicy } from '../state-repository.js';
 import { StoreLock } from '../store-lock.js';
+import { problemOf, writeFault } from '../write-fault.js';
 import { readDatabase } from './read-database.js';
 import { type DatabasePaths, databasePaths, exists, isWhole, recover } from './recovery.js';
 import { allWrites, storeWrite, writesOf } from './rows.js';
@@ -39,7 +41,6 @@ const FIRST_BACKUP_MS = 1_000;
  */
 export class SqliteStore implements SoleStore {
   readonly kind = 'sqlite';
-  readonly concern = null;
   readonly #options: SqliteStoreOptions;
   readonly #files: FileSystem;
   readonly #connection: Connection;
@@ -48,8 +49,10 @@ export class SqliteStore implements SoleStore {
   readonly #held: HeldState;
   /** The database was read under the lock and written: from then on memory is what counts. */
   #started = false;
-  /** Since when `.bak` is behind. */
+  /** Since when `.bak` is behind, or when the latest try to renew it failed; */
   #changedAt: Instant | null = null;
+  /** and why it did. */
+  #notBackedUp: TidegateError | null = null;
 
   constructor(options: SqliteStoreOptions, files: FileSystem, connection: Connection) {
     const { path, instance, clock } = options;
@@ -79,6 +82,11 @@ export class SqliteStore implements SoleStore {
 
   stateOf(scope: string): ScopeState {
     return this.#held.stateOf(scope);
+  }
+
+  get concern(): string | null {
+    if (this.#notBackedUp === null) return null;
+    return `${this.#paths.state} has all charges, but its copy lies behind: ${problemOf(this.#notBackedUp)}`;
   }
 
   get upkeepDueIn(): number | null {
@@ -121,7 +129,14 @@ export class SqliteStore implements SoleStore {
   /** Empties the log into the database, and renews the copy beside it. */
   async upkeep(): Promise<void> {
     await this.#connection.call({ call: 'checkpoint' });
-    await this.#backUp();
+    try {
+      await this.#backUp();
+      this.#notBackedUp = null;
+    } catch (error) {
+      // Bad, and no reason to forward nothing: what is durable is in the database.
+      this.#notBackedUp = writeFault(this.#paths.previous, error);
+      this.#changedAt = this.#options.clock.now();
+    }
   }
 
   async tidy(): Promise<void> {
