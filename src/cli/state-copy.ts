@@ -48,8 +48,10 @@ export const run: Run = async (args, terminal) => {
   try {
     const reader = await open(source, 'trust');
     // What FROM has lost without knowing its name must not be new in TO.
-    const { lost } = (await reader.read(NO_SCOPE)).state.hot;
-    const writer = await open(target, lost === null ? 'trust' : 'cautious');
+    const lost = await hasLostScopes(reader);
+    const writer = await open(target, lost ? 'cautious' : 'trust');
+    // One that was there before has not heard of it, and the port can't tell it.
+    if (lost && !(await hasLostScopes(writer))) throw knowsNoLoss(from, to);
     const scopes = await statesOf(reader);
     const before = await statesOf(writer);
     if (scopes.size === 0) throw new UsageError(`${from} has no scopes: there is nothing to copy.`);
@@ -70,6 +72,19 @@ export const run: Run = async (args, terminal) => {
     for (const repository of opened) await repository.close();
   }
 };
+
+/** Nobody knows which: one that turns up new is not new. */
+async function hasLostScopes(repository: StateRepository): Promise<boolean> {
+  return (await repository.read(NO_SCOPE)).state.hot.lost !== null;
+}
+
+/** Not for --force to pass over: there would be no sign of it afterwards. */
+function knowsNoLoss(from: string, to: string): UsageError {
+  return new UsageError(
+    `${from} has lost scopes, nobody knows which, and ${to} would take them for new: it was there before. ` +
+      'Copy into a store that is not there yet: name another, or move its files away first.',
+  );
+}
 
 async function statesOf(repository: StateRepository): Promise<Scopes> {
   const scopes = new Map<string, ScopeState>();

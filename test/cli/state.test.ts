@@ -142,14 +142,49 @@ describe('copy', () => {
     expect(() => statSync(sqlite.directory)).toThrow('ENOENT');
   });
 
-  it('takes along that something was lost, even for scopes nobody has seen yet', async () => {
-    await fill(file, { a: soundState() });
-    rmSync(file.path);
-    rmSync(`${file.path}.bak`, { force: true });
-    rmSync(`${file.path}.journal`);
-    const lost = await file.open();
+  /** Nobody knows which scopes `store` had, but for `a`. */
+  async function lose(store: StoreOnDisk): Promise<void> {
+    await fill(store, { a: soundState() });
+    for (const name of store.names()) {
+      if (!name.endsWith('.lock')) rmSync(join(store.directory, name));
+    }
+    const lost = await store.open();
     await lost.update('a', (state) => ({ state: withSequence(state, 1), outcome: null }));
     await lost.close();
+  }
+
+  it.each(STORES)(
+    '%s -> %s: into a store that would not know of the loss it is refused',
+    async (from, to) => {
+      await fill(storeOf(to), { b: soundState() });
+      await lose(storeOf(from));
+      for (const options of [[], ['--force']]) {
+        const { code, out, err } = await tidegate([
+          'state',
+          'copy',
+          address(from),
+          address(to),
+          ...options,
+        ]);
+        expect({ code, out }).toEqual({ code: 64, out: '' });
+        expect(err).toContain(`${address(to)} would take them for new`);
+        expect(err).toContain('move its files away');
+      }
+      expect(await scopesOf(storeOf(to))).toEqual({ b: soundState() });
+      // As it says: where there is none yet the loss goes along, and the next copy finds it there.
+      for (const name of storeOf(to).names()) rmSync(join(storeOf(to).directory, name));
+      for (let time = 0; time < 2; time += 1) {
+        const copied = await tidegate(['state', 'copy', address(from), address(to), '--force']);
+        expect(copied).toMatchObject({ code: 0 });
+        const copy = await storeOf(to).open();
+        expect((await copy.read('never seen')).state.hot.lost).not.toBeNull();
+        await copy.close();
+      }
+    },
+  );
+
+  it('takes along that something was lost, even for scopes nobody has seen yet', async () => {
+    await lose(file);
     expect(await tidegate(['state', 'copy', address('file'), address('sqlite')])).toMatchObject({
       code: 0,
     });
