@@ -1,8 +1,9 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { PostgresEventJournal } from '../../src/state/postgres/postgres-journal.js';
 import { FileStore } from '../support/file-store.js';
 import { PostgresStore } from '../support/postgres-store.js';
-import { fullScopeState } from '../support/scope-states.js';
+import { fullScopeState, withSequence } from '../support/scope-states.js';
 import { tidegate } from './run.js';
 
 const TABLES = [
@@ -111,6 +112,29 @@ it('a state is copied from a file into the database and back, and can be looked 
     expect(refused).toMatchObject({ code: 64, out: '' });
     expect(refused.err).toContain('use --force');
     expect((await there.read('a')).state.hot.instances).toEqual({ 'host-a': newer });
+  } finally {
+    await file.dispose();
+  }
+});
+
+it('takes the loss of unknown scopes along into tables that nobody has used, and no others', async () => {
+  const file = new FileStore();
+  try {
+    // Only the lock tells that there was a store.
+    mkdirSync(file.directory);
+    writeFileSync(`${file.path}.lock`, '');
+    const repository = await file.open();
+    await repository.update('a', (state) => ({ state: withSequence(state, 1), outcome: null }));
+    await repository.close();
+    const copy = ['state', 'copy', `file:${file.path}`, store.url];
+    expect((await tidegate(['migrate'], { env: { TIDEGATE_STATE: store.url } })).code).toBe(0);
+    expect(await tidegate(copy)).toMatchObject({ code: 0, err: '' });
+    const { hot } = (await (await store.open()).read('never seen')).state;
+    expect(hot.lost).toMatchObject({ reason: 'empty' });
+    await store.sql('update tidegate_store set lost = null');
+    const refused = await tidegate([...copy, '--force']);
+    expect(refused).toMatchObject({ code: 64, out: '' });
+    expect(refused.err).toContain('nobody knows which');
   } finally {
     await file.dispose();
   }

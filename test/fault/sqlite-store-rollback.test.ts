@@ -10,6 +10,7 @@ import { ManualTime } from '../support/manual-time.js';
 import { increment, sequenceOf, setSequence } from '../support/scope-states.js';
 import { SqliteStore } from '../support/sqlite-store.js';
 import { until } from '../support/until.js';
+import { watchedFiles } from '../support/watched-files.js';
 
 const BACKUP_EVERY_MS = 60_000;
 
@@ -241,6 +242,25 @@ describe('a .bak that says nothing against the database', () => {
       await expectStart(left, { loss: null, a, b });
       await left.dispose();
     }
+  });
+
+  it('is one renewed while somebody looks', async () => {
+    const repository = await store.open();
+    await repository.update('b', setSequence(1));
+    await backUp('b', 1);
+    const read = new Set<string>();
+    const files = watchedFiles({
+      before: async ({ operation, path }) => {
+        if (operation !== 'readFile' || ![store.path, `${store.path}.bak`].includes(path)) return;
+        read.add(path);
+        if (read.size < 2 || savedSequence('b') === 2) return;
+        // One of the two is read, and the other is not.
+        await repository.update('b', setSequence(2));
+        await backUp('b', 2);
+      },
+    });
+    expect((await inspectDatabase(store.path, files))?.loss).toBeNull();
+    expect(savedSequence('b')).toBe(2);
   });
 
   const others: Record<string, () => void> = {
