@@ -23,14 +23,33 @@ export function beginRamp(inFlight: number, after: CooldownKind | null, now: Ins
   return { allowance: inFlight + first, at: now };
 }
 
+/**
+ * After a start or idle time a ramp that holds already goes on. `lost` requests in flight died with the process before:
+ * they keep their places until the next round, for no crash may let more through than no crash would have.
+ */
+export function restartRamp(
+  ramp: RampState | null,
+  lost: number,
+  inFlight: number,
+  now: Instant,
+): RampState {
+  const begun = beginRamp(inFlight, null, now);
+  if (ramp === null) return begun;
+  const left = allowanceAt(ramp, now) - lost;
+  if (left >= begun.allowance) return begun;
+  const roundBegan = now - (Math.max(0, now - ramp.at) % LONGEST_ROUND_MS);
+  return { allowance: Math.max(0, left), at: roundBegan };
+}
+
 export function isIdle(inFlight: number, admittedAt: Instant | null, now: Instant): boolean {
   return inFlight === 0 && admittedAt !== null && now - admittedAt >= IDLE_MS;
 }
 
-/** How many requests may be in flight now. */
+/** How many requests may be in flight now; where it was none, one with the next round. */
 export function allowanceAt({ allowance, at }: RampState, now: Instant): number {
   const rounds = Math.floor(Math.max(0, now - at) / LONGEST_ROUND_MS);
-  return rounds > Math.log2(OVER) ? Infinity : allowance * 2 ** rounds;
+  if (rounds > Math.log2(OVER)) return Infinity;
+  return Math.floor(Math.max(allowance, 0.5) * 2 ** rounds);
 }
 
 /**
@@ -40,5 +59,5 @@ export function allowanceAt({ allowance, at }: RampState, now: Instant): number 
 export function climbRamp(ramp: RampState, admittedAt: Instant, now: Instant): RampState | null {
   const allowance = allowanceAt(ramp, now);
   if (allowance >= OVER) return null;
-  return admittedAt < ramp.at ? ramp : { allowance: 2 * allowance, at: now };
+  return admittedAt < ramp.at ? ramp : { allowance: Math.max(1, 2 * allowance), at: now };
 }

@@ -5,7 +5,14 @@ import { headersLead, limitOf, wasRefused } from '../budget/limits.js';
 import { rulesFor } from '../budget/model-pools.js';
 import type { LimitRules } from '../budget/settings.js';
 import { isInferred } from '../budget/stated-budget.js';
-import type { EpisodeState, Instant, ModelEstimate, ScopeState } from '../state/scope-state.js';
+import type {
+  CautiousState,
+  EpisodeState,
+  HotState,
+  Instant,
+  ModelEstimate,
+  ScopeState,
+} from '../state/scope-state.js';
 import type { Draft } from './draft.js';
 import { climbsRamp, endIdleTime, holdOf } from './held-back.js';
 import { countInFlight, inFlight } from './instances.js';
@@ -74,6 +81,9 @@ export interface AdmitRequest {
   /** Observe mode: what would be refused passes, charged and counted. */
   readonly observe: boolean;
 }
+
+/** What died with its process while cautious keeps its place for this long, as a probe does. */
+const LOST_PLACE_MS = 10_000;
 
 /** What others wait while the one request that cautious mode allows is in flight. */
 const CAUTIOUS_WAIT_MS = 1_000;
@@ -189,8 +199,18 @@ function closedBy(draft: Draft, rules: readonly LimitRules[], gates: Gates): Den
   if (closed !== null) return closed;
   if (hot.cautious === null) return null;
   const hasBudget = rules.some(({ name }) => limitOf(hot.limits, name).budget.current !== null);
-  if (hasBudget || inFlight(hot) < hot.cautious.allowance) return null;
+  if (hasBudget || inFlight(hot) < cautiousAllowance(hot, hot.cautious, now)) return null;
   return { decision: 'budget', until: now + CAUTIOUS_WAIT_MS, now, limit: null, pool: null };
+}
+
+/** Without a budget: how many may be in flight; where all of them died unanswered, one, in a while. */
+function cautiousAllowance(
+  { admittedAt }: HotState,
+  { allowance }: CautiousState,
+  now: Instant,
+): number {
+  const overdue = admittedAt === null || now - admittedAt >= LOST_PLACE_MS;
+  return allowance === 0 && overdue ? 1 : allowance;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { allowanceAt, beginRamp, isIdle } from '../backoff/ramp.js';
+import { allowanceAt, isIdle, restartRamp } from '../backoff/ramp.js';
 import { mayBeFull } from '../budget/brim.js';
 import { limitOf } from '../budget/limits.js';
 import type { LimitRules } from '../budget/settings.js';
@@ -6,11 +6,12 @@ import type { HotState, Instant } from '../state/scope-state.js';
 import type { Draft } from './draft.js';
 import { guesses, inFlight } from './instances.js';
 
-/** Idle time is over: admission ramps up. Call before the admission that ends it is counted. */
+/** Idle time is over: admission ramps up, from where a ramp that holds has come to. Call before the admission that ends it is counted. */
 export function endIdleTime(draft: Draft): void {
   const { hot, now } = draft;
   const flying = inFlight(hot);
-  if (isIdle(flying, hot.admittedAt, now)) draft.setHot({ ramp: beginRamp(flying, null, now) });
+  if (!isIdle(flying, hot.admittedAt, now)) return;
+  draft.setHot({ ramp: restartRamp(hot.ramp, 0, flying, now) });
 }
 
 /** The success of the latest admission is news for the ramp: where few are in flight it need not grow. */

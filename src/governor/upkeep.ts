@@ -1,10 +1,10 @@
-import { beginRamp } from '../backoff/ramp.js';
+import { restartRamp } from '../backoff/ramp.js';
 import { boundsOf } from '../budget/bounds.js';
 import type { Guard } from '../budget/guards.js';
 import { limitOf } from '../budget/limits.js';
 import { isOpen } from '../budget/window.js';
 import { isComplete, orphanInSample } from '../calibration/sample.js';
-import type { Instant, StateLoss } from '../state/scope-state.js';
+import type { CautiousState, Instant, StateLoss } from '../state/scope-state.js';
 import { shiftScope } from './clock-shift.js';
 import { Draft } from './draft.js';
 import type { GuardsHeld } from './events.js';
@@ -130,12 +130,15 @@ export function startInstance(draft: Draft, policies: Policies, self: InstanceId
   const before = draft.hot.instances[self.name];
   const unclean = before !== undefined && before.stoppedAt === null;
   const dead = self.alone ? Object.keys(draft.hot.instances) : [self.name];
+  const flying = inFlight(draft.hot);
   for (const name of dead) orphanInstance(draft, policies, name);
+  const left = inFlight(draft.hot);
+  const ramp = restartRamp(draft.hot.ramp, flying - left, left, now);
   const started = { startedAt: now, seenAt: now, stoppedAt: null, ...NONE_IN_FLIGHT };
   makeRoom(draft, policies, self.name);
   const instances = { ...draft.hot.instances, [self.name]: started };
   const starts = addStart(draft.cold.starts[self.name] ?? [], { at: now, unclean });
-  draft.setHot({ instances, ramp: beginRamp(inFlight(draft.hot), null, now) });
+  draft.setHot({ instances, ramp });
   draft.setCold({ starts: { ...draft.cold.starts, [self.name]: starts } });
   if (unclean) {
     const count = uncleanStarts(starts, now);
@@ -186,8 +189,13 @@ export function orphanInstance(draft: Draft, policies: Policies, name: string): 
   });
   if (instance !== undefined && instance.inFlight > 0) {
     const instances = { ...draft.hot.instances, [name]: { ...instance, ...NONE_IN_FLIGHT } };
-    draft.setHot({ instances });
+    draft.setHot({ instances, cautious: keepPlaces(draft.hot.cautious, instance.inFlight) });
   }
+}
+
+/** What died in flight without an answer keeps its place: see `cautiousAllowance`. */
+function keepPlaces(cautious: CautiousState | null, lost: number): CautiousState | null {
+  return cautious && { ...cautious, allowance: Math.max(0, cautious.allowance - lost) };
 }
 
 export interface TickContext {

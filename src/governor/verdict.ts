@@ -127,7 +127,7 @@ function relaxCaution(draft: Draft, stated: boolean): void {
     draft.setHot({ cautious: null });
     draft.report({ kind: 'cautious-ended', by: 'limit-header' });
   } else if (cautious.allowance < MOST_ALLOWANCE) {
-    draft.setHot({ cautious: { ...cautious, allowance: cautious.allowance * 2 } });
+    draft.setHot({ cautious: { ...cautious, allowance: Math.max(1, cautious.allowance) * 2 } });
   }
 }
 

@@ -281,7 +281,7 @@ export interface CautiousState {
   /** A whole window has been seen from here on. */
   readonly until: Instant;
   readonly reason: LossReason;
-  /** Without a budget: how many requests may be in flight at once. */
+  /** Without a budget: how many requests may be in flight at once; 0: all of them died, and one may after a while. */
   readonly allowance: number;
 }
 

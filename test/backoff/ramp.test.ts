@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { allowanceAt, beginRamp, climbRamp, isIdle } from '../../src/backoff/ramp.js';
+import { allowanceAt, beginRamp, climbRamp, isIdle, restartRamp } from '../../src/backoff/ramp.js';
 import type { RampState } from '../../src/state/scope-state.js';
 
 const ROUND = 5_000;
@@ -34,6 +34,32 @@ describe('the ramp', () => {
     expect(isIdle(1, 0, 300_000)).toBe(false);
     expect(isIdle(0, 1, 300_000)).toBe(false);
     expect(isIdle(0, null, 300_000)).toBe(false);
+  });
+
+  it('goes on after a start, and what died in flight keeps its places until the next round', () => {
+    expect(restartRamp(null, 3, 2, 7)).toEqual({ allowance: 18, at: 7 });
+    // Most of it is over: the start's own is the lower one.
+    expect(restartRamp({ allowance: 256, at: 0 }, 3, 0, 7)).toEqual({ allowance: 16, at: 7 });
+    const low = { allowance: 4, at: 1_000 };
+    expect(restartRamp(low, 0, 0, 2_000)).toEqual(low);
+    expect(restartRamp(low, 1, 0, 7_000)).toEqual({ allowance: 7, at: 6_000 });
+    const all = restartRamp(low, 4, 0, 2_000);
+    expect([2_000, 5_999, 6_000, 11_000].map((at) => allowanceAt(all, at))).toEqual([0, 0, 1, 2]);
+    expect(climbRamp(all, 6_000, 6_100)).toEqual({ allowance: 2, at: 6_100 });
+  });
+
+  it('has no more room after a start than without one, whenever somebody looks', () => {
+    const ramps = fc.record({ allowance: fc.integer({ min: 0, max: 600 }), at: fc.nat(10_000) });
+    const starts = fc.record({ lost: fc.nat(40), left: fc.nat(40), laterMs: fc.nat(40_000) });
+    fc.assert(
+      fc.property(ramps, starts, fc.nat(40_000), (ramp, { lost, left, laterMs }, waitMs) => {
+        const now = 10_000 + laterMs;
+        const at = now + waitMs;
+        const without = Math.max(0, allowanceAt(ramp, at) - lost - left);
+        const restarted = restartRamp(ramp, lost, left, now);
+        expect(allowanceAt(restarted, at) - left).toBeLessThanOrEqual(without);
+      }),
+    );
   });
 
   it('never takes back what it has allowed, and never allows more than two to the number of rounds', () => {

@@ -1,8 +1,21 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Admission } from '../../src/governor/admission.js';
+import { admit } from '../../src/governor/admit.js';
+import { Draft } from '../../src/governor/draft.js';
+import { startInstance } from '../../src/governor/upkeep.js';
 import type { StateLoss } from '../../src/state/scope-state.js';
-import { HOUR, limit, MINUTE, SCOPE, SECOND, statement, success, Town } from './support.js';
+import {
+  HOUR,
+  limit,
+  MINUTE,
+  POLICIES,
+  SCOPE,
+  SECOND,
+  statement,
+  success,
+  Town,
+} from './support.js';
 
 /** What an adapter does that lost or restored the scope. */
 function lose(town: Town, loss: Partial<StateLoss> = {}): void {
@@ -61,6 +74,19 @@ describe('after a crash', () => {
     expect(await town.denied()).toMatchObject({ decision: 'probing' });
     await town.pass(10 * SECOND);
     expect((await town.admit()).grant.ticket.role).toBe('probe');
+  });
+
+  it('the ramp after a refusal of acceleration goes on, whoever starts', async () => {
+    const town = await Town.open();
+    await town.pass(MINUTE);
+    await town.refuse(await town.admit(), { kind: 'acceleration', statedWaitMs: 10 * SECOND });
+    await town.pass(10 * SECOND);
+    const probe = await town.admit();
+    town.governor.succeeded(probe, []);
+    await town.settle(probe, success(10));
+    const { ramp } = town.disk.scopes.get(SCOPE)!.hot;
+    await town.crash();
+    expect(town.disk.scopes.get(SCOPE)!.hot.ramp).toEqual(ramp);
   });
 
   it('the guards remember: traffic, the last step, the last refusal', async () => {
@@ -183,6 +209,26 @@ describe('after a loss of state', () => {
     expect((await town.ask()).kind).toBe('refused');
   });
 
+  it('without a budget what dies unanswered keeps its place for 10 s', async () => {
+    const town = await Town.open();
+    lose(town);
+    await town.crash();
+    let admitted = 1;
+    await town.admit();
+    for (let second = 0; second < 17; second += 1) {
+      await town.pass(SECOND);
+      await town.crash();
+      if ((await town.ask()).kind === 'admitted') admitted += 1;
+    }
+    expect(admitted).toBe(2);
+    await town.pass(3 * SECOND);
+    const answered = await town.admit();
+    town.governor.succeeded(answered, []);
+    await town.settle(answered, success(1));
+    expect([(await town.ask()).kind, (await town.ask()).kind]).toEqual(['admitted', 'admitted']);
+    expect((await town.ask()).kind).toBe('refused');
+  });
+
   it('ends with the first limit header', async () => {
     const town = await Town.open({ limits: [limit({ budget: 10_000 })] });
     lose(town);
@@ -266,6 +312,69 @@ describe('whenever it crashes', () => {
             }
           }
         }
+      }),
+      { numRuns: 150 },
+    );
+  });
+});
+
+/** How many of those pass that ask at once, and then each second. */
+function burst(draft: Draft): number {
+  const cost = { requests: 1, inputTokens: 1, outputTokens: 1 };
+  const asked = { cost, coldTokens: 0, model: 'm', instance: 'a', observe: false };
+  let { state } = draft;
+  let admitted = 0;
+  for (let second = 0; second <= 12; second += 1) {
+    const now = draft.now + second * SECOND;
+    for (let ask = 0; ask < 40; ask += 1) {
+      const next = new Draft(state, now, draft.rules);
+      if (admit(next, POLICIES, asked).kind === 'admitted') admitted += 1;
+      ({ state } = next);
+    }
+  }
+  return admitted;
+}
+
+describe('a crash and whoever asks after it', () => {
+  const action = fc.oneof(
+    { weight: 6, arbitrary: fc.constant('admit' as const) },
+    { weight: 3, arbitrary: fc.constant('succeed' as const) },
+    { weight: 1, arbitrary: fc.constantFrom('acceleration' as const, 'transient' as const) },
+    { weight: 4, arbitrary: fc.constantFrom(1, SECOND, 5 * SECOND, 31 * SECOND, 11 * MINUTE) },
+  );
+  const kinds = fc.constantFrom('fixed' as const, 'sliding' as const, 'bucket' as const);
+
+  it('let no more through than without it', async () => {
+    const actions = fc.array(action, { maxLength: 40, size: 'max' });
+    await fc.assert(
+      fc.asyncProperty(actions, kinds, fc.option(fc.nat(40_000)), async (steps, kind, budget) => {
+        const town = await Town.open({ limits: [limit({ kind, budget, windowMs: HOUR })] });
+        const flying: Admission[] = [];
+        for (const step of steps) {
+          if (typeof step === 'number') {
+            await town.pass(step);
+          } else if (step === 'admit') {
+            const outcome = await Promise.race([town.ask(), town.pass(0).then(() => null)]);
+            if (outcome?.kind === 'admitted') flying.push(outcome.admission);
+          } else {
+            const admission = flying.shift();
+            if (admission === undefined) continue;
+            if (step === 'succeed') {
+              town.governor.succeeded(admission, []);
+              await town.settle(admission, success(500));
+            } else {
+              await town.refuse(admission, { kind: step });
+            }
+          }
+        }
+        await town.pass(250);
+        const state = town.disk.scopes.get(SCOPE)!;
+        // Those keep their places for 10 s, and no longer.
+        if (state.hot.backoff.probes.length > 0) return;
+        const now = town.time.wall();
+        const crashed = new Draft(state, now, town.rules);
+        startInstance(crashed, POLICIES, { name: 'a', alone: true });
+        expect(burst(crashed)).toBeLessThanOrEqual(burst(new Draft(state, now, town.rules)));
       }),
       { numRuns: 150 },
     );

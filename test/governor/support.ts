@@ -7,6 +7,7 @@ import type { LimitStatement } from '../../src/governor/attribution.js';
 import type { Denial } from '../../src/governor/admit.js';
 import type { GovernorEvent } from '../../src/governor/events.js';
 import { Governor } from '../../src/governor/governor.js';
+import type { Policies } from '../../src/governor/policies.js';
 import type { ScopeView } from '../../src/governor/scope-view.js';
 import type { Settlement } from '../../src/governor/settlement.js';
 import type { UpstreamRefusal } from '../../src/governor/verdict.js';
@@ -48,6 +49,20 @@ export interface TownOptions {
   readonly instance?: string;
 }
 
+export const POLICIES: Policies = {
+  budget: new BudgetController({
+    nudge: 0.03,
+    nudgeEveryMs: HOUR,
+    minTrafficMs: HOUR,
+    minUsed: 0.05,
+  }),
+  backoff: new BackoffPolicy({
+    ladderMs: [30, 60, 120, 240, 300].map((seconds) => seconds * SECOND),
+    probeEveryMs: HOUR,
+  }),
+  calibration: new CalibrationStore(),
+};
+
 /** A governor on virtual time and a disk that outlives it. */
 export class Town {
   readonly time = new ManualTime();
@@ -77,19 +92,7 @@ export class Town {
     this.repository = wrap(new MemoryStateRepository(clock, this.disk));
     this.governor = new Governor({
       repository: this.repository,
-      policies: {
-        budget: new BudgetController({
-          nudge: 0.03,
-          nudgeEveryMs: HOUR,
-          minTrafficMs: HOUR,
-          minUsed: 0.05,
-        }),
-        backoff: new BackoffPolicy({
-          ladderMs: [30, 60, 120, 240, 300].map((seconds) => seconds * SECOND),
-          probeEveryMs: HOUR,
-        }),
-        calibration: new CalibrationStore(),
-      },
+      policies: POLICIES,
       scopes: [{ name: SCOPE, limits: this.rules }],
       instance,
       observe,
