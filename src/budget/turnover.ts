@@ -85,8 +85,11 @@ export function openRest(limit: LimitState, rule: LimitRules, now: Instant): Lim
 }
 
 function retreat(limit: LimitState): BudgetState {
-  const current = wasRefused(limit) ? limit.budget.current : provenBudget(limit);
-  return current === limit.budget.current ? limit.budget : { ...limit.budget, current };
+  const { budget } = limit;
+  const proven = wasRefused(limit) ? budget.current : provenBudget(limit);
+  // What the learned limit calls for may lie below the floor.
+  const current = proven === null ? null : clampToBounds(budget, proven);
+  return current === budget.current ? budget : { ...budget, current };
 }
 
 export function budgetFor(rule: LimitRules): BudgetState {

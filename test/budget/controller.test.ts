@@ -167,6 +167,20 @@ describe('a changed configuration', () => {
       book.limits,
     );
   });
+
+  it('leaves the budget between its new bounds when the window ends, wherever the learned limit lies', () => {
+    const book = fullBook();
+    book.limits = CONTROLLER.learn(book.limits, rule(1000), 500, 500);
+    const raised = [rule(10_000)];
+    book.limits = CONTROLLER.roll(book.limits, raised, HOUR);
+    expect(book.limit.budget.current).toBe(3000);
+    book.limits = CONTROLLER.roll(book.limits, raised, 2 * WINDOW);
+    expect(book.limit.budget.current).toBe(3000);
+    // One sample just above the floor: 3 % below it is less than that.
+    const low = fullBook();
+    low.limits = CONTROLLER.learn(low.limits, rule(1000), 301, 301);
+    expect(low.roll(WINDOW).limit.budget.current).toBe(300);
+  });
 });
 
 describe('a limit that left the configuration', () => {
