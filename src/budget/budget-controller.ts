@@ -176,8 +176,8 @@ export class BudgetController {
       if (entry === undefined || entry.amount === amount) return limit;
       if (!isUnderWay(limit.window, entry.window)) return limit;
       amended[rule.name] = { ...entry, amount };
-      const released = release(limit, instance, entry.amount);
-      const corrected = correct(released, rule, amount - entry.amount, entry);
+      const { limit: released, givenBack } = release(limit, instance, entry.amount);
+      const corrected = correct(released, rule, amount - entry.amount + givenBack, entry);
       return { ...released, ...corrected, unsettled: add(released.unsettled, instance, amount) };
     });
     return { limits: next, outcome: amended };
@@ -201,8 +201,8 @@ export class BudgetController {
       if (!isUnderWay(limit.window, entry.window)) {
         return excess > 0 ? { ...limit, ...correct(limit, rule, excess, entry) } : limit;
       }
-      const released = release(limit, instance, entry.amount);
-      const settled = { ...released, ...correct(released, rule, excess, entry) };
+      const { limit: released, givenBack } = release(limit, instance, entry.amount);
+      const settled = { ...released, ...correct(released, rule, excess + givenBack, entry) };
       if (!isSuccess(actual) || entry.before <= limit.control.accepted) return settled;
       return { ...settled, control: { ...limit.control, accepted: entry.before } };
     });

@@ -106,10 +106,24 @@ export function add(
   return { ...unsettled, [instance]: (unsettled[instance] ?? 0) + amount };
 }
 
+/** A charge taken out of flight. */
+interface Released {
+  readonly limit: LimitState;
+  /** What of it was given back before: it was taken for orphaned, and a statement seemed to prove it unspent. */
+  readonly givenBack: number;
+}
+
 /** Takes a charge out of flight: out of the instance's share, or of what was orphaned meanwhile. */
-export function release(limit: LimitState, instance: string, amount: number): LimitState {
+export function release(limit: LimitState, instance: string, amount: number): Released {
   const left = (limit.unsettled[instance] ?? 0) - amount;
-  if (left > 0) return { ...limit, unsettled: { ...limit.unsettled, [instance]: left } };
-  const { [instance]: _, ...others } = limit.unsettled;
-  return { ...limit, unsettled: others, orphaned: Math.max(0, limit.orphaned + left) };
+  if (left > 0) {
+    const unsettled = { ...limit.unsettled, [instance]: left };
+    return { limit: { ...limit, unsettled }, givenBack: 0 };
+  }
+  const { [instance]: _, ...unsettled } = limit.unsettled;
+  const orphaned = Math.max(0, limit.orphaned + left);
+  // What is missing from the other kinds has drained, or freed with its cell.
+  const isFixed = limit.bucket === null && limit.cells.length === 0;
+  const givenBack = isFixed ? Math.max(0, -limit.orphaned - left) : 0;
+  return { limit: { ...limit, unsettled, orphaned }, givenBack };
 }

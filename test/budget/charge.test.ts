@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Charge } from '../../src/budget/budget-controller.js';
 import { reservedOf } from '../../src/budget/limits.js';
+import type { LimitRules } from '../../src/budget/settings.js';
 import { Book, CONTROLLER, rule, tokens, WINDOW } from './support.js';
 
 describe('admission', () => {
@@ -161,6 +162,53 @@ describe('use that a state of before kept in a closed window', () => {
 });
 
 describe('conservation', () => {
+  it('counts all that has settled, whoever was taken for dead and whatever was stated meanwhile', () => {
+    const step = fc.record({
+      act: fc.constantFrom('charge', 'charge', 'amend', 'settle', 'settle', 'orphan', 'state'),
+      instance: fc.constantFrom('a', 'b'),
+      which: fc.nat(9),
+      amount: fc.nat(1_000),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40, size: 'max' }), (steps) => {
+        const book = new Book([rule(null)]);
+        const flying: { charge: Charge; instance: string }[] = [];
+        let settled = 0;
+        let sequence = 0;
+        for (const { act, which, amount, instance } of steps) {
+          const one = flying[which % Math.max(1, flying.length)];
+          if (act === 'charge') {
+            const outcome = book.charge(amount, 0, { instance });
+            if (outcome.kind === 'charged') flying.push({ charge: outcome.charge, instance });
+          } else if (act === 'orphan') {
+            book.limits = CONTROLLER.orphan(book.limits, book.rules, instance);
+          } else if (one !== undefined && act === 'state') {
+            const entry = one.charge['tokens']!;
+            const stated = { limit: 20_000, remaining: 20_000 - settled, utilization: null };
+            const statement = { ...stated, name: 'tokens', rejected: false };
+            const context = { sequence: (sequence += 1), counted: 0, surprise: 0, late: false };
+            const [only] = book.rules as [LimitRules];
+            book.limits = CONTROLLER.takeStatement(book.limits, only, entry, statement, context);
+          } else if (one !== undefined && act === 'amend') {
+            const { charge, instance: own } = one;
+            const cost = tokens(amount);
+            const amended = CONTROLLER.amend(book.limits, book.rules, charge, cost, own);
+            book.limits = amended.limits;
+            one.charge = amended.outcome;
+          } else if (one !== undefined && act === 'settle') {
+            const { charge, instance: own } = one;
+            book.limits = CONTROLLER.settle(book.limits, book.rules, charge, tokens(amount), own);
+            flying.splice(flying.indexOf(one), 1);
+            settled += amount;
+          }
+          const { used, orphaned } = book.limit;
+          expect(used).toBeGreaterThanOrEqual(settled);
+          expect(used).toBeGreaterThanOrEqual(reservedOf(book.limit) + orphaned);
+        }
+      }),
+    );
+  });
+
   it('never has more in flight than is used, whatever happens when', () => {
     const step = fc.record({
       afterMs: fc.constantFrom(0, 0, WINDOW / 2, WINDOW),

@@ -104,6 +104,19 @@ describe('a stated amount', () => {
     expect(raised.limit).toMatchObject({ used: 150, others: 40 });
   });
 
+  it('gives an orphaned charge back once: whoever was only taken for dead may settle it yet', () => {
+    const silent = half();
+    silent.limits = CONTROLLER.orphan(silent.limits, silent.rules, 'a');
+    const late = silent.entry as ChargeEntry;
+    silent.open(1).states({ limit: 1000, remaining: 900 }).settle(1);
+    expect(silent.limit).toMatchObject({ used: 101, orphaned: 0 });
+    const amended = CONTROLLER.amend(silent.limits, silent.rules, { tokens: late }, tokens(6), 'a');
+    silent.limits = amended.limits;
+    expect(silent.limit.used).toBe(107);
+    silent.entry = amended.outcome['tokens'] as ChargeEntry;
+    expect(silent.settle(2).limit).toMatchObject({ used: 103, orphaned: 0, unsettled: {} });
+  });
+
   it('proves that an orphaned charge was not spent, as far as it does', () => {
     const crashed = half();
     crashed.limits = CONTROLLER.orphan(crashed.limits, crashed.rules, 'a');
