@@ -1,4 +1,4 @@
-import { BOUNDS, type LimitState, type ScopeState } from './scope-state.js';
+import type { LimitState, ScopeState } from './scope-state.js';
 
 /** Charges are sums of many numbers that need not be whole. */
 const TOLERANCE = 1e-6;
@@ -15,7 +15,6 @@ export function auditScope({ hot, cold }: ScopeState): readonly string[] {
   const { calibration } = cold;
   const accepted = calibration.samples.filter((sample) => sample.accepted).length;
   const rules: readonly (readonly [boolean, string])[] = [
-    [Object.keys(hot.limits).length <= BOUNDS.limits, 'it has more limits than can be configured'],
     [
       ladders.every(({ cooldown }) => cooldown === null || cooldown.until >= cooldown.since),
       'its cooldown ends before it begins',
@@ -29,8 +28,9 @@ export function auditScope({ hot, cold }: ScopeState): readonly string[] {
       'its pending sample counts admissions that did not happen yet',
     ],
     [
+      // Some that were accepted may be on record as discarded: the operator takes back what they taught.
       accepted <= calibration.accepted &&
-        calibration.samples.length - accepted <= calibration.discarded,
+        calibration.samples.length <= calibration.accepted + calibration.discarded,
       'it keeps more samples than it has counted',
     ],
   ];
@@ -38,11 +38,11 @@ export function auditScope({ hot, cold }: ScopeState): readonly string[] {
 }
 
 function auditLimit(limit: LimitState): string[] {
-  const { window, used, bucket, unsettled, orphaned, others } = limit;
+  const { window, used, cells, bucket, unsettled, orphaned, others } = limit;
   const findings: string[] = [];
-  // What is in flight drains from a bucket, and stays on record until it settles.
-  const inFlight =
-    bucket === null ? Object.values(unsettled).reduce((sum, part) => sum + part, 0) : 0;
+  // What is in flight drains from a bucket, or frees with its cell, and stays on record until it settles.
+  const rolls = bucket !== null || cells.length > 0;
+  const inFlight = rolls ? 0 : Object.values(unsettled).reduce((sum, part) => sum + part, 0);
   if (inFlight + orphaned + others > used + TOLERANCE * Math.max(1, used)) {
     const parts = `${inFlight} in flight, ${orphaned} orphaned and ${others} of others`;
     findings.push(`${parts} are more than the ${used} used`);

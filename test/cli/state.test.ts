@@ -279,7 +279,7 @@ describe.each(['file', 'sqlite'] as const)('show and check on %s', (kind) => {
 
   it('find sums that can’t be', async () => {
     const state = soundState();
-    const limit = { ...state.hot.limits['tokens']!, used: 1, bucket: null };
+    const limit = { ...state.hot.limits['tokens']!, used: 1, cells: [], bucket: null };
     await fill(storeOf(kind), {
       a: { ...state, hot: { ...state.hot, limits: { tokens: limit } } },
     });
