@@ -1,4 +1,4 @@
-import type { BudgetState, Instant, LimitState } from '../state/scope-state.js';
+import { type BudgetState, BOUNDS, type Instant, type LimitState } from '../state/scope-state.js';
 import { belowLimit, clampToBounds } from './bounds.js';
 import { FULL } from './full.js';
 import { provenBudget } from './growth.js';
@@ -143,14 +143,22 @@ export function adoptKind(limit: LimitState, rule: LimitRules, now: Instant): Li
   return { ...limit, window: opened, cells, bucket: null };
 }
 
-/** A limit that left the configuration is kept until its window ends: it may have left by mistake. */
+/**
+ * A limit that left the configuration is kept until its window ends: it may have left by mistake. Where there are too
+ * many, those make room whose windows end soonest.
+ */
 export function dropStale(limits: Limits, rules: readonly LimitRules[], now: Instant): Limits {
-  const stale = Object.entries(limits).filter(
-    ([name, { window }]) =>
-      !rules.some((rule) => rule.name === name) && (!isOpen(window) || isOver(window, now)),
-  );
+  const left = Object.entries(limits).filter(([name]) => !rules.some((rule) => rule.name === name));
+  const isEnded = ({ window }: LimitState) => !isOpen(window) || isOver(window, now);
+  const kept = left.filter(([, limit]) => !isEnded(limit));
+  const many = rules.length + kept.length - BOUNDS.limitsEver;
+  const endsAt = ({ window }: LimitState) => window.endsAt ?? 0;
+  const soonest = kept
+    .toSorted(([, a], [, b]) => endsAt(a) - endsAt(b))
+    .slice(0, Math.max(0, many));
+  const stale = [...left.filter(([, limit]) => isEnded(limit)), ...soonest];
   if (stale.length === 0) return limits;
-  const kept = { ...limits };
-  for (const [name] of stale) delete kept[name];
-  return kept;
+  const others = { ...limits };
+  for (const [name] of stale) delete others[name];
+  return others;
 }

@@ -116,8 +116,6 @@ function describe(mismatch: Mismatch, name: string): string {
 }
 
 const EMPTY = emptyScopeState();
-/** Limits and their instances that left the configuration linger until the governor drops them. */
-const LIMITS_EVER = 4 * BOUNDS.limits;
 
 const cooldownKind = oneOf<CooldownKind>(
   'quota',
@@ -257,7 +255,7 @@ const modelEstimate = object<ModelEstimate>(
 );
 const hotState = object<HotState>(
   {
-    limits: map(limitState, LIMITS_EVER),
+    limits: map(limitState, BOUNDS.limitsEver),
     backoff: backoffState,
     // Added with minor 2.
     pools: map(poolState, BOUNDS.pools),
@@ -321,7 +319,7 @@ const coldState = object<ColdState>(
     starts: map(list(instanceStart, BOUNDS.startsPerInstance), BOUNDS.instances),
     organizations: map(text, BOUNDS.keys),
     events: list(eventRecord, BOUNDS.events),
-    guards: map(toldGuard, LIMITS_EVER),
+    guards: map(toldGuard, BOUNDS.limitsEver),
   },
   // `events` and `guards` were added with minor 2.
   EMPTY.cold,

@@ -30,6 +30,8 @@ export const SCHEMA = { major: 1, minor: 3 } as const;
 export const BOUNDS = {
   scopes: 64,
   limits: 8,
+  /** With those that left the configuration. */
+  limitsEver: 32,
   instances: 64,
   startsPerInstance: 64,
   samples: 50,

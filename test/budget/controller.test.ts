@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BudgetController } from '../../src/budget/budget-controller.js';
 import { growthShape } from '../../src/budget/growth.js';
+import { BOUNDS } from '../../src/state/scope-state.js';
 import { Book, CONTROLLER, HOUR, MINUTE, rule, WINDOW } from './support.js';
 
 /** A configured budget of 1,000 tokens, used up at the start. */
@@ -184,6 +185,21 @@ describe('a changed configuration', () => {
 });
 
 describe('a limit that left the configuration', () => {
+  it('makes room where there are too many, the one first whose window ends soonest', () => {
+    const book = new Book([rule(1000)]);
+    for (let rename = 0; rename < 6; rename += 1) {
+      const names = Array.from({ length: BOUNDS.limits }, (_, index) => `${rename}-${index}`);
+      const rules = names.map((name) => rule(1000, { name }));
+      const renamed = Object.assign(new Book(rules), { limits: book.limits });
+      renamed.spend(10, rename);
+      book.limits = renamed.limits;
+      expect(Object.keys(book.limits)).toEqual(expect.arrayContaining(names));
+    }
+    const names = Object.keys(book.limits);
+    expect(names).toHaveLength(BOUNDS.limitsEver);
+    expect(names.filter((name) => name < '2')).toEqual([]);
+  });
+
   it('is kept until its window ends', () => {
     const book = new Book([rule(1000), rule(50, { name: 'old', windowMs: HOUR })]).spend(10, 0);
     const without = (now: number) => Object.keys(CONTROLLER.roll(book.limits, [rule(1000)], now));
