@@ -168,6 +168,7 @@ export class BudgetController {
     charge: Charge,
     estimate: Cost,
     instance: string,
+    now: Instant,
   ): Weighed<Charge> {
     const amended: Record<string, ChargeEntry> = { ...charge };
     const next = mapLimits(limits, rules, (limit, rule) => {
@@ -177,7 +178,7 @@ export class BudgetController {
       if (!isUnderWay(limit.window, entry.window)) return limit;
       amended[rule.name] = { ...entry, amount };
       const { limit: released, givenBack } = release(limit, instance, entry.amount);
-      const corrected = correct(released, rule, amount - entry.amount + givenBack, entry);
+      const corrected = correct(released, rule, amount - entry.amount + givenBack, entry, now);
       return { ...released, ...corrected, unsettled: add(released.unsettled, instance, amount) };
     });
     return { limits: next, outcome: amended };
@@ -193,16 +194,17 @@ export class BudgetController {
     charge: Charge,
     actual: Cost,
     instance: string,
+    now: Instant,
   ): Limits {
     return mapLimits(limits, rules, (limit, rule) => {
       const entry = charge[rule.name];
       if (entry === undefined) return limit;
       const excess = amountIn(rule.unit, actual) - entry.amount;
       if (!isUnderWay(limit.window, entry.window)) {
-        return excess > 0 ? { ...limit, ...correct(limit, rule, excess, entry) } : limit;
+        return excess > 0 ? { ...limit, ...correct(limit, rule, excess, entry, now) } : limit;
       }
       const { limit: released, givenBack } = release(limit, instance, entry.amount);
-      const settled = { ...released, ...correct(released, rule, excess + givenBack, entry) };
+      const settled = { ...released, ...correct(released, rule, excess + givenBack, entry, now) };
       if (!isSuccess(actual) || entry.before <= limit.control.accepted) return settled;
       return { ...settled, control: { ...limit.control, accepted: entry.before } };
     });

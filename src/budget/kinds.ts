@@ -40,9 +40,10 @@ export function correct(
   rule: LimitRules,
   excess: number,
   entry: ChargeEntry,
-): Pick<LimitState, 'cells' | 'used' | 'orphaned' | 'bucket'> {
-  const { cells, bucket } = limit;
+  now: Instant,
+): Pick<LimitState, 'cells' | 'used' | 'orphaned' | 'bucket' | 'window'> {
+  const { cells, bucket, window } = limit;
   return isBucket(rule, limit)
-    ? { cells, ...correctBucket(limit, rule, excess, entry) }
-    : { bucket, ...correctWindow(limit, rule, excess, entry.at) };
+    ? { cells, window, ...correctBucket(limit, rule, excess, entry) }
+    : { bucket, ...correctWindow(limit, rule, excess, { at: entry.at, now }) };
 }

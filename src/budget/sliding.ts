@@ -74,29 +74,31 @@ export function chargeCell(limit: LimitState, rule: LimitRules, amount: number, 
   return { cells, used: sumOf(cells), window: { ...window, startedAt: oldest.at, endsAt } };
 }
 
-/**
- * Corrects what was charged at `at`. Where that has freed since, only an excess counts, in the newest cell;
- * without any there is nothing left to count it in but a new one.
- */
-export function correctCell(
+/** When something was charged, and when that is corrected. */
+interface CorrectedAt {
+  readonly at: Instant;
+  readonly now: Instant;
+}
+
+/** Corrects what was charged at `at`. Where that has freed since, only an excess counts, as charged now. */
+function correctCell(
   limit: LimitState,
   rule: LimitRules,
   excess: number,
-  at: Instant,
-): Pick<LimitState, 'cells' | 'used'> {
-  const { cells } = limit;
+  { at, now }: CorrectedAt,
+): Pick<LimitState, 'cells' | 'used' | 'window'> {
+  const { cells, window } = limit;
   const own = cells.findLastIndex((cell) => cell.at <= at);
-  const index = own < 0 || at >= (cells[own]?.at ?? 0) + cellMs(rule) ? -1 : own;
-  const target = index >= 0 ? index : excess > 0 ? cells.length - 1 : -1;
-  if (target < 0) {
+  if (own < 0 || at >= (cells[own]?.at ?? 0) + cellMs(rule)) {
     if (excess <= 0) return limit;
-    const grown = [{ at, amount: excess, orphaned: 0 }];
-    return { cells: grown, used: excess };
+    const charged = chargeCell(limit, rule, excess, now);
+    // A closed one is opened by `openRest`.
+    return window.endsAt === null ? { ...charged, window } : charged;
   }
   const corrected = cells.map((cell, place) =>
-    place === target ? { ...cell, amount: Math.max(0, cell.amount + excess) } : cell,
+    place === own ? { ...cell, amount: Math.max(0, cell.amount + excess) } : cell,
   );
-  return { cells: corrected, used: sumOf(corrected) };
+  return { cells: corrected, used: sumOf(corrected), window };
 }
 
 /** When the window has room for `amount` again, if nothing more is charged. */
@@ -135,18 +137,18 @@ export function isSliding(rule: LimitRules, limit: LimitState): boolean {
   return limit.window.endsAt === null ? rule.kind === 'sliding' : limit.cells.length > 0;
 }
 
-/** Adds to what was charged at `at`, or takes from it. */
+/** Adds to what was charged, or takes from it. */
 export function correct(
   limit: LimitState,
   rule: LimitRules,
   excess: number,
-  at: Instant,
-): Pick<LimitState, 'cells' | 'used' | 'orphaned'> {
-  const { cells, orphaned } = limit;
+  when: CorrectedAt,
+): Pick<LimitState, 'cells' | 'used' | 'orphaned' | 'window'> {
+  const { cells, orphaned, window } = limit;
   if (!isSliding(rule, limit)) {
-    return { cells, orphaned, used: Math.max(0, limit.used + excess) };
+    return { cells, orphaned, window, used: Math.max(0, limit.used + excess) };
   }
-  const corrected = correctCell(limit, rule, excess, at);
+  const corrected = correctCell(limit, rule, excess, when);
   // What was orphaned may have freed with its cell.
   return { ...corrected, orphaned: Math.min(orphaned, corrected.used) };
 }

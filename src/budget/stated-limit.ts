@@ -97,7 +97,7 @@ export function takeRolling(
   const stated = restated(limit, total, { ...statement, ...context }, missing > 0);
   if (stated === limit.stated && missing === 0) return limit;
   const newest = limit.cells.at(-1)?.at ?? limit.window.startedAt ?? 0;
-  return { ...limit, ...correct(limit, rule, missing, newest), stated };
+  return { ...limit, ...correct(limit, rule, missing, { at: newest, now: newest }), stated };
 }
 
 /**

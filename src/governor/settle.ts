@@ -28,7 +28,8 @@ export function amend(draft: Draft, policies: Policies, request: AmendRequest): 
   const { grant, estimate, instance, told } = request;
   if (request.guessed) noteInFlight(draft, request, { inFlight: 0, guessed: -1 });
   const { charge } = grant;
-  const amended = policies.budget.amend(draft.hot.limits, draft.rules, charge, estimate, instance);
+  const { hot, rules, now } = draft;
+  const amended = policies.budget.amend(hot.limits, rules, charge, estimate, instance, now);
   draft.setHot({ limits: amended.limits });
   mapSamples(draft, (sample) => amendSample(sample, grant, amended.outcome));
   const stating = { ...grant, charge: amended.outcome, counted: countedOf(estimate), cost: null };
@@ -71,11 +72,11 @@ export interface SettleRequest {
 export function settle(draft: Draft, policies: Policies, request: SettleRequest): void {
   const { grant, actual, instance, estimate } = request;
   freshen(draft, policies);
-  const { hot, rules } = draft;
+  const { hot, rules, now } = draft;
   const { counters } = hot;
   const upstreamRequests = counters.upstreamRequests + actual.requests;
   draft.setHot({
-    limits: policies.budget.settle(hot.limits, rules, grant.charge, actual, instance),
+    limits: policies.budget.settle(hot.limits, rules, grant.charge, actual, instance, now),
     backoff: policies.backoff.abandoned(hot.backoff, grant.sequence),
     counters: actual.requests > 0 ? { ...counters, upstreamRequests } : counters,
   });
@@ -114,7 +115,8 @@ export function repeatExcess(draft: Draft, policies: Policies, request: SettleRe
   freshen(draft, policies);
   const charge: Record<string, Charge[string]> = {};
   for (const [name, entry] of Object.entries(grant.charge)) charge[name] = { ...entry, window: 0 };
-  const limits = policies.budget.settle(draft.hot.limits, draft.rules, charge, actual, instance);
+  const { hot, rules, now } = draft;
+  const limits = policies.budget.settle(hot.limits, rules, charge, actual, instance, now);
   draft.setHot({ limits });
   openRests(draft);
 }

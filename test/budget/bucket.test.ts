@@ -18,7 +18,7 @@ function charged(book: Book, amount: number, now: number) {
 }
 
 function settle(book: Book, charge: ReturnType<typeof charged>, cost: number): void {
-  book.limits = CONTROLLER.settle(book.limits, book.rules, charge, tokens(cost), 'a');
+  book.limits = CONTROLLER.settle(book.limits, book.rules, charge, tokens(cost), 'a', 0);
 }
 
 describe('a bucket', () => {
@@ -301,6 +301,7 @@ describe('whatever happens to a bucket', () => {
             forced.outcome.charge,
             tokens(amount),
             'a',
+            now,
           );
           expect(book.limit.used).toBe(exact.level(now));
         }

@@ -78,9 +78,9 @@ describe('settlement', () => {
     const high = book.charge(500, 0);
     const low = book.charge(100, 0);
     if (high.kind !== 'charged' || low.kind !== 'charged') throw new Error('refused');
-    book.limits = CONTROLLER.settle(book.limits, book.rules, high.charge, tokens(30), 'a');
+    book.limits = CONTROLLER.settle(book.limits, book.rules, high.charge, tokens(30), 'a', 0);
     expect(book.limit).toMatchObject({ used: 130, unsettled: { a: 100 } });
-    book.limits = CONTROLLER.settle(book.limits, book.rules, low.charge, tokens(2000), 'a');
+    book.limits = CONTROLLER.settle(book.limits, book.rules, low.charge, tokens(2000), 'a', 0);
     expect(book.limit).toMatchObject({ used: 2030, unsettled: {} });
   });
 
@@ -90,9 +90,9 @@ describe('settlement', () => {
     const low = book.charge(100, 0);
     if (high.kind !== 'charged' || low.kind !== 'charged') throw new Error('refused');
     book.charge(7, WINDOW);
-    book.limits = CONTROLLER.settle(book.limits, book.rules, high.charge, tokens(30), 'a');
+    book.limits = CONTROLLER.settle(book.limits, book.rules, high.charge, tokens(30), 'a', 0);
     expect(book.limit.used, 'a refund is dropped').toBe(7);
-    book.limits = CONTROLLER.settle(book.limits, book.rules, low.charge, tokens(150), 'a');
+    book.limits = CONTROLLER.settle(book.limits, book.rules, low.charge, tokens(150), 'a', 0);
     expect(book.limit).toMatchObject({ used: 57, unsettled: { a: 7 } });
   });
 
@@ -102,7 +102,7 @@ describe('settlement', () => {
     if (outcome.kind !== 'charged') throw new Error('refused');
     book.limits = CONTROLLER.orphan(book.limits, book.rules, 'a');
     expect(book.limit).toMatchObject({ used: 500, unsettled: {}, orphaned: 500 });
-    book.limits = CONTROLLER.settle(book.limits, book.rules, outcome.charge, tokens(20), 'a');
+    book.limits = CONTROLLER.settle(book.limits, book.rules, outcome.charge, tokens(20), 'a', 0);
     expect(book.limit).toMatchObject({ used: 20, unsettled: {}, orphaned: 0 });
   });
 
@@ -110,10 +110,10 @@ describe('settlement', () => {
     const book = new Book([rule(1000)]);
     const outcome = book.charge(500, 0);
     if (outcome.kind !== 'charged') throw new Error('refused');
-    const amended = CONTROLLER.amend(book.limits, book.rules, outcome.charge, tokens(800), 'a');
+    const amended = CONTROLLER.amend(book.limits, book.rules, outcome.charge, tokens(800), 'a', 0);
     book.limits = amended.limits;
     expect(book.limit).toMatchObject({ used: 800, unsettled: { a: 800 } });
-    book.limits = CONTROLLER.settle(book.limits, book.rules, amended.outcome, tokens(750), 'a');
+    book.limits = CONTROLLER.settle(book.limits, book.rules, amended.outcome, tokens(750), 'a', 0);
     expect(book.limit).toMatchObject({ used: 750, unsettled: {} });
   });
 });
@@ -132,20 +132,27 @@ describe('between two windows', () => {
   it('an amendment puts nothing in flight that has ended', () => {
     const { book, charges } = withThree();
     const [first] = charges as [Charge];
-    const amended = CONTROLLER.amend(book.limits, book.rules, first, tokens(800), 'a');
+    const amended = CONTROLLER.amend(book.limits, book.rules, first, tokens(800), 'a', 0);
     book.limits = amended.limits;
     book.charge(7, WINDOW + 1);
-    book.limits = CONTROLLER.settle(book.limits, book.rules, amended.outcome, tokens(750), 'a');
+    book.limits = CONTROLLER.settle(
+      book.limits,
+      book.rules,
+      amended.outcome,
+      tokens(750),
+      'a',
+      WINDOW + 1,
+    );
     expect(book.limit).toMatchObject({ used: 257, unsettled: { a: 7 }, orphaned: 0 });
   });
 
   it('what exceeds an estimate counts, and a refund takes nothing from that', () => {
     const { book, charges } = withThree();
     const [first, second, third] = charges as [Charge, Charge, Charge];
-    book.limits = CONTROLLER.settle(book.limits, book.rules, first, tokens(550), 'a');
-    book.limits = CONTROLLER.settle(book.limits, book.rules, second, tokens(60), 'a');
+    book.limits = CONTROLLER.settle(book.limits, book.rules, first, tokens(550), 'a', 0);
+    book.limits = CONTROLLER.settle(book.limits, book.rules, second, tokens(60), 'a', 0);
     book.charge(7, WINDOW + 1);
-    book.limits = CONTROLLER.settle(book.limits, book.rules, third, tokens(310), 'a');
+    book.limits = CONTROLLER.settle(book.limits, book.rules, third, tokens(310), 'a', WINDOW + 1);
     expect(book.limit).toMatchObject({ used: 67, unsettled: { a: 7 }, orphaned: 0 });
   });
 });
@@ -192,12 +199,19 @@ describe('conservation', () => {
           } else if (one !== undefined && act === 'amend') {
             const { charge, instance: own } = one;
             const cost = tokens(amount);
-            const amended = CONTROLLER.amend(book.limits, book.rules, charge, cost, own);
+            const amended = CONTROLLER.amend(book.limits, book.rules, charge, cost, own, 0);
             book.limits = amended.limits;
             one.charge = amended.outcome;
           } else if (one !== undefined && act === 'settle') {
             const { charge, instance: own } = one;
-            book.limits = CONTROLLER.settle(book.limits, book.rules, charge, tokens(amount), own);
+            book.limits = CONTROLLER.settle(
+              book.limits,
+              book.rules,
+              charge,
+              tokens(amount),
+              own,
+              0,
+            );
             flying.splice(flying.indexOf(one), 1);
             settled += amount;
           }
@@ -240,11 +254,19 @@ describe('conservation', () => {
               charge,
               cost,
               'a',
+              now,
             );
             book.limits = limits;
             flying[at] = outcome;
           } else if (charge !== undefined) {
-            book.limits = CONTROLLER.settle(book.limits, book.rules, charge, tokens(amount), 'a');
+            book.limits = CONTROLLER.settle(
+              book.limits,
+              book.rules,
+              charge,
+              tokens(amount),
+              'a',
+              now,
+            );
             flying.splice(at, 1);
           }
           const { used, orphaned } = book.limit;
@@ -276,6 +298,7 @@ describe('conservation', () => {
               charge,
               tokens(actual),
               instance,
+              0,
             );
             expected.used += actual;
           } else {

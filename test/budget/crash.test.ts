@@ -35,7 +35,14 @@ function admissions(kind: WindowKind, events: readonly Event[], crashAt: number 
       const charge = flying.get(event.settles);
       flying.delete(event.settles);
       if (charge === undefined) return admitted;
-      book.limits = CONTROLLER.settle(book.limits, book.rules, charge, tokens(event.cost), 'a');
+      book.limits = CONTROLLER.settle(
+        book.limits,
+        book.rules,
+        charge,
+        tokens(event.cost),
+        'a',
+        now,
+      );
     }
     return admitted;
   });
@@ -74,7 +81,14 @@ describe.each<WindowKind>(['fixed', 'sliding'])('a %s window', (kind) => {
           if (outcome.kind === 'refused') expect(outcome.until).toBeGreaterThan(now);
           else {
             const { charge } = outcome;
-            book.limits = CONTROLLER.settle(book.limits, book.rules, charge, tokens(actual), 'a');
+            book.limits = CONTROLLER.settle(
+              book.limits,
+              book.rules,
+              charge,
+              tokens(actual),
+              'a',
+              now,
+            );
           }
           book.nudge(now);
           const { used, orphaned, budget: state } = book.limit;

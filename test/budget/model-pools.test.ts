@@ -93,10 +93,10 @@ describe('a request', () => {
           let { charge } = charged.outcome;
           expect(Object.keys(charge)).toEqual(own.map(({ name }) => name));
           if (amended !== null) {
-            const change = CONTROLLER.amend(limits, pools, charge, tokens(amended), 'a');
+            const change = CONTROLLER.amend(limits, pools, charge, tokens(amended), 'a', 0);
             ({ limits, outcome: charge } = change);
           }
-          limits = CONTROLLER.settle(limits, pools, charge, tokens(actual), 'a');
+          limits = CONTROLLER.settle(limits, pools, charge, tokens(actual), 'a', 0);
           for (const { name } of own) spent[name] = (spent[name] ?? 0) + actual;
           for (const { name } of pools) expect(limitOf(limits, name).used).toBe(spent[name]);
         }

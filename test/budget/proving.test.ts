@@ -27,7 +27,7 @@ function ask(book: Book, { from, to, asked = 12_000, raises = false }: Demand): 
       const outcome = book.charge(asked / 4, now + part * 2_500);
       if (outcome.kind === 'refused') continue;
       const cost = { requests: 1, inputTokens: asked / 4, outputTokens: 0 };
-      book.limits = CONTROLLER.settle(book.limits, book.rules, outcome.charge, cost, 'a');
+      book.limits = CONTROLLER.settle(book.limits, book.rules, outcome.charge, cost, 'a', now);
     }
     const context = raises ? {} : { firstAdmittedAt: null };
     if (now % MINUTE === 0) book.nudge(now + 9_000, context);

@@ -59,6 +59,24 @@ describe('a sliding window', () => {
     expect(book.limit.orphaned).toBe(0);
   });
 
+  it('counts what an answer cost beyond its estimate from now on, where its charge has freed', () => {
+    const late = 1.5 * WINDOW;
+    for (const spentAt of [null, late - WINDOW / 2]) {
+      const book = slidingBook();
+      const long = book.charge(100, 0);
+      if (long.kind === 'refused') throw new Error('refused');
+      if (spentAt !== null) book.spend(10, spentAt);
+      book.roll(late);
+      const rest = spentAt === null ? 0 : 10;
+      expect(book.limit.used).toBe(rest);
+      const { limits, rules } = book;
+      book.limits = CONTROLLER.settle(limits, rules, long.charge, tokens(900), 'a', late);
+      expect(book.limit.used).toBe(800 + rest);
+      expect(book.roll(late + WINDOW).limit.used).toBe(800);
+      expect(book.roll(late + WINDOW + CELL).limit.used).toBe(0);
+    }
+  });
+
   it('is seen whole again once what was there at a loss has freed', () => {
     const book = slidingBook().spend(100, 0);
     book.limits = CONTROLLER.distrust(book.limits, book.rules);
@@ -90,6 +108,7 @@ describe('a sliding window', () => {
             outcome.charge,
             tokens(cost),
             'a',
+            now,
           );
           spent.push({ at: now, amount: cost });
           const within = (ms: number) =>

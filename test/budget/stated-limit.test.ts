@@ -30,7 +30,7 @@ class StatedBook extends Book {
 
   settle(amount: number): this {
     const charge = { tokens: this.entry as ChargeEntry };
-    this.limits = CONTROLLER.settle(this.limits, this.rules, charge, tokens(amount), 'a');
+    this.limits = CONTROLLER.settle(this.limits, this.rules, charge, tokens(amount), 'a', 0);
     return this;
   }
 
@@ -110,7 +110,14 @@ describe('a stated amount', () => {
     const late = silent.entry as ChargeEntry;
     silent.open(1).states({ limit: 1000, remaining: 900 }).settle(1);
     expect(silent.limit).toMatchObject({ used: 101, orphaned: 0 });
-    const amended = CONTROLLER.amend(silent.limits, silent.rules, { tokens: late }, tokens(6), 'a');
+    const amended = CONTROLLER.amend(
+      silent.limits,
+      silent.rules,
+      { tokens: late },
+      tokens(6),
+      'a',
+      0,
+    );
     silent.limits = amended.limits;
     expect(silent.limit.used).toBe(107);
     silent.entry = amended.outcome['tokens'] as ChargeEntry;
@@ -379,7 +386,7 @@ describe('a stated fraction', () => {
       stated.limits = CONTROLLER.orphan(stated.limits, stated.rules, 'a');
       stated.states({ limit: 1_000, remaining: 1_000 });
       stated.charge(50, 0, { instance: 'b' });
-      stated.limits = CONTROLLER.settle(stated.limits, stated.rules, lost, tokens(20), 'a');
+      stated.limits = CONTROLLER.settle(stated.limits, stated.rules, lost, tokens(20), 'a', 0);
       stated.states({ utilization: 0.1 });
       const { fromCharged, fromCounted, usedCharged } = stated.limit.stated?.fraction ?? {};
       for (const figure of [fromCharged, fromCounted, usedCharged]) {

@@ -70,6 +70,7 @@ export class Book {
       outcome.charge,
       tokens(amount),
       'a',
+      now,
     );
     this.limits = this.controller.anchor(this.limits, this.rules, outcome.charge, now);
     return this;

@@ -103,8 +103,8 @@ describe('a window that the upstream has ended a moment before us', () => {
     });
     // What the one cost less is not given back; what the other cost more counts.
     const [first, second] = charges;
-    book.limits = CONTROLLER.settle(book.limits, book.rules, first, tokens(20), 'a');
-    book.limits = CONTROLLER.settle(book.limits, book.rules, second, tokens(45), 'a');
+    book.limits = CONTROLLER.settle(book.limits, book.rules, first, tokens(20), 'a', 0);
+    book.limits = CONTROLLER.settle(book.limits, book.rules, second, tokens(45), 'a', 0);
     expect(book.limit).toMatchObject({ used: 105, unsettled: {}, orphaned: 0 });
     expect(turns(book, 2 * WINDOW, WINDOW), 'told again').toBe(false);
     expect(book.roll(2 * WINDOW).limit.used).toBe(0);
@@ -112,7 +112,7 @@ describe('a window that the upstream has ended a moment before us', () => {
 
   it('counts what the request that tells has cost, where that is settled', () => {
     const { book, charges } = nearItsEnd();
-    book.limits = CONTROLLER.settle(book.limits, book.rules, charges[0], tokens(500), 'a');
+    book.limits = CONTROLLER.settle(book.limits, book.rules, charges[0], tokens(500), 'a', 0);
     expect(turns(book, 2 * WINDOW, WINDOW - 1, 500)).toBe(true);
     expect(book.limit.used).toBe(540);
   });
@@ -165,6 +165,7 @@ describe('a window that the upstream reset early', () => {
       reopened.outcome,
       { requests: 1, inputTokens: 70, outputTokens: 0 },
       'a',
+      0,
     );
     expect(book.limit).toMatchObject({ used: 70, unsettled: {} });
   });
