@@ -116,16 +116,15 @@ function isOfSome(stated: StatedLimit, rule: LimitRules | null): boolean {
 }
 
 /**
- * Makes room for the pool, if it is a new one: one without an episode goes first, then the one whose
- * cooldown has been over for longest. False: all of them hold requests back, and the refusal is the scope's.
+ * Makes room for the pool, if it is a new one, by one whose episode is over. False: all of them hold requests back, a
+ * cooldown that waits for its probe included, and the refusal is the scope's.
  */
 export function makeRoom(draft: Draft, pool: PoolKey): boolean {
   const { pools } = draft.hot;
   if (Object.hasOwn(pools, pool) || Object.keys(pools).length < BOUNDS.pools) return true;
-  const until = ({ cooldown }: PoolState) => cooldown?.until ?? 0;
-  const [first] = Object.entries(pools).sort(([, a], [, b]) => until(a) - until(b));
-  if (first === undefined || until(first[1]) > draft.now) return false;
-  const { [first[0]]: _, ...others } = pools;
+  const over = Object.keys(pools).find((key) => pools[key]?.cooldown === null);
+  if (over === undefined) return false;
+  const { [over]: _, ...others } = pools;
   draft.setHot({ pools: others });
   return true;
 }

@@ -238,16 +238,25 @@ describe('a pool', () => {
     expect((await town.limitView(1)).used).toBe(100);
   });
 
-  it('makes room for another: the scope is held back only when all of them are in a cooldown', async () => {
+  it('makes room for another once its episode is over: else the refusal is the scope’s', async () => {
     const town = await Town.open(PLAIN);
+    await town.pass(MINUTE);
     for (let count = 0; count < BOUNDS.pools; count += 1) {
-      await refusedPool(town, `m${count}`, HOUR);
+      await refusedPool(town, `m${count}`, count === 0 ? MINUTE : 10 * HOUR);
     }
-    await refusedPool(town, 'one-more', HOUR);
+    await town.pass(MINUTE);
+    const probe = await town.admit({ model: 'm0' });
+    await refusedPool(town, 'one-more', MINUTE);
     expect((await town.view()).models).toHaveLength(BOUNDS.pools);
     expect((await town.view()).state).toBe('cooldown');
-    await town.pass(2 * HOUR);
+    await town.pass(MINUTE);
     await succeed(town, SONNET);
+    expect((await town.view()).state).toBe('open');
+    // Its probe has been out for more than ten seconds, so one more may find out, and nobody else.
+    expect((await town.ask({ model: 'm0' })).kind).toBe('admitted');
+    expect((await town.ask({ model: 'm0' })).kind).toBe('refused');
+    town.governor.succeeded(probe, []);
+    await town.settle(probe, success(1));
     await refusedPool(town, 'yet-another', HOUR);
     const models = (await town.view()).models.map(({ model }) => model);
     expect(models).toHaveLength(BOUNDS.pools);
