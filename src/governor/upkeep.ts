@@ -1,4 +1,4 @@
-import { restartRamp } from '../backoff/ramp.js';
+import { beginRamp, restartRamp } from '../backoff/ramp.js';
 import { boundsOf } from '../budget/bounds.js';
 import type { Guard } from '../budget/guards.js';
 import { limitOf } from '../budget/limits.js';
@@ -292,7 +292,14 @@ function tellGuard(draft: Draft, limit: string, guard: Guard): void {
 /** The operator ends the cooldown, and those of the model pools. */
 export function clearCooldown(draft: Draft, policies: Policies): void {
   freshen(draft, policies);
-  draft.setHot({ backoff: policies.backoff.clear(draft.hot.backoff, draft.now) });
+  const { backoff, pools } = draft.hot;
+  const kinds = [backoff, ...Object.values(pools)].map(({ cooldown }) => cooldown?.kind);
+  const kind = kinds.includes('acceleration') ? 'acceleration' : kinds.find(Boolean);
+  // However it ends, what waited for a cooldown comes at once.
+  if (kind !== undefined) {
+    draft.setHot({ ramp: beginRamp(inFlight(draft.hot), kind, draft.now) });
+  }
+  draft.setHot({ backoff: policies.backoff.clear(backoff, draft.now) });
   mapPools(draft, (pool) => policies.backoff.clearPool(pool));
   draft.report({ kind: 'cooldown-cleared' });
 }

@@ -106,6 +106,22 @@ describe('after a cooldown and after idle time', () => {
     }
   });
 
+  it('admission ramps up again where the operator ended it, and not where there was none to end', async () => {
+    for (const [kind, first] of [
+      ['quota', FIRST],
+      ['acceleration', 4],
+      [null, 40],
+    ] as const) {
+      const town = await Town.open();
+      await town.pass(MINUTE);
+      if (kind !== null) await town.refuse(await town.admit(), { kind, statedWaitMs: HOUR });
+      const cleared = town.governor.clearCooldown('test');
+      await town.pass(0);
+      await cleared;
+      expect(await askAll(town, 40), String(kind)).toHaveLength(first);
+    }
+  });
+
   it('admission ramps up again, but not after a pause for breath', async () => {
     const town = await Town.open();
     await town.pass(MINUTE);
