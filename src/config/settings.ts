@@ -207,7 +207,8 @@ export const SETTINGS = {
     // The smallest share that can be written; 0 would be a controller that pretends to work.
     parser: percent(0.000_01, 0.5, '3%'),
     absent: { text: '3%' },
-    meaning: 'By how much of itself a budget rises in one step.',
+    meaning:
+      'By how much of itself a budget rises in one step, and by one token or request at least.',
   },
   nudgeEvery: {
     env: 'TIDEGATE_NUDGE_EVERY',

@@ -66,6 +66,16 @@ describe('the integral controller', () => {
     });
   });
 
+  it.each([
+    [1, 2],
+    [10, 11],
+    [33, 34],
+    [100, 103],
+  ])('raises a small budget by one at least: %d to %d', (budget, to) => {
+    const book = new Book([rule(budget)]).spend(budget, 0);
+    expect(book.nudge(HOUR)).toMatchObject({ kind: 'raised', from: budget, to });
+  });
+
   it('never exceeds twice the initial budget', () => {
     const book = new Book([rule(1000)]);
     for (let hour = 1; hour < 100; hour += 1) {
