@@ -1,5 +1,6 @@
 import type { EpisodeTicket, Gate, Role, Ticket } from '../backoff/backoff-policy.js';
 import type { Charge } from '../budget/budget-controller.js';
+import { boundsOf } from '../budget/bounds.js';
 import { amountIn, type Cost } from '../budget/cost.js';
 import { headersLead, limitOf, wasRefused } from '../budget/limits.js';
 import { rulesFor } from '../budget/model-pools.js';
@@ -18,6 +19,7 @@ import { climbsRamp, endIdleTime, holdOf } from './held-back.js';
 import { countInFlight, inFlight } from './instances.js';
 import type { Policies } from './policies.js';
 import {
+  limitPool,
   modelOf,
   type PoolKey,
   type PoolGate,
@@ -135,7 +137,10 @@ export function admit(draft: Draft, policies: Policies, request: AdmitRequest): 
   const due =
     closed === null &&
     rules.every(
-      (rule) => !full.includes(rule.name) || routineProbeIsDue(draft, policies, rule, request.cost),
+      (rule) =>
+        !full.includes(rule.name) ||
+        isLookedInto(draft, gates, rule, request.cost) ||
+        routineProbeIsDue(draft, policies, rule, request.cost),
     );
   draft.setHot({ limits: tried.limits });
   if (!due && !request.observe) return refusal(draft, denial, fresh, found);
@@ -214,6 +219,31 @@ function cautiousAllowance(
 }
 
 /**
+ * The hourly look at a long cooldown is due, and it is about this limit: it passes over whatever else says that
+ * the limit is used up, for the refusal itself will have said so, and over no operator's own budget. That of a
+ * pool's cooldown is about the pool's limit alone.
+ */
+function isLookedInto(
+  draft: Draft,
+  { scope, pools }: Gates,
+  rule: LimitRules,
+  cost: Cost,
+): boolean {
+  // A bucket has room again in a moment.
+  if (rule.kind === 'bucket' || exceedsOwnBudget(draft, rule, cost)) return false;
+  const own = pools.find(({ pool }) => pool === limitPool(rule.name));
+  return scope.kind === 'routine' || own?.gate.kind === 'routine';
+}
+
+/** Whether it goes beyond the operator's budget, of which a scope whose state was lost has the floor. */
+function exceedsOwnBudget({ hot }: Draft, { name, unit, budget }: LimitRules, cost: Cost): boolean {
+  if (budget === null) return false;
+  const limit = limitOf(hot.limits, name);
+  const floor = hot.cautious === null ? null : boundsOf(limit.budget).floor;
+  return limit.used + amountIn(unit, cost) > Math.min(budget, floor ?? budget);
+}
+
+/**
  * Exhaustion by a budget that was learned is looked into from time to time, for upstream quotas get
  * reset early; and so is one by a budget inferred from a fraction, for while nothing passes nothing more is
  * stated. One by the operator's own budget is not: nothing learned ever loosens that. Where several
@@ -232,7 +262,7 @@ function routineProbeIsDue(
   if (probeEveryMs <= 0 || (budget.source !== 'learned' && !inferred)) return false;
   // A bucket has room again in a moment.
   if (rule.kind === 'bucket') return false;
-  if (rule.budget !== null && used + amountIn(rule.unit, cost) > rule.budget) return false;
+  if (exceedsOwnBudget(draft, rule, cost)) return false;
   // With as much as that on record a probe is a try of the edge, and those are the controller's.
   if (!inferred && !wasRefused(limit) && used >= (budget.learned ?? 0)) return false;
   const since = latest(control.denied?.at ?? null, control.probedAt);

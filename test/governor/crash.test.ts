@@ -6,6 +6,7 @@ import { Draft } from '../../src/governor/draft.js';
 import { startInstance } from '../../src/governor/upkeep.js';
 import type { StateLoss } from '../../src/state/scope-state.js';
 import {
+  DAY,
   HOUR,
   limit,
   MINUTE,
@@ -170,6 +171,18 @@ describe('after a loss of state', () => {
     await town.pass(5 * HOUR);
     expect(await town.view()).toMatchObject({ state: 'open', cautious: null });
     expect((await town.limitView()).budget.current).toBe(10_000);
+  });
+
+  it('no look at a long cooldown goes beyond the floor', async () => {
+    const town = await Town.open({ limits: [limit({ windowMs: DAY, budget: 10_000 })] });
+    lose(town);
+    await town.crash();
+    const refused = await town.admit();
+    town.governor.succeeded(refused, []);
+    await town.settle(refused, success(2_700));
+    await town.refuse(await town.admit({ bodyBytes: 0 }), { statedWaitMs: 10 * HOUR });
+    await town.pass(HOUR);
+    expect(await town.denied()).toMatchObject({ decision: 'budget' });
   });
 
   it('is remembered across a crash', async () => {

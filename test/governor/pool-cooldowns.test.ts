@@ -1,6 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { BOUNDS } from '../../src/state/scope-state.js';
-import { DAY, HOUR, limit, MINUTE, SECOND, success, Town, type TownOptions } from './support.js';
+import {
+  DAY,
+  HOUR,
+  limit,
+  MINUTE,
+  SECOND,
+  statement,
+  success,
+  Town,
+  type TownOptions,
+} from './support.js';
 
 const OPUS = 'claude-opus-4-1';
 const SONNET = 'claude-sonnet-4-5';
@@ -228,14 +238,24 @@ describe('a pool', () => {
     await refusedPool(town, OPUS, 100 * HOUR);
     await town.pass(HOUR);
     // The learned budget is used up, too.
-    expect(await town.ask({ model: OPUS })).toMatchObject({ denial: { decision: 'budget' } });
-    await town.pass(HOUR);
     const probe = await town.admit({ model: OPUS });
     town.governor.succeeded(probe, []);
     await town.settle(probe, success(100));
     expect(town.happened('window-reopened')).toMatchObject([{ limit: '7d_opus' }]);
     expect((await town.limitView(0)).used).toBe(110_100);
     expect((await town.limitView(1)).used).toBe(100);
+  });
+
+  it('is looked into past its own limit, and past none that all models share', async () => {
+    const town = await Town.open(CONFIGURED);
+    await refusedPool(town, OPUS, 100 * HOUR);
+    const shared = { name: '7d', windowMs: 7 * DAY };
+    const usedUp = statement({ ...shared, status: 'rejected', utilization: 1 });
+    const other = await town.admit({ model: SONNET });
+    town.governor.succeeded(other, [usedUp]);
+    await town.settle(other, success(100));
+    await town.pass(HOUR);
+    expect(await town.ask({ model: OPUS })).toMatchObject({ denial: { limit: '7d' } });
   });
 
   it('makes room for another once its episode is over: else the refusal is the scope’s', async () => {

@@ -160,6 +160,52 @@ describe('where headers state the limit', () => {
     });
   });
 
+  describe('and that it is used up, with a refusal for the days to come', () => {
+    const named = { name: '7d', windowMs: 7 * DAY };
+
+    async function refused(town: Town, used: Partial<LimitStatement>): Promise<void> {
+      const admission = await town.admit();
+      const resetAt = town.time.wall() + 34 * HOUR;
+      const told = statement({ ...named, status: 'rejected', resetAt, ...used });
+      const refusal = { statedWaitMs: 34 * HOUR, limits: [named], statements: [told] };
+      await town.refuse(admission, refusal);
+    }
+
+    it.each([
+      ['a fraction, within the operator’s budget', 1_000_000, { utilization: 1 }],
+      ['a fraction, with nothing learned', null, { utilization: 1 }],
+      ['an amount', 1_000_000, { limit: 800_000, remaining: 0, status: null }],
+    ] as const)(
+      'as %s: the upstream is asked once an hour all the same',
+      async (_, budget, used) => {
+        const town = await Town.open({ limits: [limit({ ...named, budget })] });
+        await town.call(1_000);
+        await refused(town, used);
+        for (let looks = 0; looks < 2; looks += 1) {
+          await town.pass(HOUR - MINUTE);
+          expect(await town.denied()).toMatchObject({ decision: 'cooldown' });
+          await town.pass(MINUTE);
+          if (looks === 0) await refused(town, used);
+        }
+        await town.call(10);
+        expect(await town.view()).toMatchObject({ state: 'open', limits: [{ used: 10 }] });
+        const probes = town.events.filter((event) => event.kind === 'probe-taken');
+        expect(probes.map(({ role }) => role)).toEqual(['routine', 'routine']);
+      },
+    );
+
+    it('no look goes beyond the operator’s own budget', async () => {
+      const town = await Town.open({ limits: [limit({ ...named, budget: 1_000 })] });
+      await town.call(590);
+      await refused(town, { utilization: 1 });
+      for (let hours = 0; hours < 4; hours += 1) {
+        await town.pass(HOUR);
+        expect(await town.ask({ bodyBytes: 100 })).toMatchObject({ kind: 'refused' });
+      }
+      await town.admit();
+    });
+  });
+
   it('the operator’s own budget still binds', async () => {
     const town = await Town.open({ limits: [limit({ budget: 2_000 })] });
     await call(town, 1_900, [amount(98_000)]);
