@@ -59,8 +59,9 @@ export type Gate =
 export interface RefusalVerdict {
   readonly kind: CooldownKind;
   readonly statedWaitMs: number | null;
-  /** The limit it was attributed to, if any. */
+  /** See Cooldown. */
   readonly limit: string | null;
+  readonly blamed: string | null;
   /** In [0, 1). */
   readonly jitter: number;
 }
@@ -208,6 +209,7 @@ export class BackoffPolicy {
       kind: refusal.kind,
       rung,
       limit: refusal.limit,
+      blamed: refusal.blamed,
       probedAt: null,
     };
     const episode = began ? backoff.episode + 1 : backoff.episode;

@@ -19,7 +19,6 @@ import { inFlight } from './instances.js';
 import type { Policies } from './policies.js';
 import {
   type Ladder,
-  limitPool,
   makeRoom,
   poolName,
   poolOf,
@@ -59,12 +58,12 @@ export function succeed(
   });
   climb(draft, grant);
   let { charge } = grant;
-  const reopen = (rules: readonly LimitRules[]) => {
-    charge = reopenWindows(draft, policies, rules, charge, { ...grant, instance });
+  const reopen = ({ cooldown }: EpisodeState) => {
+    charge = reopenWindow(draft, policies, cooldown, charge, { ...grant, instance });
   };
   if (verdict.outcome) {
     endEpisode(draft, policies, null, before);
-    if (grant.ticket.role === 'routine') reopen(draft.rules);
+    if (grant.ticket.role === 'routine') reopen(before);
   }
   for (const [pool, ticket] of Object.entries(grant.pools)) {
     const state = poolOf(draft, pool);
@@ -72,8 +71,7 @@ export function succeed(
     setPool(draft, pool, ended);
     if (!outcome) continue;
     endEpisode(draft, policies, pool, state);
-    const own = draft.rules.filter(({ name }) => limitPool(name) === pool);
-    if (ticket.role === 'routine') reopen(own);
+    if (ticket.role === 'routine') reopen(state);
   }
   relaxCaution(draft, stated);
   return charge;
@@ -94,16 +92,21 @@ function endEpisode(
 }
 
 /**
- * A routine probe ended an episode: the upstream has reset early. After any other success the refusal
+ * A routine probe ended an episode: the upstream has reset the limit that the refusal was attributed to, early.
+ * Of the others it says nothing, and of that one neither if it was no quota's. After any other success the refusal
  * before it said nothing about the window, and to begin it anew would part it from the upstream's.
  */
-function reopenWindows(
+function reopenWindow(
   draft: Draft,
   { budget }: Policies,
-  rules: readonly LimitRules[],
+  cooldown: Cooldown | null,
   charge: Charge,
   { admittedAt, instance }: { readonly admittedAt: Instant; readonly instance: string },
 ): Charge {
+  if (cooldown === null || !speaksOfQuota(cooldown.kind)) return charge;
+  // States of before know only of what was named.
+  const blamed = cooldown.blamed ?? cooldown.limit;
+  const rules = draft.rules.filter(({ name }) => name === blamed);
   const reopened = budget.reopen(draft.hot.limits, rules, charge, instance, admittedAt);
   for (const { name } of rules) {
     if (charge[name] === reopened.outcome[name]) continue;
@@ -157,7 +160,7 @@ export function refuse(
   const kind = cooldownKind(refusal, windowMs);
   const { statedWaitMs, jitter } = refusal;
   const limit = refusal.limits.length > 0 ? blame.limit : null;
-  const told = { kind, statedWaitMs, limit, jitter };
+  const told = { kind, statedWaitMs, limit, blamed: blame.limit, jitter };
   const { cooldown: before } = stateOf(draft, ladder);
   const outcome = refuseOn(draft, policies, ladder, grant, told);
   const { counters } = hot;
@@ -187,11 +190,16 @@ export function refuse(
   }
   if (outcome === 'began') beginSample(draft, policies, ladder, kind, blame);
   else climbInSample(draft, policies, ladder, blame);
-  if (blame.limit === null || (kind !== 'quota' && kind !== 'unknown')) return;
+  if (blame.limit === null || !speaksOfQuota(kind)) return;
   const cautious = draft.hot.cautious !== null;
   draft.setHot({
     limits: policies.budget.noteFull(draft.hot.limits, rules, blame.limit, cautious, now),
   });
+}
+
+/** Whether a refusal of this kind is, for all we know, about what a limit has granted in all. */
+function speaksOfQuota(kind: CooldownKind): boolean {
+  return kind === 'quota' || kind === 'unknown';
 }
 
 /** The ladder that a refusal is about: a model pool's where it says so, else the whole scope's. */

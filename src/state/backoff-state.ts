@@ -26,8 +26,10 @@ export interface Cooldown {
   readonly kind: CooldownKind;
   /** Place on the ladder, from 1. */
   readonly rung: number;
-  /** The limit that the refusal was attributed to, if any. */
+  /** The limit that the refusal named, if it named one that is configured. */
   readonly limit: string | null;
+  /** The limit that it was attributed to, named or not, if any. */
+  readonly blamed: string | null;
   /** Latest routine probe of a cooldown longer than an hour. */
   readonly probedAt: Instant | null;
 }

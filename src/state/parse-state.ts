@@ -135,14 +135,19 @@ const lossReason = oneOf<LossReason>(
   'clock',
 );
 
-const cooldown = object<Cooldown>({
-  since: instant,
-  until: instant,
-  kind: cooldownKind,
-  rung: count,
-  limit: nullable(text),
-  probedAt: nullable(instant),
-});
+const cooldown = object<Cooldown>(
+  {
+    since: instant,
+    until: instant,
+    kind: cooldownKind,
+    rung: count,
+    limit: nullable(text),
+    blamed: nullable(text),
+    probedAt: nullable(instant),
+  },
+  // Added with minor 2.
+  { blamed: null },
+);
 const probe = object<Probe>({
   sequence: count,
   instance: text,

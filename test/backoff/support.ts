@@ -46,7 +46,8 @@ export class Track {
   }
 
   refuse(flight: Flight, now: number, refusal: Partial<RefusalVerdict> = {}) {
-    const verdict = { kind: 'quota', statedWaitMs: null, limit: null, jitter: 0, ...refusal };
+    const told = { kind: 'quota', statedWaitMs: null, limit: null, blamed: null, jitter: 0 };
+    const verdict = { ...told, ...refusal };
     const { backoff, outcome } = this.policy.refused(
       this.backoff,
       flight.ticket,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { HOUR, limit, MINUTE, SECOND, statement, success, Town } from './support.js';
+import { DAY, HOUR, limit, MINUTE, SECOND, statement, success, Town } from './support.js';
 
 describe('a request', () => {
   it('that turns out large after another was refused makes the sample as large', async () => {
@@ -366,6 +366,60 @@ describe('a learned budget', () => {
     await town.denied();
     await town.pass(2 * HOUR);
     expect(await town.denied()).toMatchObject({ decision: 'budget' });
+  });
+});
+
+describe('a success in the middle of a long cooldown', () => {
+  const hours = limit({ name: '5h', budget: 1_000_000 });
+  const week = limit({ name: '7d', windowMs: 7 * DAY, budget: 5_000_000 });
+
+  /** Used 2,400,000 in the week, and a tenth of it in these five hours. */
+  async function busy(limits = [hours, week]): Promise<Town> {
+    const town = await Town.open({ limits });
+    for (const tokens of [800_000, 800_000, 700_000]) {
+      await town.call(tokens);
+      await town.pass(5 * HOUR);
+    }
+    await town.call(100_000);
+    return town;
+  }
+
+  async function looked(town: Town): Promise<readonly number[]> {
+    await town.pass(HOUR);
+    const look = await town.admit();
+    expect(look.grant.ticket.role).toBe('routine');
+    town.governor.succeeded(look, []);
+    await town.settle(look, success(10));
+    expect(await town.view()).toMatchObject({ state: 'open' });
+    return (await town.view()).limits.map(({ used }) => used);
+  }
+
+  it.each([
+    ['named this limit', [{ name: '5h', windowMs: 5 * HOUR }], [10, 2_400_010]],
+    [
+      'named one that is not configured',
+      [{ name: 'requests', windowMs: DAY }],
+      [100_010, 2_400_010],
+    ],
+    ['named none, with little used', [], [100_010, 2_400_010]],
+  ])('begins a window anew only where the refusal %s', async (_, named, used) => {
+    const town = await busy();
+    await town.refuse(await town.admit(), { statedWaitMs: 2 * HOUR, limits: named });
+    expect(await looked(town)).toEqual(used);
+  });
+
+  it('begins that of the only limit anew where the refusal named none', async () => {
+    const town = await busy([hours]);
+    await town.refuse(await town.admit(), { statedWaitMs: 2 * HOUR });
+    expect((await town.limitView()).cooldown, 'it named none').toBeNull();
+    await town.crash();
+    expect(await looked(town)).toEqual([10]);
+  });
+
+  it('begins none anew after a refusal of acceleration', async () => {
+    const town = await busy([hours]);
+    await town.refuse(await town.admit(), { kind: 'acceleration', statedWaitMs: 2 * HOUR });
+    expect(await looked(town)).toEqual([100_010]);
   });
 });
 

@@ -139,6 +139,7 @@ function expected(name: string): unknown {
           kind: 'quota',
           rung: 1,
           limit: 'tokens',
+          blamed: null,
           probedAt: null,
         },
         probes: [{ sequence: 9, instance: 'host-a', takenAt: AT, expiresAt: AT + 10_000 }],
