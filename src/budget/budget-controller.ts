@@ -312,18 +312,18 @@ export class BudgetController {
     );
   }
 
-  /** The upstream refused a request; `name` is the limit that was to blame, null for all of them. */
+  /** The upstream refused a request at `at`; `name` is the limit that was to blame, null for all of them. */
   noteRefusal(
     limits: Limits,
     rules: readonly LimitRules[],
     name: string | null,
-    now: Instant,
+    at: Instant,
   ): Limits {
-    return mapLimits(limits, rules, (limit, rule) =>
-      name === null || name === rule.name
-        ? { ...limit, control: { ...limit.control, refusedAt: now, full: null } }
-        : limit,
-    );
+    return mapLimits(limits, rules, (limit, rule) => {
+      if (name !== null && name !== rule.name) return limit;
+      const refusedAt = Math.max(at, limit.control.refusedAt ?? at);
+      return { ...limit, control: { ...limit.control, refusedAt, full: null } };
+    });
   }
 
   /** The upstream refused for this limit: if it is a bucket, the upstream's is full. */

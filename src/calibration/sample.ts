@@ -8,6 +8,8 @@ export type DiscardReason =
   | 'same-episode'
   | 'unattributed'
   | 'other-limit'
+  /** It came when its window was over: of the present one it says nothing. */
+  | 'other-window'
   | 'below-floor'
   | 'unconfirmed'
   | 'operator-reset'
@@ -25,7 +27,7 @@ export interface RefusalContext {
   readonly kind: CooldownKind;
   /** The limit to blame, or why none is. */
   readonly limit: string | null;
-  readonly reason: 'unattributed' | 'other-limit' | null;
+  readonly reason: 'unattributed' | 'other-limit' | 'other-window' | null;
   /** Number of the latest admission. */
   readonly sequence: number;
   /** Requests in flight, the refused one included. */
@@ -67,6 +69,19 @@ function discardAtOnce(context: RefusalContext, limit: LimitState | null): Disca
   if (context.reason !== null) return context.reason;
   if (limit === null) return 'unattributed';
   return limit.window.observed ? null : 'state-lost';
+}
+
+/**
+ * The probe after a refusal that said nothing of its kind was refused, too. That confirms the sample if, for all we
+ * know, it was for the same reason; any other reason may have been the first refusal's.
+ */
+export function confirmSample(
+  sample: PendingSample,
+  { kind, limit, reason }: Pick<RefusalContext, 'kind' | 'limit' | 'reason'>,
+): PendingSample {
+  const other = limit === null ? reason : limit === sample.limit ? null : 'other-limit';
+  const unlike = kind === 'rate' || kind === 'acceleration' ? kind : other;
+  return { ...sample, confirmed: true, reason: sample.reason ?? unlike };
 }
 
 /** One of the requests that were in flight at the refusal has settled, `correction` off its estimate. */

@@ -23,7 +23,8 @@ export interface LimitStatement extends StatedLimit {
 }
 
 export type Attribution =
-  | { readonly limit: string; readonly reason: null }
+  /** `other-window`: its request was charged to one that is over. */
+  | { readonly limit: string; readonly reason: 'other-window' | null }
   | { readonly limit: null; readonly reason: 'unattributed' | 'other-limit' };
 
 /** A limit used less than this is not the likely cause of an unexplained refusal. */

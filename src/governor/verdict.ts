@@ -4,8 +4,11 @@ import type { Charge } from '../budget/budget-controller.js';
 import type { EpisodeTicket, RefusalOutcome, RefusalVerdict } from '../backoff/backoff-policy.js';
 import { NO_COST } from '../budget/cost.js';
 import { limitOf } from '../budget/limits.js';
+import { confirmSample } from '../calibration/sample.js';
+import type { ChargeEntry } from '../budget/kinds.js';
 import { chargedOf } from '../budget/model-pools.js';
 import type { LimitRules } from '../budget/settings.js';
+import { isUnderWay } from '../budget/window.js';
 import type { Cooldown, CooldownKind, EpisodeState, Instant } from '../state/scope-state.js';
 import type { Grant } from './admit.js';
 import {
@@ -154,7 +157,7 @@ export function refuse(
   freshen(draft, policies);
   const { hot, now } = draft;
   const rules = chargedOf(draft.rules, grant.charge);
-  const blame = attribute(refusal.limits, refusal.statements, hot.limits, rules);
+  const blame = blameFor(draft, refusal, rules, grant.charge);
   const ladder = ladderOf(draft, refusal, rules, grant.model);
   const windowMs = windowMsOf(rules, blame.limit, refusal.limits);
   const kind = cooldownKind(refusal, windowMs);
@@ -177,19 +180,14 @@ export function refuse(
   if (outcome === 'noted' && kind === 'transient') {
     draft.report({ kind: 'transient-refusal' });
   }
+  noteRefusal(draft, policies, ladder, grant.charge, kind, blame);
   if (outcome !== 'began' && outcome !== 'climbed') {
     return reportRestated(draft, ladder, before);
   }
   reportCooldown(draft, ladder, outcome, statedWaitMs);
   if (kind === 'transient' || kind === 'terminal') return;
-  // A model's own window that is not configured says nothing about those that are.
-  if (ladder === null || blame.limit !== null) {
-    draft.setHot({
-      limits: policies.budget.noteRefusal(draft.hot.limits, rules, blame.limit, now),
-    });
-  }
   if (outcome === 'began') beginSample(draft, policies, ladder, kind, blame);
-  else climbInSample(draft, policies, ladder, blame);
+  else climbInSample(draft, policies, ladder, kind, blame);
   if (blame.limit === null || !speaksOfQuota(kind)) return;
   const cautious = draft.hot.cautious !== null;
   draft.setHot({
@@ -200,6 +198,46 @@ export function refuse(
 /** Whether a refusal of this kind is, for all we know, about what a limit has granted in all. */
 function speaksOfQuota(kind: CooldownKind): boolean {
   return kind === 'quota' || kind === 'unknown';
+}
+
+/**
+ * What the guards remember: every refusal, also one that decides no episode. One that comes after its window counts
+ * from its charge on, for the present window has not been refused.
+ */
+function noteRefusal(
+  draft: Draft,
+  { budget }: Policies,
+  ladder: Ladder,
+  charge: Charge,
+  kind: CooldownKind,
+  { limit: blamed }: Attribution,
+): void {
+  if (kind === 'transient' || kind === 'terminal') return;
+  // A model's own window that is not configured says nothing about those that are.
+  if (ladder !== null && blamed === null) return;
+  for (const rule of chargedOf(draft.rules, charge)) {
+    const entry = charge[rule.name];
+    if (entry === undefined || (blamed !== null && blamed !== rule.name)) continue;
+    const at = isPresent(draft, rule.name, entry) ? draft.now : entry.at;
+    draft.setHot({ limits: budget.noteRefusal(draft.hot.limits, [rule], rule.name, at) });
+  }
+}
+
+/** Whether the window that it was charged to is under way. */
+function isPresent({ hot }: Draft, name: string, { window }: ChargeEntry): boolean {
+  return isUnderWay(limitOf(hot.limits, name).window, window);
+}
+
+function blameFor(
+  draft: Draft,
+  { limits, statements }: UpstreamRefusal,
+  rules: readonly LimitRules[],
+  charge: Charge,
+): Attribution {
+  const blame = attribute(limits, statements, draft.hot.limits, rules);
+  const entry = blame.limit === null ? undefined : charge[blame.limit];
+  if (blame.limit === null || entry === undefined) return blame;
+  return isPresent(draft, blame.limit, entry) ? blame : { ...blame, reason: 'other-window' };
 }
 
 /** The ladder that a refusal is about: a model pool's where it says so, else the whole scope's. */
@@ -321,10 +359,16 @@ function beginSample(
   closeCompleteSamples(draft, policies);
 }
 
-function climbInSample(draft: Draft, policies: Policies, ladder: Ladder, blame: Attribution): void {
+function climbInSample(
+  draft: Draft,
+  policies: Policies,
+  ladder: Ladder,
+  kind: CooldownKind,
+  blame: Attribution,
+): void {
   const sample = sampleOf(draft, ladder);
   if (sample?.confirmed === false) {
-    setSample(draft, ladder, { ...sample, confirmed: true });
+    setSample(draft, ladder, confirmSample(sample, { kind, ...blame }));
     closeCompleteSamples(draft, policies);
     return;
   }

@@ -34,6 +34,7 @@ const SAMPLE_OUTCOMES = membersOf<DiscardReason | typeof ACCEPTED | typeof OTHER
   'same-episode': true,
   unattributed: true,
   'other-limit': true,
+  'other-window': true,
   'below-floor': true,
   unconfirmed: true,
   'operator-reset': true,

@@ -75,6 +75,7 @@ describe('one sample an episode', () => {
     ['below-floor', 399, {}],
     ['unattributed', 1000, { limit: null, reason: 'unattributed' }],
     ['other-limit', 1000, { limit: null, reason: 'other-limit' }],
+    ['other-window', 1000, { reason: 'other-window' }],
     ['rate', 1000, { kind: 'rate' }],
     ['acceleration', 1000, { kind: 'acceleration' }],
     ['state-lost', 1000, { window: { ...limit(0).window, observed: false } }],

@@ -238,6 +238,36 @@ describe('a refusal of the upstream', () => {
     expect(after.limits[0]?.budget.learned).toBeNull();
   });
 
+  it.each([
+    ['a minute’s rate', { statedWaitMs: 20 * SECOND }, 'rate'],
+    ['acceleration', { kind: 'acceleration' }, 'acceleration'],
+    ['another limit', { limits: [{ name: 'requests', windowMs: DAY }] }, 'other-limit'],
+  ] as const)(
+    'that says nothing of its kind is not confirmed by one for %s',
+    async (_, told, reason) => {
+      const town = await Town.open({ limits: [limit({ budget: 100_000 })] });
+      await town.call(40_000);
+      await town.refuse(await town.admit(), { kind: 'unknown' });
+      await town.pass(30 * SECOND);
+      await town.refuse(await town.admit(), told);
+      expect((await town.view()).calibration.samples).toMatchObject([{ tokens: 40_000, reason }]);
+      expect((await town.limitView()).budget).toMatchObject({ current: 100_000, learned: null });
+    },
+  );
+
+  it('that comes when its window is over says nothing of the present one', async () => {
+    const town = await Town.open();
+    await town.call(900_000);
+    await town.pass(5 * HOUR - MINUTE);
+    const late = await town.admit();
+    await town.pass(2 * MINUTE);
+    await town.call(5_000);
+    await town.refuse(late);
+    const { calibration, limits } = await town.view();
+    expect(calibration.samples).toMatchObject([{ accepted: false, reason: 'other-window' }]);
+    expect(limits[0]?.budget.learned).toBeNull();
+  });
+
   it('of a minute’s rate is waited for and teaches nothing about the window', async () => {
     const town = await Town.open();
     await town.call(5_000);
@@ -448,6 +478,54 @@ describe('the job', () => {
     await town.tick();
     expect((await town.view()).guards).toEqual({ tokens: 'raised' });
     expect((await town.limitView()).budget).toMatchObject({ current: 1_030, initial: 1_000 });
+  });
+});
+
+describe('a 429 that decides no episode', () => {
+  it('of a look beyond a learned budget holds back raises, and the measure of learn mode', async () => {
+    const town = await Town.open();
+    await town.call(97_000);
+    await town.refuse(await town.admit(), { statedWaitMs: 4 * HOUR });
+    await town.pass(4 * HOUR);
+    await town.call(10);
+    await town.pass(5 * HOUR);
+    const { initial, current } = (await town.limitView()).budget;
+    for (let windows = 0; windows < 4; windows += 1) {
+      await town.call((current ?? 0) - 100);
+      await town.denied();
+      await town.pass(4 * HOUR);
+      const look = await town.admit();
+      expect(look.grant.ticket.role).toBe('routine');
+      await town.refuse(look, { statedWaitMs: 50 * MINUTE });
+      await town.tick();
+      expect((await town.view()).guards).toEqual({ tokens: 'refused-lately' });
+      await town.pass(HOUR);
+    }
+    expect((await town.limitView()).budget).toMatchObject({ initial, current });
+  });
+
+  it('in observe mode, of what our budget would have refused, holds back raises', async () => {
+    const town = await Town.open({ observe: true, limits: [limit({ budget: 10_000 })] });
+    await town.call(9_900);
+    await town.pass(2 * HOUR);
+    await town.refuse(await town.admit(), { statedWaitMs: HOUR });
+    expect(await town.view()).toMatchObject({ cooldown: null });
+    await town.tick();
+    expect((await town.view()).guards).toEqual({ tokens: 'refused-lately' });
+  });
+
+  it('counts from its charge on where it comes after its window', async () => {
+    const town = await Town.open({ limits: [limit({ budget: 1_000_000 })] });
+    const late = await town.admit();
+    await town.pass(5 * HOUR);
+    await town.call(900_000);
+    await town.refuse(late, { statedWaitMs: 2 * HOUR });
+    await town.pass(HOUR);
+    const look = await town.admit();
+    expect(look.grant.ticket.role).toBe('routine');
+    town.governor.succeeded(look, []);
+    await town.settle(look, success(10));
+    expect((await town.limitView()).used, 'the present one was not refused').toBe(900_010);
   });
 });
 
