@@ -285,7 +285,10 @@ function windowMsOf(
   return named[0]?.windowMs ?? Math.max(0, ...rules.map(({ windowMs }) => windowMs));
 }
 
-/** A quota's stated wait is a statement of when the window ends. */
+/**
+ * A quota's stated wait is a statement of when the window ends. One that is under way ends a length from now at the
+ * latest: beyond it another limit is meant, or it is a mistake, which a cooldown can be cleared of and a window not.
+ */
 function stateEndOfQuota(
   draft: Draft,
   { budget }: Policies,
@@ -294,8 +297,9 @@ function stateEndOfQuota(
   statedWaitMs: number | null,
 ): void {
   const entry = charge[name];
-  if (statedWaitMs === null || entry === undefined) return;
-  const resetAt = draft.now + statedWaitMs;
+  const rule = draft.rules.find((candidate) => candidate.name === name);
+  if (statedWaitMs === null || entry === undefined || rule === undefined) return;
+  const resetAt = draft.now + Math.min(statedWaitMs, rule.windowMs);
   draft.setHot({
     limits: budget.stateReset(draft.hot.limits, name, entry.window, resetAt, draft.now),
   });

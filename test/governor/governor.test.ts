@@ -218,6 +218,19 @@ describe('a refusal of the upstream', () => {
     expect(town.happened('episode-ended')).toHaveLength(1);
   });
 
+  it('ends a window a length from now at the latest, however long it asks to wait', async () => {
+    const town = await Town.open({ limits: [limit({ budget: 10_000 })] });
+    await town.call(1_000);
+    await town.refuse(await town.admit(), { statedWaitMs: 300 * DAY });
+    void town.governor.clearCooldown('test');
+    await town.pass(0);
+    await town.call(8_990);
+    await town.denied();
+    await town.pass(5 * HOUR);
+    await town.call(10);
+    expect((await town.limitView()).used).toBe(10);
+  });
+
   it('that says nothing of its kind becomes a sample only if the probe is refused too', async () => {
     const refusedTwice = await Town.open();
     await refusedTwice.call(5_000);
