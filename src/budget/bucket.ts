@@ -5,6 +5,7 @@ import {
   type Instant,
   type LimitState,
 } from '../state/scope-state.js';
+import { forgetDenial } from './charges.js';
 import { effectiveBudget } from './limits.js';
 import type { LimitRules } from './settings.js';
 import { keepStated } from './stated-budget.js';
@@ -52,7 +53,8 @@ export function drain(
   const { bucket, window } = limit;
   if (bucket === null || window.endsAt === null || now <= bucket.at) return limit;
   const over = now >= window.endsAt;
-  const drained = limit.used === 0 ? limit : lower(limit, rule, budget, now);
+  const lowered = limit.used === 0 ? limit : lower(limit, rule, budget, now);
+  const drained = forgetDenial(lowered, budget);
   if (!over) return drained;
   if (drained.used === 0 && window.observed) return close(drained);
   if (window.observed) return drained;

@@ -13,8 +13,10 @@ export function noteDenial(
   cautious: boolean,
   now: Instant,
 ): LimitState {
-  if (fits(limit, amount, effectiveBudget(limit, cautious))) return limit;
-  const { denied, inTheWay } = limit.control;
+  const budget = effectiveBudget(limit, cautious);
+  if (fits(limit, amount, budget)) return limit;
+  const { inTheWay } = limit.control;
+  const { denied } = forgetDenial(limit, budget).control;
   // A refusal for the floor of cautious mode says nothing about the budget being too small.
   const inTheWayNow = inTheWay || !fits(limit, amount, limit.budget.current);
   if (denied !== null && denied.amount <= amount && inTheWayNow === inTheWay) return limit;
@@ -27,6 +29,13 @@ export function noteDenial(
       denied: { at: denied?.at ?? now, amount: smallest },
     },
   };
+}
+
+/** A request like those refused would pass now: it is no longer held against the window. The same reference if not. */
+export function forgetDenial(limit: LimitState, budget: number | null): LimitState {
+  const { control } = limit;
+  if (control.denied === null || !fits(limit, control.denied.amount, budget)) return limit;
+  return { ...limit, control: { ...control, denied: null } };
 }
 
 /**

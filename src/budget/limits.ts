@@ -88,7 +88,9 @@ export function isExhausted(limit: LimitState, cautious: boolean): boolean {
   const budget = effectiveBudget(limit, cautious);
   if (budget === null) return false;
   const { denied } = limit.control;
-  return limit.used >= budget || (denied !== null && limit.used + denied.amount > budget);
+  if (limit.used >= budget) return true;
+  // As admission has it, an idle window takes what is larger than the budget.
+  return denied !== null && limit.used + Math.min(denied.amount, budget) > budget;
 }
 
 /** The upstream refused a request for this limit within the window. */

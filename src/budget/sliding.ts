@@ -5,6 +5,7 @@ import {
   type LimitState,
   type WindowCell,
 } from '../state/scope-state.js';
+import { forgetDenial } from './charges.js';
 import type { LimitRules } from './settings.js';
 
 /**
@@ -41,24 +42,17 @@ export function slide(limit: LimitState, rule: LimitRules, now: Instant): LimitS
   }
   const used = sumOf(cells);
   const endsAt = window.observed || seen ? freesAt(newest, rule) : window.endsAt;
-  return {
+  const slid = {
     ...limit,
     cells,
     used,
     orphaned: Math.min(limit.orphaned, used, orphanedIn(cells)),
     window: { ...window, startedAt: oldest.at, endsAt, observed: window.observed || seen },
-    control: freed(limit, used),
   };
+  return forgetDenial(slid, limit.budget.current);
 }
 
 const NOTHING = { cells: [], used: 0, unsettled: {}, orphaned: 0 } as const;
-
-/** A request like those refused would pass now: it is no longer held against the window. */
-function freed({ budget, control }: LimitState, used: number): LimitState['control'] {
-  const { denied } = control;
-  const fits = denied !== null && used + denied.amount <= (budget.current ?? Infinity);
-  return fits ? { ...control, denied: null } : control;
-}
 
 /** Charges `amount` now. Call on a window that `slide` has brought up to now. */
 export function chargeCell(limit: LimitState, rule: LimitRules, amount: number, now: Instant) {

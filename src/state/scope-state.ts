@@ -213,7 +213,7 @@ export interface ControlState {
   readonly nudgedAt: Instant | null;
   /** The budget was in the way since the last nudge: >= 90 % used, or a request was refused for it. */
   readonly inTheWay: boolean;
-  /** The smallest request that the budget refused in this window, and when it first refused one. */
+  /** The smallest request that the budget refused in this window and still would, and since when it has. */
   readonly denied: { readonly at: Instant; readonly amount: number } | null;
   /** Latest routine probe of exhaustion by a learned budget. */
   readonly probedAt: Instant | null;

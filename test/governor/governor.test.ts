@@ -140,6 +140,42 @@ describe('a budget', () => {
   });
 });
 
+describe('a scope is exhausted only while a request like those refused would be', () => {
+  it.each(['fixed', 'sliding', 'bucket'] as const)(
+    'of a %s window: one larger than the budget passes where nothing is used',
+    async (kind) => {
+      const town = await Town.open({ limits: [limit({ kind, windowMs: HOUR, budget: 1_000 })] });
+      const other = await town.admit();
+      expect((await town.ask({ bodyBytes: 10_000 })).kind).toBe('refused');
+      expect(await town.view()).toMatchObject({ state: 'exhausted' });
+      await town.settle(other, { kind: 'not-sent' });
+      await town.pass(MINUTE);
+      expect(await town.view()).toMatchObject({ state: 'open', blockedUntil: null });
+      expect((await town.ask({ bodyBytes: 10_000 })).kind).toBe('admitted');
+    },
+  );
+
+  it('and then it is, though a smaller one was refused before', async () => {
+    const town = await Town.open({ limits: [limit({ budget: 10_000 })] });
+    const large = await town.admit({ bodyBytes: 31_000 });
+    await town.denied();
+    await town.settle(large, success(8_000));
+    expect(await town.view()).toMatchObject({ state: 'open' });
+    expect((await town.ask({ bodyBytes: 10_000 })).kind).toBe('refused');
+    expect(await town.view()).toMatchObject({ state: 'exhausted' });
+  });
+
+  it('of a bucket: it has forgotten those that would pass by now', async () => {
+    const bucket = limit({ kind: 'bucket', windowMs: MINUTE, budget: 10_000 });
+    const town = await Town.open({ limits: [bucket] });
+    await town.admit();
+    expect((await town.ask({ bodyBytes: 100_000 })).kind).toBe('refused');
+    await town.pass(MINUTE);
+    await town.call(100);
+    expect(await town.view()).toMatchObject({ state: 'open' });
+  });
+});
+
 describe('a refusal of the upstream', () => {
   it('blocks everybody before its kind is even read', async () => {
     const town = await Town.open();
