@@ -30,7 +30,7 @@ import {
   roleBeside,
   setPool,
 } from './pools.js';
-import { freshen, latest, makeRoom } from './upkeep.js';
+import { freshen, latest, makeRoomFor } from './upkeep.js';
 
 /** The durable side of a request on its way; kept by the governor until it settles. */
 export interface Grant {
@@ -280,7 +280,7 @@ function grant(
   observed: Denial | null,
 ): AdmitOutcome {
   endIdleTime(draft);
-  makeRoom(draft, policies, instance);
+  makeRoomFor(draft, policies, instance);
   const { hot, now } = draft;
   const sequence = hot.sequence + 1;
   const ticket = policies.backoff.ticket(hot.backoff, roles.scope);

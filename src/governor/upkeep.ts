@@ -135,7 +135,7 @@ export function startInstance(draft: Draft, policies: Policies, self: InstanceId
   const left = inFlight(draft.hot);
   const ramp = restartRamp(draft.hot.ramp, flying - left, left, now);
   const started = { startedAt: now, seenAt: now, stoppedAt: null, ...NONE_IN_FLIGHT };
-  makeRoom(draft, policies, self.name);
+  makeRoomFor(draft, policies, self.name);
   const instances = { ...draft.hot.instances, [self.name]: started };
   const starts = addStart(draft.cold.starts[self.name] ?? [], { at: now, unclean });
   draft.setHot({ instances, ramp });
@@ -151,7 +151,7 @@ export function startInstance(draft: Draft, policies: Policies, self: InstanceId
 }
 
 /** An instance that the scope does not know is about to be counted: there may be so many, and no more. */
-export function makeRoom(draft: Draft, policies: Policies, name: string): void {
+export function makeRoomFor(draft: Draft, policies: Policies, name: string): void {
   const dropped = oneTooMany(draft.state, name);
   if (dropped === null) return;
   orphanInstance(draft, policies, dropped);

@@ -145,7 +145,7 @@ const cooldown = object<Cooldown>(
     blamed: nullable(text),
     probedAt: nullable(instant),
   },
-  // Added with minor 2.
+  // Added with minor 3.
   { blamed: null },
 );
 const probe = object<Probe>({
