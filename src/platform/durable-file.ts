@@ -133,18 +133,42 @@ const NOT_WRITTEN = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EROFS']);
 /** A file whose writes are durable when they return. */
 export class DurableFile {
   readonly path: string;
+  readonly #files: FileSystem;
   readonly #handle: FileHandle;
+  readonly #identity: string;
 
-  private constructor(path: string, handle: FileHandle) {
+  private constructor(files: FileSystem, path: string, handle: FileHandle, identity: string) {
+    this.#files = files;
     this.path = path;
     this.#handle = handle;
+    this.#identity = identity;
   }
 
   /** A new one. The caller syncs the directory. */
   static async create(files: FileSystem, path: string): Promise<DurableFile> {
     const { O_RDWR, O_CREAT, O_EXCL, O_DSYNC } = constants;
     const flags = O_RDWR | O_CREAT | O_EXCL | (WRITES_THROUGH ? O_DSYNC : 0);
-    return new DurableFile(path, await files.open(path, flags, PRIVATE_FILE));
+    const handle = await files.open(path, flags, PRIVATE_FILE);
+    try {
+      return new DurableFile(files, path, handle, identityOf(await handle.stat()));
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  /**
+   * False once the path leads to another file or to none, or somebody has cut this one short: a write
+   * would still be durable, and nobody would find it.
+   */
+  async isInPlace(leastBytes: number): Promise<boolean> {
+    try {
+      const status = await this.#files.stat(this.path);
+      return identityOf(status) === this.#identity && status.size >= leastBytes;
+    } catch (error) {
+      if (errorCode(error) === 'ENOENT') return false;
+      throw error;
+    }
   }
 
   /**
@@ -175,6 +199,10 @@ export class DurableFile {
   async close(): Promise<void> {
     await this.#handle.close();
   }
+}
+
+function identityOf({ dev, ino }: { readonly dev: number; readonly ino: number }): string {
+  return `${dev}:${ino}`;
 }
 
 function unknownOutcome(path: string, cause: unknown): TidegateError {

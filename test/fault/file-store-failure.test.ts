@@ -1,6 +1,16 @@
-import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  readFileSync,
+  rmSync,
+  type Stats,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { SYSTEM_FILES } from '../../src/platform/durable-file.js';
 import { hasCode } from '../../src/platform/tidegate-error.js';
 import type { Decide, StateRepository } from '../../src/state/state-repository.js';
 import { FileStore } from '../support/file-store.js';
@@ -49,6 +59,9 @@ function untilSaved(sequence: number): Promise<void> {
     return false;
   });
 }
+
+/** As the store has it: a commit looks at the files if none has within this time. */
+const LOOK_EVERY_MS = 100;
 
 const SURE = 'STATE_UNAVAILABLE';
 const UNKNOWN = 'STATE_UNKNOWN';
@@ -250,6 +263,94 @@ describe('a store that can’t be written', () => {
     await repository.close();
     expect(time.pending).toBe(0);
     expect(await sequenceOf(await store.open(), 'a')).toBeGreaterThanOrEqual(1);
+  });
+});
+
+describe('journals that are changed under a running instance', () => {
+  const changes: Record<string, () => void> = {
+    'both are removed': () => {
+      rmSync(`${store.path}.journal`);
+      rmSync(`${store.path}.journal2`);
+    },
+    'the one in use is removed': () => rmSync(`${store.path}.journal`),
+    'the resting one is removed': () => rmSync(`${store.path}.journal2`),
+    'a copy is put in its place': () => {
+      copyFileSync(`${store.path}.journal`, `${store.path}.copy`);
+      rmSync(`${store.path}.journal`);
+      copyFileSync(`${store.path}.copy`, `${store.path}.journal`);
+    },
+    'it is cut short': () => truncateSync(`${store.path}.journal`, 100),
+  };
+
+  it.each(Object.keys(changes))('%s: noticed by a commit, and mended from memory', async (name) => {
+    const repository = await opened();
+    const { id } = repository.health();
+    changes[name]!();
+    time.lag(LOOK_EVERY_MS);
+    const refused = await errorOf(repository.update('a', increment));
+    expect(refused).toMatchObject({ code: 'STATE_UNAVAILABLE' });
+    expect(refused.message).toContain(store.path);
+    expect(repository.health()).toMatchObject({ healthy: false });
+    await heal(repository);
+    expect(repository.health().id).toBe(id);
+    expect(await repository.update('a', increment)).toBe(1);
+    // The lock was held all the time, so nobody else can have written.
+    expect((await repository.read('a')).state.hot).toMatchObject({ sequence: 2, lost: null });
+    const crashed = store.copy();
+    const { state } = await (await crashed.open()).read('a');
+    expect(state.hot).toMatchObject({ sequence: 2, lost: null });
+    await crashed.dispose();
+  });
+
+  it('are missed before state.json is written, too, without any commit', async () => {
+    const repository = await opened();
+    changes['both are removed']!();
+    time.advance(1_000);
+    await until(() => !repository.health().healthy);
+    await heal(repository);
+    expect(store.names()).toContain('state.json.journal');
+    expect(savedSequence()).toBe(1);
+  });
+
+  it('are written to until the next look, which loses nothing of it', async () => {
+    const repository = await opened();
+    changes['both are removed']!();
+    time.lag(LOOK_EVERY_MS - 1);
+    expect(await repository.update('a', increment)).toBe(1);
+    time.lag(1);
+    await errorOf(repository.update('a', increment));
+    await heal(repository);
+    const crashed = store.copy();
+    expect(await sequenceOf(await crashed.open(), 'a')).toBe(2);
+    await crashed.dispose();
+  });
+
+  it('are looked at ten times a second at most, whatever the commits', async () => {
+    const repository = await opened();
+    disk.calls.length = 0;
+    for (let n = 0; n < 50; n += 1) await repository.update('a', increment);
+    expect(disk.calls.filter((call) => call.startsWith('stat '))).toEqual([]);
+    time.lag(LOOK_EVERY_MS);
+    for (let n = 0; n < 50; n += 1) await repository.update('a', increment);
+    const looks = disk.calls.filter((call) => call === 'stat state.json.journal');
+    expect(looks).toHaveLength(1);
+  });
+
+  it('control: without the look, a crash loses what was answered since', async () => {
+    const seen = new Map<string, Stats>();
+    const stat = async (path: string) => seen.get(path) ?? SYSTEM_FILES.stat(path);
+    const files = { ...SYSTEM_FILES, stat: stat as typeof SYSTEM_FILES.stat };
+    const repository = await store.open({ files });
+    await repository.update('a', increment);
+    for (const name of ['journal', 'journal2']) {
+      seen.set(`${store.path}.${name}`, statSync(`${store.path}.${name}`));
+    }
+    changes['both are removed']!();
+    time.lag(LOOK_EVERY_MS);
+    expect(await repository.update('a', increment)).toBe(1);
+    const crashed = store.copy();
+    expect(await sequenceOf(await crashed.open(), 'a')).toBe(0);
+    await crashed.dispose();
   });
 });
 

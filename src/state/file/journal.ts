@@ -56,6 +56,11 @@ export class Journal {
     return this.#end;
   }
 
+  /** False once somebody has removed, replaced or cut the file short. */
+  isInPlace(): Promise<boolean> {
+    return this.#file.isInPlace(this.#end);
+  }
+
   /** Resolves when the record is durable. Errors as of `DurableFile`; after one, don't append. */
   async append(record: JournalRecord): Promise<void> {
     const line = encodeRecord(record);

@@ -53,6 +53,12 @@ export class Journals {
     return this.#active.length >= MOST_BYTES;
   }
 
+  /** False once somebody has removed, replaced or cut one of them short. */
+  async areInPlace(): Promise<boolean> {
+    const looks = [this.#active.isInPlace(), this.#resting.isInPlace()];
+    return (await Promise.all(looks)).every((inPlace) => inPlace);
+  }
+
   /** Errors as of `Journal.append`; after one, don't append. */
   append(record: JournalRecord): Promise<void> {
     return this.#active.append(record);

@@ -29,6 +29,11 @@ export interface FileStoreOptions {
 
 /** How far state.json may lie behind the journals. */
 const SAVE_EVERY_MS = 1_000;
+/**
+ * A commit looks whether the files are still those that are open, unless one has within this time. Not
+ * each one: asking for a file's times makes its next write dearer (see StateDatabase).
+ */
+const LOOK_EVERY_MS = 100;
 /** A write of it that takes longer is worth a word. */
 const SLOW_MS = 5_000;
 
@@ -59,6 +64,7 @@ export class StateFiles implements SoleStore {
   #others: Readonly<Record<string, unknown>> = {};
   /** Revision that a durable state.json has. */
   #savedRevision = 0;
+  #lookedAt: Instant = 0;
   /** When the next write of state.json may begin. */
   #saveAt: Instant = 0;
   #saving: Promise<void> | null = null;
@@ -141,6 +147,7 @@ export class StateFiles implements SoleStore {
   /** Resolves when the change is durable. */
   async commit(changed: ReadonlyMap<string, ScopeState>): Promise<void> {
     if ((this.upkeepDueIn ?? 1) <= 0) await this.upkeep();
+    if (this.#now() - this.#lookedAt >= LOOK_EVERY_MS) await this.#look();
     await this.#append(await this.#roomyJournals(), changed);
     this.#held.apply(changed);
   }
@@ -149,7 +156,7 @@ export class StateFiles implements SoleStore {
   async upkeep(): Promise<void> {
     this.#saveAt = this.#now() + SAVE_EVERY_MS;
     if (this.#saving !== null) return;
-    if (!(await this.#lock.held())) throw lockLost(this.#paths.state);
+    await this.#look();
     await this.#journals?.turn();
     this.#savingSince = this.#now();
     this.#saving = this.#save().finally(() => (this.#saving = null));
@@ -166,6 +173,21 @@ export class StateFiles implements SoleStore {
     await this.#saving;
     await this.#journals?.close();
     await this.#lock.release();
+  }
+
+  /**
+   * What is written to a file that others can't find is durable and lost all the same. In memory it is
+   * not, so the next start writes it anew.
+   *
+   * @throws TidegateError STATE_UNAVAILABLE
+   */
+  async #look(): Promise<void> {
+    const now = this.#now();
+    const journals = this.#journals?.areInPlace() ?? true;
+    const [locked, inPlace] = await Promise.all([this.#lock.held(), journals]);
+    if (!locked) throw lockLost(this.#paths.state);
+    if (!inPlace) throw journalsLost(this.#paths.state);
+    this.#lookedAt = now;
   }
 
   /** The journals, with room for another record. */
@@ -253,5 +275,12 @@ export class StateFiles implements SoleStore {
 function lockLost(path: string): TidegateError {
   return new TidegateError('STATE_UNAVAILABLE', `the lock of ${path} was removed or replaced`, {
     hint: 'leave the files beside it alone; the store goes on once it has a new lock',
+  });
+}
+
+function journalsLost(path: string): TidegateError {
+  const message = `the journals of ${path} were removed, replaced or cut short by another program`;
+  return new TidegateError('STATE_UNAVAILABLE', message, {
+    hint: 'leave the files beside it alone; the store writes all of them anew from memory',
   });
 }
