@@ -20,6 +20,7 @@ const POLICY = { onCorrupt: 'cautious', onEmpty: 'trust' } as const;
 const BASE: StoreDocument = {
   id: 'ab12',
   revision: 100,
+  journalsSince: null,
   savedAt: AT,
   lost: null,
   scopes: new Map([['a', withSequence(fullScopeState(), 100)]]),
@@ -230,6 +231,72 @@ describe('the journal', () => {
     expect(found).toMatchObject({ loss: 'restored', fresh: false });
     expect(found.stored).toMatchObject({ id: BASE.id, revision: 102 });
     expect(found.stored.scopes.get('a')?.hot.sequence).toBe(102);
+  });
+});
+
+describe('a state.json that was in use', () => {
+  const inUse = Buffer.from(encodeDocument({ ...BASE, journalsSince: 90 }));
+  const first = (revision: number, id = BASE.id) =>
+    encodeRecord({ revision, major: SCHEMA.major, id, at: AT, scopes: new Map() });
+  const begun = (...records: Buffer[]) => Buffer.concat([first(90), ...records]);
+
+  async function beside(
+    ...[one, two]: readonly (Buffer | null)[]
+  ): Promise<[number | undefined, Found['loss']]> {
+    const { stored, loss } = await recovered({
+      [PATHS.state]: inUse,
+      ...(one && { [PATHS.journals[0]]: one }),
+      ...(two && { [PATHS.journals[1]]: two }),
+    });
+    return [stored.scopes.get('a')?.hot.sequence, loss];
+  }
+
+  it('goes on with its journals, whatever they have', async () => {
+    const whole = begun(journal(99, 103));
+    expect(await beside(begun(), begun())).toEqual([100, null]);
+    expect(await beside(whole, begun())).toEqual([103, null]);
+    expect(await beside(begun(), whole)).toEqual([103, null]);
+    expect(await beside(whole, begun(journal(104, 105), longRecord(95)))).toEqual([105, null]);
+    const torn = record(104).subarray(0, 50);
+    expect(await beside(whole, begun(torn))).toEqual([103, null]);
+  });
+
+  const without: Record<string, Buffer | null> = {
+    missing: null,
+    empty: Buffer.alloc(0),
+    'filled with zeros': Buffer.alloc(500),
+    'cut short within its first line': first(90).subarray(0, -1),
+    'of an earlier run': first(80),
+    'of another store': first(90, 'ff00'),
+    'of an earlier version': journal(99, 100),
+  };
+  it.each(Object.keys(without))('is older than what was if one is %s', async (kind) => {
+    const other = without[kind]!;
+    expect(await beside(begun(journal(99, 103)), other)).toEqual([103, 'rolled-back']);
+    expect(await beside(other, begun())).toEqual([100, 'rolled-back']);
+    expect(await beside(other, other)).toEqual([100, 'rolled-back']);
+  });
+
+  it('shows that it went back when its journals go on from a later one', async () => {
+    expect(await beside(begun(journal(105, 106)), begun())).toEqual([106, 'rolled-back']);
+    expect(await beside(first(102), first(102))).toEqual([100, 'rolled-back']);
+  });
+
+  it('is not said to be older where records are damaged', async () => {
+    const damaged = begun(flipped(record(101), 20, 1), record(102));
+    expect(await beside(damaged, begun())).toEqual([102, 'restored']);
+  });
+
+  it('control: one that was not, or that an older version wrote on, needs none', async () => {
+    const text = encodeDocument({ ...BASE, journalsSince: 90 });
+    const { journals, ...older } = JSON.parse(text) as Record<string, unknown>;
+    expect(journals).toEqual({ since: 90, revision: 100 });
+    // It keeps a field that it does not know.
+    const raised = encodeDocument({ ...BASE, others: { journals: { since: 90, revision: 99 } } });
+    for (const content of [STATE, JSON.stringify(older), raised]) {
+      const { loss } = await recovered({ [PATHS.state]: Buffer.from(content) });
+      expect(loss).not.toBe('rolled-back');
+    }
   });
 });
 

@@ -201,6 +201,48 @@ describe.each<Death>(['kill', 'power cut'])('a %s at any instant', (death) => {
     await inspect(await dieAtEveryInstant(death, await killed(), takeOver), expectNoLoss);
   });
 
+  it('loses nothing while all files are written anew after a failure', async () => {
+    const heal = async ({ store, files, answer, begin, before }: Run) => {
+      const repository = await store.open({ files });
+      await repository.update('a', increment).then(answer);
+      let failing = true;
+      begin();
+      before(({ operation }) => {
+        if (!failing || operation !== 'handle.write') return;
+        failing = false;
+        throw systemError('EIO');
+      });
+      await expect(repository.update('a', increment)).rejects.toThrow('EIO');
+      store.time?.advance(1_000);
+      await until(() => repository.health().healthy);
+      await repository.update('a', increment).then(answer);
+      await repository.close();
+    };
+    const store = new FileStore(new ManualTime());
+    await inspect(await dieAtEveryInstant(death, store, heal), expectNoLoss);
+  });
+
+  it('loses nothing from a start to a clean stop, and is not taken for lost journals', async () => {
+    const store = new FileStore(new ManualTime());
+    await (await store.open()).close();
+    const live = async ({ store, files, answer, begin }: Run) => {
+      begin();
+      const repository = await store.open({ files });
+      await repository.update('a', increment).then(answer);
+      await repository.close();
+    };
+    const instants = await dieAtEveryInstant(death, store, live);
+    const seen = new Set(instants.map(({ during }) => during.replace(/ .*\//, ' ')));
+    for (const step of ['rm', 'open', 'handle.write']) {
+      expect(seen).toContain(`${step} state.json.journal`);
+      expect(seen).toContain(`${step} state.json.journal2`);
+    }
+    await inspect(instants, async (instant) => {
+      await expectWhole(instant);
+      await expectNoLoss(instant);
+    });
+  });
+
   const damages: Record<string, (path: string) => void> = {
     'state.json': (path) => writeFileSync(path, '{'),
     'the journal': (path) => {

@@ -209,17 +209,18 @@ describe('a store that can’t be written', () => {
   it('says so while a write hangs, keeps the order, and recovers when it ends', async () => {
     let release = () => {};
     const hung = new Promise<void>((resolve) => (release = resolve));
-    let hanging = false;
+    let hanging: boolean | null = null;
     const files = watchedFiles({
       before: ({ operation }) => {
-        if (operation !== 'handle.write' || hanging) return undefined;
+        if (operation !== 'handle.write' || hanging !== false) return undefined;
         hanging = true;
         return hung;
       },
     });
     const repository = await store.open({ files });
+    hanging = false;
     const first = repository.update('a', increment);
-    await until(() => hanging);
+    await until(() => hanging === true);
     const second = repository.update('a', increment);
     time.advance(4_999);
     expect(repository.health().healthy).toBe(true);

@@ -1,4 +1,5 @@
 import {
+  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -240,7 +241,8 @@ describe('a damaged journal', () => {
     const crashed = store.copy();
     const path = `${crashed.path}.journal`;
     const bytes = readFileSync(path);
-    bytes[20] = bytes[20]! ^ 1;
+    const first = bytes.indexOf('\n') + 1;
+    bytes[first + 20] = bytes[first + 20]! ^ 1;
     writeFileSync(path, bytes);
     const again = await crashed.open();
     expect(await sequenceOf(again, 'a')).toBe(33);
@@ -271,6 +273,90 @@ describe('a damaged journal', () => {
   });
 });
 
+describe('journals that are gone after a kill', () => {
+  /** What a process leaves that was killed with a commit in its journals, before or after a save. */
+  async function killed(saves: boolean): Promise<FileStore> {
+    const repository = await store.open();
+    if (saves) {
+      await repository.update('a', setSequence(25));
+      const { mtimeMs } = statSync(store.path);
+      time.advance(1_000);
+      await until(() => statSync(store.path).mtimeMs > mtimeMs);
+    }
+    await repository.update('a', setSequence(30));
+    const left = store.copy();
+    await repository.close();
+    return left;
+  }
+
+  const removal: Record<string, (path: string) => void> = {
+    'both removed': (path) => {
+      for (const name of ['journal', 'journal2']) rmSync(`${path}.${name}`);
+    },
+    'both emptied': (path) => {
+      for (const name of ['journal', 'journal2']) truncateSync(`${path}.${name}`);
+    },
+    'the first removed': (path) => rmSync(`${path}.journal`),
+    'the second removed': (path) => rmSync(`${path}.journal2`),
+    'both removed, .bak in the place of state.json': (path) => {
+      removal['both removed']!(path);
+      copyFileSync(`${path}.bak`, path);
+    },
+  };
+  const cases = [false, true].flatMap((saves) =>
+    Object.keys(removal).map((kind) => [kind, saves ? 'after a save' : 'before one', saves]),
+  ) as [string, string, boolean][];
+
+  it.each(cases)('(%s, %s) mean that state.json is older than what was', async (kind, _, saves) => {
+    const left = await killed(saves);
+    removal[kind]!(left.path);
+    expect(await inspectFiles(left.path)).toMatchObject({ loss: 'rolled-back' });
+    const before = withoutLock(left);
+    const refused = left.open({ loss: { onCorrupt: 'refuse' } });
+    await expect(refused).rejects.toMatchObject({
+      code: 'STATE_CORRUPT',
+      message: expect.stringContaining(`${left.path}.journal`),
+    });
+    expect(withoutLock(left)).toEqual(before);
+    const repository = await left.open();
+    expect(await lossOf(repository)).toMatchObject({ reason: 'rolled-back' });
+    expect(await lossOf(repository, 'never seen')).toMatchObject({ reason: 'rolled-back' });
+    // Written down at once, and no new loss at the next start.
+    const again = left.copy();
+    expect(await inspectFiles(again.path)).toMatchObject({ loss: null });
+    expect(await lossOf(await again.open())).toMatchObject({ reason: 'rolled-back' });
+    await again.dispose();
+    await left.dispose();
+  });
+
+  it.each([false, true])('control: untouched they lose nothing (saved: %s)', async (saves) => {
+    const left = await killed(saves);
+    const repository = await left.open();
+    expect(await sequenceOf(repository, 'a')).toBe(30);
+    expect(await lossOf(repository)).toBeNull();
+    await left.dispose();
+  });
+
+  it('are enough for a .bak that is put in the place of state.json', async () => {
+    const left = await killed(true);
+    copyFileSync(`${left.path}.bak`, left.path);
+    const repository = await left.open();
+    expect(await sequenceOf(repository, 'a')).toBe(30);
+    expect(await lossOf(repository)).toBeNull();
+    await left.dispose();
+  });
+
+  it.each(Object.keys(removal).slice(0, 4))(
+    'are not missed after a clean stop: %s',
+    async (kind) => {
+      removal[kind]!(store.path);
+      const repository = await store.open();
+      expect(await sequenceOf(repository, 'a')).toBe(20);
+      expect(await lossOf(repository)).toBeNull();
+    },
+  );
+});
+
 describe('a start that is refused leaves everything as it was', () => {
   const files = Object.keys(damage).filter((kind) => kind !== 'a directory');
   it.each(files)('state.json %s, under the policy refuse', async (kind) => {
@@ -295,7 +381,14 @@ describe('a start that is refused leaves everything as it was', () => {
   });
 
   it('a newer schema in state.json, or in the .bak to be restored', async () => {
-    const document = { id: 'x', revision: 1, savedAt: 1, lost: null, scopes: new Map() };
+    const document = {
+      id: 'x',
+      revision: 1,
+      journalsSince: null,
+      savedAt: 1,
+      lost: null,
+      scopes: new Map(),
+    };
     const schema = { major: SCHEMA.major + 1, minor: 0 };
     const newer = encodeDocument({ ...document, others: { schema } });
     for (const path of [store.path, `${store.path}.bak`]) {

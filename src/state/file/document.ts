@@ -10,6 +10,11 @@ import { type Instant, SCHEMA, type ScopeState } from '../scope-state.js';
 export interface StoreDocument extends StoredState {
   /** Of the write that made it; the journal goes on from there. */
   readonly revision: number;
+  /**
+   * It was in use: without journals that begin with this revision it is older than what was. Null: it
+   * is whole without any.
+   */
+  readonly journalsSince: number | null;
   /** Fields that this version does not know. */
   readonly others: Readonly<Record<string, unknown>>;
 }
@@ -34,6 +39,7 @@ const KNOWN = new Set([
   'schema',
   'id',
   'revision',
+  'journals',
   'savedAt',
   'savedAtText',
   'lost',
@@ -42,13 +48,15 @@ const KNOWN = new Set([
 ]);
 
 export function encodeDocument(document: StoreDocument): string {
-  const { id, revision, savedAt, lost, scopes, others } = document;
+  const { id, revision, journalsSince, savedAt, lost, scopes, others } = document;
   const fields = {
     tidegate: KIND,
     schema: SCHEMA,
     ...others,
     id,
     revision,
+    // With the revision that says so: an older version keeps the field, and makes other journals.
+    journals: journalsSince === null ? null : { since: journalsSince, revision },
     savedAt,
     savedAtText: rfc3339(savedAt),
     lost,
@@ -63,7 +71,7 @@ export function encodeDocument(document: StoreDocument): string {
 export function decodeDocument(bytes: Buffer): ReadDocument {
   const raw = parseObject(bytes);
   if (raw['tidegate'] !== KIND) throw corrupt('it is not a state file of Tidegate');
-  const { schema, id, revision, savedAt, lost, scopes } = raw;
+  const { schema, id, revision, journals, savedAt, lost, scopes } = raw;
   const major = isRecord(schema) ? schema['major'] : undefined;
   checkMajor(major);
   if (typeof id !== 'string' || !isInstant(savedAt) || !isRevision(revision) || !isRecord(scopes)) {
@@ -76,12 +84,21 @@ export function decodeDocument(bytes: Buffer): ReadDocument {
   return {
     id,
     revision,
+    journalsSince: journalsSinceOf(journals, revision),
     savedAt,
     lost: lost === null || lost === undefined ? null : parseStateLoss(lost),
     scopes: new Map(parsed),
     others: Object.fromEntries(Object.entries(raw).filter(([name]) => !KNOWN.has(name))),
     altered: !hasItsChecksum(bytes),
   };
+}
+
+/** Null, too, in what an older version wrote. */
+function journalsSinceOf(journals: unknown, revision: number): number | null {
+  if (!isRecord(journals) || journals['revision'] !== revision) return null;
+  const { since } = journals;
+  if (!isRevision(since)) throw corrupt('journals.since is not a revision');
+  return since;
 }
 
 function parseObject(bytes: Buffer): Record<string, unknown> {

@@ -20,35 +20,52 @@ export interface RecordedScope {
   readonly cold?: ColdState;
 }
 
+/** What a journal begins with, instead of a commit: revision and time of the state.json before it. */
+export type FirstRecord = Omit<JournalRecord, 'scopes'>;
+
 /** As read from disk; the scopes are yet to be checked. */
 export interface FoundRecord extends JournalRecord<unknown> {
-  /** Where it begins in the file. */
+  /** Where it stands in the file. */
   readonly start: number;
+  readonly end: number;
 }
 
 /** A file this long is given back to the disk when it starts over. */
 const LARGE_BYTES = 16 * 1024 * 1024;
 
 /**
- * A file of commits: a line each, `<checksum> <JSON>`.
+ * A file of commits: a line each, `<checksum> <JSON>`. The first line is there from the beginning and stays:
+ * a record without scopes, by which a start knows that the file is there, and which one it is.
  *
- * It starts over at offset 0 without being truncated, because overwriting blocks that are there is
+ * It starts over behind that line without being truncated, because overwriting blocks that are there is
  * faster than appending (measured: 0.14 ms against 0.25 ms), as the file's length need not be flushed
  * too. So behind the last record stand older ones; their revisions tell.
  */
 export class Journal {
   readonly #file: DurableFile;
-  #end = 0;
-  #size = 0;
+  readonly #begin: number;
+  #end: number;
+  #size: number;
 
-  private constructor(file: DurableFile) {
+  private constructor(file: DurableFile, begin: number) {
     this.#file = file;
+    this.#begin = begin;
+    this.#end = begin;
+    this.#size = begin;
   }
 
-  /** A new, empty one; never one whose write has failed. The caller syncs the directory. */
-  static async create(files: FileSystem, path: string): Promise<Journal> {
+  /** A new one without commits; never one whose write has failed. The caller syncs the directory. */
+  static async create(files: FileSystem, path: string, first: FirstRecord): Promise<Journal> {
     await files.rm(path, { force: true });
-    return new Journal(await DurableFile.create(files, path));
+    const file = await DurableFile.create(files, path);
+    try {
+      const line = encodeRecord({ ...first, scopes: new Map() });
+      await file.write(line, 0);
+      return new Journal(file, line.length);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
   }
 
   /** Bytes of the records since it last started over. */
@@ -71,11 +88,11 @@ export class Journal {
 
   /** To be called when a durable state.json has all that is in it. */
   async startOver(): Promise<void> {
-    this.#end = 0;
+    this.#end = this.#begin;
     if (this.#size < LARGE_BYTES) return;
     // Saves space, no more: what lies behind the end is not read as part of the log.
-    await this.#file.truncate(0).then(
-      () => (this.#size = 0),
+    await this.#file.truncate(this.#begin).then(
+      () => (this.#size = this.#begin),
       () => undefined,
     );
   }
@@ -112,7 +129,7 @@ export function findRecords(bytes: Buffer): FoundRecord[] {
     if (newline < 0) break;
     const start = mark - CHECKSUM_BYTES;
     const record = decodeRecord(bytes, start, newline);
-    if (record !== null) found.push({ ...record, start });
+    if (record !== null) found.push({ ...record, start, end: newline + 1 });
   }
   return found;
 }

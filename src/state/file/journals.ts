@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
 import { type FileSystem, syncDirectory } from '../../platform/durable-file.js';
-import { Journal, type JournalRecord } from './journal.js';
+import { type FirstRecord, Journal, type JournalRecord } from './journal.js';
 
 /** From here on state.json is to be written whatever the time, so that the journals can take turns. */
 const FULL_BYTES = 8 * 1024 * 1024;
@@ -19,12 +19,15 @@ const MOST_BYTES = 64 * 1024 * 1024;
  * So whenever a crash comes, state.json and the contiguous revisions after it in both files are all.
  */
 export class Journals {
+  /** The revision they begin with. */
+  readonly since: number;
   #active: Journal;
   #resting: Journal;
   /** A durable state.json has all that the resting one has. */
   #spent = true;
 
-  private constructor(active: Journal, resting: Journal) {
+  private constructor(since: number, active: Journal, resting: Journal) {
+    this.since = since;
     this.#active = active;
     this.#resting = resting;
   }
@@ -32,13 +35,14 @@ export class Journals {
   /** New, empty ones, and durably so; a durable state.json has what any before them had. */
   static async create(
     files: FileSystem,
-    [first, second]: readonly [string, string],
+    [path, otherPath]: readonly [string, string],
+    first: FirstRecord,
   ): Promise<Journals> {
-    const active = await Journal.create(files, first);
+    const active = await Journal.create(files, path, first);
     try {
-      const journals = new Journals(active, await Journal.create(files, second));
-      await syncDirectory(files, dirname(first));
-      return journals;
+      const resting = await Journal.create(files, otherPath, first);
+      await syncDirectory(files, dirname(path));
+      return new Journals(first.revision, active, resting);
     } catch (error) {
       await active.close().catch(() => undefined);
       throw error;

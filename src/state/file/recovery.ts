@@ -51,10 +51,12 @@ export async function recover(
     journals.push({ path, reading: await read(files, path, findRecords) });
   }
   if (current.kind === 'good') {
-    const found = replay(current.value, journals);
-    const doubtful = found.setJournalsAside[0]?.path ?? paths.journals[0];
-    if (found.loss === 'altered') refuseIf(policy, paths.state, 'its checksum does not fit it');
-    else if (found.loss !== null) refuseIf(policy, doubtful, RECORDS_DAMAGED);
+    const missing = journals.find((journal) => !isThere(journal, current.value));
+    const found = replay(current.value, journals, missing !== undefined);
+    const [doubtful] = found.setJournalsAside;
+    if (doubtful !== undefined) refuseIf(policy, doubtful.path, RECORDS_DAMAGED);
+    else if (missing !== undefined) refuseIf(policy, missing.path, NOT_THERE);
+    else if (found.loss !== null) refuseIf(policy, paths.state, 'its checksum does not fit it');
     return found;
   }
   const previous = await read(files, paths.previous, decodeDocument);
@@ -74,6 +76,15 @@ interface FoundJournal {
 }
 
 const RECORDS_DAMAGED = 'records in it are damaged';
+const NOT_THERE = 'it is missing, empty or another one, and state.json was in use';
+
+/** The document needs no journals, or this is one of those it needs. */
+function isThere({ reading }: FoundJournal, { id, journalsSince }: StoreDocument): boolean {
+  if (journalsSince === null) return true;
+  const [first] = reading.kind === 'good' ? reading.value : [];
+  return first?.start === 0 && first.id === id && first.revision === journalsSince;
+}
+
 const NOTHING = { recordedAt: null, setAside: [], setJournalsAside: [] };
 
 /** The records of both, oldest first: a crash leaves the end of the log in one, or in both. */
@@ -83,8 +94,12 @@ function recordsOf(journals: readonly FoundJournal[]): FoundRecord[] {
     .sort((a, b) => a.revision - b.revision);
 }
 
-/** The journals on top of the state.json they belong to. */
-function replay(document: ReadDocument, journals: readonly FoundJournal[]): Found {
+/** The journals on top of the state.json they belong to; one of them may be missing. */
+function replay(
+  document: ReadDocument,
+  journals: readonly FoundJournal[],
+  missing: boolean,
+): Found {
   const own = recordsOf(journals).filter(({ id }) => id === document.id);
   const merge = new Merge(document);
   for (const record of own) {
@@ -101,14 +116,16 @@ function replay(document: ReadDocument, journals: readonly FoundJournal[]): Foun
   // Nothing is damaged, but the journals go on from a later state.json than this one.
   const goesOn = ({ reading }: FoundJournal) => {
     const records = reading.kind === 'good' ? reading.value : [];
+    const begin = records[0]?.start === 0 && records[0].scopes.size === 0 ? records[0].end : 0;
     const first = records.find(({ id, revision }) => id === document.id && revision > end);
-    return first === undefined || first.start === 0;
+    return first === undefined || first.start === 0 || first.start === begin;
   };
   const rolledBack = !bad && end === document.revision && journals.every(goesOn);
+  const unbelieved = missing ? 'rolled-back' : document.altered ? 'altered' : null;
   return {
     ...NOTHING,
     ...merge.result(),
-    loss: damaged ? (rolledBack ? 'rolled-back' : 'restored') : document.altered ? 'altered' : null,
+    loss: damaged ? (rolledBack ? 'rolled-back' : 'restored') : unbelieved,
     fresh: false,
     setJournalsAside: damaged ? journals.filter(isWorthALook).map(doubtfulJournal) : [],
   };
@@ -131,7 +148,7 @@ function salvage(
   previous: Reading<StoreDocument>,
   journals: readonly FoundJournal[],
 ): Found {
-  const ascending = recordsOf(journals);
+  const ascending = recordsOf(journals).filter(({ scopes }) => scopes.size > 0);
   const id = previous.kind === 'good' ? previous.value.id : ascending.at(-1)?.id;
   const merge = new Merge(
     previous.kind === 'good' ? previous.value : emptyDocument(id ?? randomHex(8)),
@@ -197,5 +214,13 @@ class Merge {
 const EMPTY = emptyScopeState();
 
 function emptyDocument(id: string): StoreDocument {
-  return { id, revision: 0, savedAt: 0, lost: null, scopes: new Map(), others: {} };
+  return {
+    id,
+    revision: 0,
+    journalsSince: null,
+    savedAt: 0,
+    lost: null,
+    scopes: new Map(),
+    others: {},
+  };
 }

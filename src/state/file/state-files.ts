@@ -125,6 +125,7 @@ export class StateFiles implements SoleStore {
   /** @throws TidegateError STATE_LOCKED, STATE_NEWER, STATE_CORRUPT, or whatever the disk says. */
   async start(): Promise<void> {
     await this.#saving;
+    await this.#closeJournals();
     await makeDirectory(this.#files, dirname(this.#paths.state));
     // Whoever held it meanwhile wrote what is not in memory, and is now overwritten.
     if (await this.#lock.take()) this.#held.markAll('rolled-back');
@@ -136,7 +137,7 @@ export class StateFiles implements SoleStore {
     await this.#rewrite();
     this.#started = true;
     for (const file of found?.setJournalsAside ?? []) await this.#setAside(file);
-    await this.#renewJournals();
+    await this.#makeJournals();
   }
 
   /** After a failed start: what can be read without the lock is better than nothing to show. */
@@ -162,16 +163,20 @@ export class StateFiles implements SoleStore {
     this.#saving = this.#save().finally(() => (this.#saving = null));
   }
 
-  /** Leaves all there is in state.json. The journals stay: with the .bak they restore a lost one. */
+  /**
+   * Leaves all there is in state.json, and says so in it. The journals stay: with the .bak they restore a
+   * lost one.
+   */
   async tidy(): Promise<void> {
     await this.#saving;
-    if (this.#behind) await this.#rewrite();
+    await this.#closeJournals();
+    if (this.#started) await this.#rewrite();
   }
 
   /** Ends the use of the store. */
   async release(): Promise<void> {
     await this.#saving;
-    await this.#journals?.close();
+    await this.#closeJournals();
     await this.#lock.release();
   }
 
@@ -240,17 +245,31 @@ export class StateFiles implements SoleStore {
 
   async #write(revision: number): Promise<void> {
     const { id, lost, scopes } = this.#held;
-    const document = { revision, savedAt: this.#now(), scopes, id, lost, others: this.#others };
+    const journalsSince = this.#journals?.since ?? null;
+    const [savedAt, others] = [this.#now(), this.#others];
+    const document = { id, revision, journalsSince, savedAt, lost, scopes, others };
     const { state, previous } = this.#paths;
     await replaceFile(this.#files, state, encodeDocument(document), previous);
     this.#savedRevision = revision;
   }
 
-  async #renewJournals(): Promise<void> {
-    // One of them may have failed.
+  /** One of them may have failed. A state.json that is written after this is whole without them. */
+  async #closeJournals(): Promise<void> {
     await this.#journals?.close();
     this.#journals = null;
-    this.#journals = await Journals.create(this.#files, this.#paths.journals);
+  }
+
+  /**
+   * New journals, and a state.json that a start does not believe without them. A crash in between leaves
+   * the one before, which needs none: there are no commits yet.
+   */
+  async #makeJournals(): Promise<void> {
+    const { id, revision } = this.#held;
+    const first = { revision, major: SCHEMA.major, id, at: this.#now() };
+    this.#journals = await Journals.create(this.#files, this.#paths.journals, first);
+    await this.#write(revision);
+    // Nor the .bak, for whoever puts that in its place.
+    await this.#write(revision);
   }
 
   #recover(): Promise<Found> {
