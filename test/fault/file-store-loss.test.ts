@@ -15,6 +15,7 @@ import { encodeDocument } from '../../src/state/file/document.js';
 import { inspectFiles } from '../../src/state/file/inspect.js';
 import type { FoundState } from '../../src/state/held-state.js';
 import { SCHEMA } from '../../src/state/scope-state.js';
+import type { Decide } from '../../src/state/state-repository.js';
 import { FileStore } from '../support/file-store.js';
 import { lossOf, setAsideNames, withoutLock } from '../support/look-at-store.js';
 import type { SetAside } from '../../src/state/set-aside.js';
@@ -269,6 +270,31 @@ describe('a damaged journal', () => {
     writeFileSync(path, readFileSync(path, 'utf8').replace('31', '37'));
     const refused = crashed.open({ loss: { onCorrupt: 'refuse' } });
     await expect(refused).rejects.toMatchObject({ code: 'STATE_CORRUPT' });
+    await crashed.dispose();
+  });
+});
+
+describe('what a later version has added to a scope', () => {
+  const later = { later: { x: 1 } };
+  const withLater: Decide<null> = (state) => ({ state: { ...state, ...later }, outcome: null });
+
+  it('outlives a crash with commits that leave it alone in the journal', async () => {
+    const first = await store.open();
+    await first.update('a', withLater);
+    await first.close();
+    const second = await store.open();
+    await second.update('a', increment);
+    const crashed = store.copy();
+    const { state } = await (await crashed.open()).read('a');
+    expect(state).toMatchObject({ ...later, hot: { sequence: 21 } });
+    await crashed.dispose();
+  });
+
+  it('outlives one before it is in state.json, too, as `state copy` writes it', async () => {
+    const repository = await store.open();
+    await repository.update('new', withLater);
+    const crashed = store.copy();
+    expect((await (await crashed.open()).read('new')).state).toMatchObject(later);
     await crashed.dispose();
   });
 });

@@ -192,8 +192,9 @@ class Merge {
   apply(record: FoundRecord): boolean {
     try {
       const parsed = [...record.scopes].map(([name, raw]): [string, ScopeState] => {
-        const { cold } = this.#scopes.get(name) ?? EMPTY;
-        return [name, parseScopeState(isRecord(raw) ? { cold, ...raw } : raw, record.major)];
+        // What the commit left as it was, fields that this version does not know among it.
+        const { hot: _hot, ...rest } = this.#scopes.get(name) ?? EMPTY;
+        return [name, parseScopeState(isRecord(raw) ? { ...rest, ...raw } : raw, record.major)];
       });
       for (const [name, state] of parsed) this.#scopes.set(name, state);
     } catch (error) {

@@ -208,8 +208,9 @@ export class StateFiles implements SoleStore {
 
   async #append(journals: Journals, changed: ReadonlyMap<string, ScopeState>): Promise<void> {
     const scopes = new Map<string, RecordedScope>();
-    for (const [scope, { hot, cold }] of changed) {
-      scopes.set(scope, cold === this.#held.scopes.get(scope)?.cold ? { hot } : { hot, cold });
+    for (const [scope, state] of changed) {
+      const { cold, ...rest } = state;
+      scopes.set(scope, cold === this.#held.scopes.get(scope)?.cold ? rest : state);
     }
     const revision = this.#held.attempt();
     await journals.append({
