@@ -151,6 +151,45 @@ describe('the journal', () => {
     }
   });
 
+  it('tells two damaged records at its end from one that was never finished', async () => {
+    const line = record(101).length;
+    for (const damaged of [2, 3]) {
+      const whole = journal(101, 104);
+      for (let n = 4 - damaged; n < 4; n += 1) whole[n * line + 30] = 0;
+      const expected = [104 - damaged, 'restored'];
+      expect(await replayed(whole)).toEqual(expected);
+      // The turn may have been between them.
+      const split = 3 * line;
+      expect(await replayed(whole.subarray(0, split), whole.subarray(split))).toEqual(expected);
+    }
+  });
+
+  it('may end in a long record of which any sectors are missing', async () => {
+    const sectorBytes = 512;
+    // Older records lie behind, some at the very places of the new ones, some cut by them.
+    for (const old of [journal(94, 97), Buffer.concat([92, 93].map((n) => longRecord(n)))]) {
+      const before = journal(101, 101);
+      const torn = longRecord(102);
+      const bytes = Buffer.concat([old, old, old, old]);
+      const sectors = Math.ceil((before.length + torn.length) / sectorBytes);
+      expect(sectors).toBeGreaterThan(8);
+      before.copy(bytes);
+      for (let written = 0; written < 2 ** sectors - 1; written += 37) {
+        const mixed = Buffer.from(bytes);
+        for (let sector = 0; sector < sectors; sector += 1) {
+          if ((written & (1 << sector)) === 0) continue;
+          const [from, to] = [sector * sectorBytes, (sector + 1) * sectorBytes];
+          const start = Math.max(0, from - before.length);
+          const end = Math.max(0, to - before.length);
+          torn.copy(mixed, before.length + start, start, Math.min(end, torn.length));
+        }
+        const [sequence, loss] = await replayed(mixed);
+        expect(sequence, `${written}`).toBeGreaterThanOrEqual(101);
+        expect(loss, `${written}`).toBeNull();
+      }
+    }
+  });
+
   it('goes on in the other one, whichever is first, up to anywhere in a line', async () => {
     const resting = Buffer.concat([journal(99, 103), longRecord(96)]);
     const active = journal(104, 106);

@@ -30,6 +30,14 @@ export interface FoundRecord extends JournalRecord<unknown> {
   readonly end: number;
 }
 
+/** What is in a journal, wherever damage or old records lie. */
+export interface FoundJournal {
+  /** Whole ones, in the order of the file. */
+  readonly records: readonly FoundRecord[];
+  /** Revisions of those that were begun and are not whole, as far as they can be read. */
+  readonly begun: readonly number[];
+}
+
 /** A file this long is given back to the disk when it starts over. */
 const LARGE_BYTES = 16 * 1024 * 1024;
 
@@ -116,22 +124,28 @@ export function encodeRecord(record: JournalRecord): Buffer {
 
 /** How every record's JSON begins, and nothing within one: inside strings quotes are escaped. */
 const START = ' {"revision":';
+/** The digits of a revision, and what ends them. */
+const REVISION = /^(\d+),/;
+const REVISION_BYTES = 17;
 const CHECKSUM_BYTES = 8;
 const NEWLINE = 0x0a;
 
-/**
- * Every whole record in a journal, in the order of the file, wherever damage or old records lie.
- */
-export function findRecords(bytes: Buffer): FoundRecord[] {
-  const found: FoundRecord[] = [];
+export function readJournal(bytes: Buffer): FoundJournal {
+  const records: FoundRecord[] = [];
+  const begun: number[] = [];
   for (let mark = bytes.indexOf(START); mark >= 0; mark = bytes.indexOf(START, mark + 1)) {
     const newline = bytes.indexOf(NEWLINE, mark);
-    if (newline < 0) break;
     const start = mark - CHECKSUM_BYTES;
-    const record = decodeRecord(bytes, start, newline);
-    if (record !== null) found.push({ ...record, start, end: newline + 1 });
+    const record = newline < 0 ? null : decodeRecord(bytes, start, newline);
+    if (record !== null) {
+      records.push({ ...record, start, end: newline + 1 });
+      continue;
+    }
+    const digits = mark + START.length;
+    const revision = REVISION.exec(bytes.toString('latin1', digits, digits + REVISION_BYTES));
+    if (revision !== null) begun.push(Number(revision[1]));
   }
-  return found;
+  return { records, begun };
 }
 
 function decodeRecord(bytes: Buffer, start: number, end: number): JournalRecord<unknown> | null {

@@ -8,7 +8,7 @@ import { read, type Reading, refuseIf } from '../reading.js';
 import { type Doubtful, hasSetAside } from '../set-aside.js';
 import type { LossPolicy } from '../state-repository.js';
 import { decodeDocument, isRecord, type ReadDocument, type StoreDocument } from './document.js';
-import { findRecords, type FoundRecord } from './journal.js';
+import { type FoundJournal, type FoundRecord, readJournal } from './journal.js';
 
 export interface StorePaths {
   readonly state: string;
@@ -46,9 +46,11 @@ export async function recover(
   lockWasThere: boolean,
 ): Promise<Found> {
   const current = await read(files, paths.state, decodeDocument);
-  const journals: FoundJournal[] = [];
+  const journals: JournalFile[] = [];
   for (const path of paths.journals) {
-    journals.push({ path, reading: await read(files, path, findRecords) });
+    const reading = await read(files, path, readJournal);
+    const { records, begun } = reading.kind === 'good' ? reading.value : NO_JOURNAL;
+    journals.push({ path, reading, records, begun });
   }
   if (current.kind === 'good') {
     const missing = journals.find((journal) => !isThere(journal, current.value));
@@ -70,36 +72,32 @@ export async function recover(
   return salvage(paths, current, previous, journals);
 }
 
-interface FoundJournal {
+interface JournalFile extends FoundJournal {
   readonly path: string;
-  readonly reading: Reading<FoundRecord[]>;
+  readonly reading: Reading<FoundJournal>;
 }
+
+const NO_JOURNAL: FoundJournal = { records: [], begun: [] };
 
 const RECORDS_DAMAGED = 'records in it are damaged';
 const NOT_THERE = 'it is missing, empty or another one, and state.json was in use';
 
 /** The document needs no journals, or this is one of those it needs. */
-function isThere({ reading }: FoundJournal, { id, journalsSince }: StoreDocument): boolean {
+function isThere({ records }: JournalFile, { id, journalsSince }: StoreDocument): boolean {
   if (journalsSince === null) return true;
-  const [first] = reading.kind === 'good' ? reading.value : [];
+  const [first] = records;
   return first?.start === 0 && first.id === id && first.revision === journalsSince;
 }
 
 const NOTHING = { recordedAt: null, setAside: [], setJournalsAside: [] };
 
 /** The records of both, oldest first: a crash leaves the end of the log in one, or in both. */
-function recordsOf(journals: readonly FoundJournal[]): FoundRecord[] {
-  return journals
-    .flatMap(({ reading }) => (reading.kind === 'good' ? reading.value : []))
-    .sort((a, b) => a.revision - b.revision);
+function recordsOf(journals: readonly JournalFile[]): FoundRecord[] {
+  return journals.flatMap(({ records }) => records).sort((a, b) => a.revision - b.revision);
 }
 
 /** The journals on top of the state.json they belong to; one of them may be missing. */
-function replay(
-  document: ReadDocument,
-  journals: readonly FoundJournal[],
-  missing: boolean,
-): Found {
+function replay(document: ReadDocument, journals: readonly JournalFile[], missing: boolean): Found {
   const own = recordsOf(journals).filter(({ id }) => id === document.id);
   const merge = new Merge(document);
   for (const record of own) {
@@ -112,15 +110,17 @@ function replay(
   const newer = own.filter(({ revision }) => revision > end);
   for (const record of newer) merge.apply(record);
   const bad = journals.some(({ reading }) => reading.kind === 'bad');
-  const damaged = newer.length > 0 || bad;
+  // So does one that was only begun: nothing is written before the record before it is durable.
+  const wasBegun = (revision: number) => journals.some(({ begun }) => begun.includes(revision));
+  const damaged = newer.length > 0 || bad || (wasBegun(end + 1) && wasBegun(end + 2));
   // Nothing is damaged, but the journals go on from a later state.json than this one.
-  const goesOn = ({ reading }: FoundJournal) => {
-    const records = reading.kind === 'good' ? reading.value : [];
+  const goesOn = ({ records }: JournalFile) => {
     const begin = records[0]?.start === 0 && records[0].scopes.size === 0 ? records[0].end : 0;
     const first = records.find(({ id, revision }) => id === document.id && revision > end);
     return first === undefined || first.start === 0 || first.start === begin;
   };
-  const rolledBack = !bad && end === document.revision && journals.every(goesOn);
+  const rolledBack =
+    newer.length > 0 && !bad && end === document.revision && journals.every(goesOn);
   const unbelieved = missing ? 'rolled-back' : document.altered ? 'altered' : null;
   return {
     ...NOTHING,
@@ -131,12 +131,12 @@ function replay(
   };
 }
 
-function doubtfulJournal({ path, reading }: FoundJournal): Doubtful {
+function doubtfulJournal({ path, reading }: JournalFile): Doubtful {
   return { path, why: reading.kind === 'bad' ? reading.why : RECORDS_DAMAGED };
 }
 
-function isWorthALook({ reading }: FoundJournal): boolean {
-  return reading.kind === 'bad' || (reading.kind === 'good' && reading.value.length > 0);
+function isWorthALook({ reading, records, begun }: JournalFile): boolean {
+  return reading.kind === 'bad' || records.length > 0 || begun.length > 0;
 }
 
 /**
@@ -146,7 +146,7 @@ function salvage(
   paths: StorePaths,
   current: Reading<StoreDocument>,
   previous: Reading<StoreDocument>,
-  journals: readonly FoundJournal[],
+  journals: readonly JournalFile[],
 ): Found {
   const ascending = recordsOf(journals).filter(({ scopes }) => scopes.size > 0);
   const id = previous.kind === 'good' ? previous.value.id : ascending.at(-1)?.id;
