@@ -104,7 +104,8 @@ export class SteadyClock implements Clock {
     const ahead = wall - this.#steady();
     if (this.#follows || ahead < STEP_MS) return;
     const offMs = Math.abs(Date.parse(dateHeader) - wall);
-    if (offMs > Math.min(WITNESS_TOLERANCE_MS, ahead / 2)) return;
+    // Not a date is no witness.
+    if (!(offMs <= Math.min(WITNESS_TOLERANCE_MS, ahead / 2))) return;
     this.#correctedMs += ahead;
     this.#anchor(wall);
   }

@@ -264,10 +264,7 @@ export interface StateLoss {
   readonly reason: LossReason;
   /** Now, by the store's clock, when the loss was noticed. */
   readonly at: Instant;
-  /**
-   * For `clock`: the instant by the record that is `at` by the clock. Ahead of it where the clock went back, behind
-   * it where a clock that had gone back was set right. Null: no instant has to be moved.
-   */
+  /** For `clock`: what the record has for `at`; ahead of it where the clock went back. Null: nothing has to be moved. */
   readonly recordedAt: Instant | null;
 }
 
