@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { SYSTEM_TIME } from '../platform/clock.js';
 import { afterTurn } from '../platform/timers.js';
+import { BodyPieces } from './body-pieces.js';
 
 /** Largest body of a metered request: that of the Messages API (wire facts §2). */
 const LARGEST_BYTES = 32 * 1024 * 1024;
@@ -71,6 +72,8 @@ export class HeldBody {
 /** What one body has taken of the room for all. */
 interface Room {
   growTo(bytes: number): void;
+  /** What was taken beyond this is free again. */
+  shrinkTo(bytes: number): void;
   release(): void;
 }
 
@@ -119,26 +122,25 @@ export class HeldBodies {
   /** The body is here. */
   #take(request: IncomingMessage, room: Room): HoldOutcome {
     const bytes = (request.read() as Buffer | null) ?? NOTHING;
-    return this.#objectionTo(bytes.length, room) ?? heldBody(bytes, room);
+    return this.#objectionTo(bytes.length, bytes.length, room) ?? heldBody(bytes, room);
   }
 
   #read(request: IncomingMessage, room: Room, resolve: (outcome: HoldOutcome) => void): void {
-    const chunks: Buffer[] = [];
-    let received = 0;
+    const pieces = new BodyPieces();
     const finish = (outcome: HoldOutcome) => {
       request.off('data', onData).off('end', onEnd).off('timeout', onBroken);
       request.off('close', onBroken).off('error', onBroken);
       request.setTimeout(0);
       resolve(outcome);
     };
-    const onData = (chunk: Buffer) => {
-      received += chunk.length;
-      const objection = this.#objectionTo(received, room);
-      if (objection !== null) return finish(objection);
-      chunks.push(chunk);
+    const onData = (piece: Buffer) => {
+      pieces.push(piece);
+      const objection = this.#objectionTo(pieces.received, pieces.held, room);
+      if (objection !== null) finish(objection);
     };
     const onEnd = () => {
-      const bytes = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, received);
+      const bytes = pieces.whole();
+      room.shrinkTo(bytes.length);
       finish(heldBody(bytes, room));
     };
     const onBroken = () => finish({ kind: 'incomplete' });
@@ -146,10 +148,10 @@ export class HeldBodies {
     request.on('close', onBroken).on('error', onBroken).setTimeout(this.#idleMs, onBroken);
   }
 
-  /** Takes the room that so many received bytes need; null if they may stay. */
-  #objectionTo(received: number, room: Room): HoldOutcome | null {
+  /** Takes the room that the bytes received need; null if they may stay. */
+  #objectionTo(received: number, held: number, room: Room): HoldOutcome | null {
     if (received > this.#largestBytes) return this.#tooLarge();
-    room.growTo(received);
+    room.growTo(held);
     return this.#held > this.#mostBytes ? { kind: 'no-room' } : null;
   }
 
@@ -161,6 +163,10 @@ export class HeldBodies {
         if (bytes <= reserved) return;
         this.#held += bytes - reserved;
         reserved = bytes;
+      },
+      shrinkTo: (bytes) => {
+        this.#held -= Math.max(reserved - bytes, 0);
+        reserved = Math.min(reserved, bytes);
       },
       release: () => {
         this.#held -= reserved;

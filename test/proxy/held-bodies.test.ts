@@ -1,5 +1,7 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HeldBodies, type HeldBody, type HoldOutcome } from '../../src/proxy/held-bodies.js';
 import { Wire } from '../support/wire.js';
@@ -154,6 +156,28 @@ describe('held bodies', () => {
       expect(await gone).toEqual({ kind: 'incomplete' });
       expect(bodies.heldBytes).toBe(0);
     });
+  });
+
+  it('in chunks of one byte take little more memory than they have bytes', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const takenBytes = () => {
+      collect();
+      const { heapUsed, external } = process.memoryUsage();
+      return heapUsed + external;
+    };
+    const bodies = new HeldBodies();
+    const { wire, request } = await begin('Transfer-Encoding: chunked');
+    const outcome = bodies.hold(request);
+    const before = takenBytes();
+    const bytes = 100_000;
+    await wire.write('1\r\nx\r\n'.repeat(bytes));
+    await expect.poll(() => bodies.heldBytes).toBeGreaterThanOrEqual(bytes);
+    expect(bodies.heldBytes).toBeLessThanOrEqual(2 * bytes);
+    expect(takenBytes() - before).toBeLessThan(20 * bytes);
+    await wire.write('0\r\n\r\n');
+    expect(bytesOf(await outcome)).toBe('x'.repeat(bytes));
+    expect(bodies.heldBytes).toBe(bytes);
   });
 
   it('of a client that leaves or falls silent are given up', async () => {

@@ -13,6 +13,7 @@ export interface UsagePaths {
 /** A larger body is not read, and the estimate stands. */
 const MAX_BODY_BYTES = 4_194_304;
 const MAX_EVENT_BYTES = 1_048_576;
+const NOTHING: Buffer = Buffer.alloc(0);
 
 /** Reads the figures out of a JSON body, or out of those data of an event stream that are JSON. */
 export function openUsageReader(contentType: string, paths: UsagePaths): UsageReader {
@@ -43,7 +44,8 @@ class StreamReader implements UsageReader {
 
 class BodyReader implements UsageReader {
   readonly #figures: Figures;
-  #chunks: Buffer[] = [];
+  /** Has room for more: an object for each small chunk would take many times its size. */
+  #body = NOTHING;
   #bytes = 0;
 
   constructor(figures: Figures) {
@@ -51,17 +53,27 @@ class BodyReader implements UsageReader {
   }
 
   push(chunk: Buffer): TokenUsage {
+    const start = this.#bytes;
     this.#bytes += chunk.length;
-    // A copy, for the chunk is the caller's again afterwards.
-    if (this.#bytes <= MAX_BODY_BYTES) this.#chunks.push(Buffer.from(chunk));
-    else this.#chunks = [];
+    if (this.#bytes > MAX_BODY_BYTES) this.#body = NOTHING;
+    else this.#keep(chunk, start);
     return this.#figures.usage();
   }
 
   end(): TokenUsage {
-    if (this.#bytes <= MAX_BODY_BYTES) this.#figures.take(Buffer.concat(this.#chunks));
-    this.#chunks = [];
+    if (this.#bytes <= MAX_BODY_BYTES) this.#figures.take(this.#body.subarray(0, this.#bytes));
+    this.#body = NOTHING;
     return this.#figures.usage();
+  }
+
+  /** A copy, for the chunk is the caller's again afterwards. */
+  #keep(chunk: Buffer, start: number): void {
+    if (this.#bytes > this.#body.length) {
+      const larger = Buffer.allocUnsafe(Math.max(this.#bytes, 2 * this.#body.length));
+      this.#body.copy(larger);
+      this.#body = larger;
+    }
+    chunk.copy(this.#body, start);
   }
 }
 
