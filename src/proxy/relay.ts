@@ -215,7 +215,8 @@ export class Relay implements Dispatcher.DispatchHandler {
     this.#controller?.pause();
     this.#options.exchange.response.once('drain', () => {
       this.#clientBusy = false;
-      this.#goOn();
+      // Not at once: the client's next answer may have been the cause, and undici, busy with that, would be entered anew.
+      queueMicrotask(() => this.#goOn());
     });
   }
 
@@ -260,12 +261,13 @@ export class Relay implements Dispatcher.DispatchHandler {
     const { exchange, onNoAnswer } = this.#options;
     if (!exchange.over) this.#filter?.end().forEach((part) => this.#outlet.write(part));
     this.#over = true;
+    // On its own, for undici would take a fault in there for one of the answer; and first of all, for no fault in
+    // what follows may leave the charge in flight.
+    queueMicrotask(() => this.#settle(end.whole));
     this.#judgeShape();
     if (end.whole) exchange.end(this.#outlet.takeRest());
     else if (this.#status !== 0) exchange.cut();
     else if (!exchange.over) onNoAnswer({ error: end.error, sent: this.#controller !== null });
-    // On its own, for undici would take a fault in there for one of the answer.
-    queueMicrotask(() => this.#settle(end.whole));
   }
 
   #judgeShape(): void {

@@ -136,6 +136,21 @@ describe('a relay', () => {
     client.destroy();
   });
 
+  it('goes on after the client’s drain and not within it: another answer may be its cause', async () => {
+    const { relay, client, exchange, controller } = await openRelay();
+    client.socket.pause();
+    relay.onRequestStart(controller);
+    relay.onResponseStart(controller, 200, {});
+    relay.onResponseData(controller, randomBytes(16 * MIB));
+    expect(controller.paused).toBe(true);
+    exchange.response.emit('drain');
+    expect(controller.resumed).toBe(0);
+    await Promise.resolve();
+    expect(controller.resumed).toBe(1);
+    controller.abort(new Error('enough'));
+    client.destroy();
+  });
+
   it('settles once, whatever comes after the end', async () => {
     const { relay, client, state, settled, controller } = await openRelay();
     relay.onRequestStart(controller);
