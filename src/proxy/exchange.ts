@@ -18,6 +18,8 @@ export interface AnswerOptions {
 /** What the exchanges on one connection share. */
 export interface Connection {
   latest: Exchange | null;
+  /** Those that are not over, in their order: of requests in a row only the first is being answered. */
+  readonly open: Exchange[];
   /** The client was told so: what it still sends is no request, whatever it looks like. */
   ends: boolean;
 }
@@ -39,6 +41,13 @@ export class Exchange {
     private readonly timers: Timers,
   ) {
     response.once('close', () => this.#close());
+    connection.open.push(this);
+  }
+
+  /** Its connection is closed. Node tells that only to the answer whose turn it is. */
+  leave(): void {
+    this.response.destroy();
+    this.#close();
   }
 
   /** Calls when the answer is out, or the client gone; never at once. */
@@ -109,12 +118,14 @@ export class Exchange {
   }
 
   #close(): void {
+    if (this.#closed) return;
     this.#closed = true;
     const calls = this.#onceClosed;
     this.#onceClosed = [];
     for (const call of calls) call();
     // A connection lives on, and what it holds would be copied from one collection to the next.
     const { connection, request } = this;
+    connection.open.splice(connection.open.indexOf(this), 1);
     if (connection.latest === this && request.complete) connection.latest = null;
   }
 

@@ -42,7 +42,13 @@ export function createListener(options: ListenerOptions): Server {
   // Node would drop the headers beyond a thousand without a word.
   server.maxHeadersCount = 0;
 
-  server.on('connection', (socket) => connections.set(socket, { latest: null, ends: false }));
+  server.on('connection', (socket) => {
+    const connection: Connection = { latest: null, open: [], ends: false };
+    connections.set(socket, connection);
+    socket.once('close', () => {
+      for (const exchange of [...connection.open]) exchange.leave();
+    });
+  });
   const take = (request: IncomingMessage, response: ServerResponse) => {
     const connection = connections.get(request.socket) as Connection;
     // Read on, so that the client gets to see the answer that ends the connection.

@@ -139,6 +139,24 @@ describe('an exchange', () => {
     expect(wire.text).toMatch(/half \r\n$/);
   });
 
+  it.each([
+    ['CONNECT', (wire: Wire) => wire.write('CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n')],
+    ['a close', (wire: Wire) => wire.destroy()],
+    ['a reset', (wire: Wire) => wire.reset()],
+  ])('that waits for another one is over with their connection: %s', async (_how, leave) => {
+    const exchanges: Exchange[] = [];
+    let closed = 0;
+    const wire = await open((exchange) => {
+      exchanges.push(exchange);
+      exchange.whenClosed(() => (closed += 1));
+    });
+    await wire.write(GET + GET + GET);
+    await expect.poll(() => exchanges.length).toBe(3);
+    await leave(wire);
+    await expect.poll(() => closed).toBe(3);
+    expect(exchanges.every(({ over }) => over)).toBe(true);
+  });
+
   it('has one answer', async () => {
     const wire = await open((exchange) => {
       exchange.answer({ kind: 'loop', message: 'first' }, { close: false });
