@@ -172,7 +172,7 @@ describe('held bodies', () => {
     const before = takenBytes();
     const bytes = 100_000;
     await wire.write('1\r\nx\r\n'.repeat(bytes));
-    await expect.poll(() => bodies.heldBytes).toBeGreaterThanOrEqual(bytes);
+    await expect.poll(() => bodies.heldBytes, { timeout: 10_000 }).toBeGreaterThanOrEqual(bytes);
     expect(bodies.heldBytes).toBeLessThanOrEqual(2 * bytes);
     expect(takenBytes() - before).toBeLessThan(20 * bytes);
     await wire.write('0\r\n\r\n');
