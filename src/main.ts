@@ -3,7 +3,7 @@
 // static import here and no syntax younger than ES2018. Everything else is behind the import below.
 
 const NEEDED_MAJOR = 22;
-const NEEDED_MINOR = 14;
+const NEEDED_MINOR = 19;
 /**
  * The configuration's exit code (src/cli/exit-codes.ts): a restart with the same Node.js cures
  * nothing.

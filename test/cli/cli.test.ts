@@ -227,20 +227,20 @@ describe('the entry', () => {
     return ['--import', `data:text/javascript,${encodeURIComponent(script)}`];
   }
 
-  test.each(['12.22.12', '20.20.2', '22.13.1'])(
+  test.each(['12.22.12', '20.20.2', '22.18.0'])(
     'Node.js %s is told what to do',
     async (version) => {
       const { code, out, err } = await tidegate(['serve'], { node: pretend(version) });
       expect({ code, out }).toEqual({ code: 78, out: '' });
       expect(err).toBe(
-        `tidegate needs Node.js 22.14 or newer; this is v${version} (${process.execPath}). ` +
+        `tidegate needs Node.js 22.19 or newer; this is v${version} (${process.execPath}). ` +
           'What to do: install Node.js 24, or in a checkout use "npm start", ' +
           'which runs on the Node.js 24 that "npm install" has put beside it.\n',
       );
     },
   );
 
-  test.each(['22.14.0', '24.0.0', '25.1.0'])('Node.js %s is new enough', async (version) => {
+  test.each(['22.19.0', '24.0.0', '25.1.0'])('Node.js %s is new enough', async (version) => {
     expect(await tidegate(['version'], { node: pretend(version) })).toMatchObject({
       code: 0,
       err: '',
