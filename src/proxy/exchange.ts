@@ -125,7 +125,8 @@ export class Exchange {
     for (const call of calls) call();
     // A connection lives on, and what it holds would be copied from one collection to the next.
     const { connection, request } = this;
-    connection.open.splice(connection.open.indexOf(this), 1);
+    const place = connection.open.indexOf(this);
+    if (place !== -1) connection.open.splice(place, 1);
     if (connection.latest === this && request.complete) connection.latest = null;
   }
 

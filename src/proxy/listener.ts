@@ -46,7 +46,7 @@ export function createListener(options: ListenerOptions): Server {
     const connection: Connection = { latest: null, open: [], ends: false };
     connections.set(socket, connection);
     socket.once('close', () => {
-      for (const exchange of [...connection.open]) exchange.leave();
+      for (const exchange of connection.open.splice(0)) exchange.leave();
     });
   });
   const take = (request: IncomingMessage, response: ServerResponse) => {
