@@ -13,7 +13,7 @@ export function marked({ hot, ...rest }: ScopeState, lost: StateLoss | null): Sc
 }
 
 /** Marks a scope whose record ends at `recordedAt`, more than an hour ahead of the clock. */
-export function setBack(state: ScopeState, recordedAt: Instant, now: Instant): ScopeState {
+export function markBehind(state: ScopeState, recordedAt: Instant, now: Instant): ScopeState {
   // Its instants go by the record that nobody has acted on yet.
   const pending = pendingRecord(state) ?? 0;
   return marked(state, { reason: 'clock', at: now, recordedAt: Math.max(recordedAt, pending) });
@@ -25,14 +25,14 @@ export function setBack(state: ScopeState, recordedAt: Instant, now: Instant): S
  * @param gapMs Between the record's end and now: what the clock was set forward by, or the time that nobody wrote.
  *   Which of them nobody can tell, and to take it for the former only lengthens waits.
  */
-export function setForth(state: ScopeState, gapMs: number, now: Instant): ScopeState {
+export function markSetRight(state: ScopeState, gapMs: number, now: Instant): ScopeState {
   const pending = pendingRecord(state);
   if (pending !== null) {
     return now < pending ? state : marked(state, { reason: 'clock', at: now, recordedAt: null });
   }
-  const { setBack: back } = state.hot;
-  if (back === null || gapMs <= BEHIND_MS) return state;
-  const recordedAt = now - Math.min(gapMs, back.byMs);
+  const { setBack } = state.hot;
+  if (setBack === null || gapMs <= BEHIND_MS) return state;
+  const recordedAt = now - Math.min(gapMs, setBack.byMs);
   return marked(state, { reason: 'clock', at: now, recordedAt });
 }
 

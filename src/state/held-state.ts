@@ -1,5 +1,5 @@
 import type { SteadyClock } from '../platform/clock.js';
-import { marked, setBack, setForth } from './clock-marks.js';
+import { markBehind, marked, markSetRight } from './clock-marks.js';
 import {
   emptyScopeState,
   type Instant,
@@ -74,9 +74,16 @@ export class HeldState {
   }
 
   stateOf(scope: string): ScopeState {
-    const correctedMs = this.#clock.takeCorrection();
-    if (correctedMs > 0) this.#each((state) => setForth(state, correctedMs, this.#clock.now()));
     return this.#scopes.get(scope) ?? this.#blank;
+  }
+
+  /**
+   * To be called before a decision, with none under way whose result would replace what is marked here: scopes
+   * that went back with the clock come forth where it was set right meanwhile.
+   */
+  followClock(): void {
+    const correctedMs = this.#clock.takeCorrection();
+    if (correctedMs > 0) this.#each((state) => markSetRight(state, correctedMs, this.#clock.now()));
   }
 
   with(changed: ReadonlyMap<string, ScopeState>): ReadonlyMap<string, ScopeState> {
@@ -111,7 +118,7 @@ export class HeldState {
     const now = this.#clock.now();
     const gapMs = now - (recordedAt ?? now);
     this.#each((state) =>
-      behindMs > 0 ? setBack(state, now + behindMs, now) : setForth(state, gapMs, now),
+      behindMs > 0 ? markBehind(state, now + behindMs, now) : markSetRight(state, gapMs, now),
     );
   }
 

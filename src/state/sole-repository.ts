@@ -39,6 +39,8 @@ export interface SoleStore {
   /** Of the scopes written so far, sorted. */
   readonly names: readonly string[];
   stateOf(scope: string): ScopeState;
+  /** Before each decision: scopes are marked if the clock was set right. */
+  followClock(): void;
   /** @throws TidegateError STATE_LOCKED, STATE_NEWER, STATE_CORRUPT, or whatever the disk says. */
   start(): Promise<void>;
   /** After a failed start: what can be read without the lock is better than nothing to show. */
@@ -146,6 +148,7 @@ class SoleStateRepository implements StateRepository {
   }
 
   async #commit(fold: Fold): Promise<void> {
+    this.#store.followClock();
     const now = this.#clock.now();
     const changed = fold.decide((scope) => this.#store.stateOf(scope), now);
     if (changed.size === 0) return;

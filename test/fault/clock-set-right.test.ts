@@ -10,6 +10,7 @@ import type { Decide, StateRepository } from '../../src/state/state-repository.j
 import { HOUR, limit, MINUTE, SECOND } from '../governor/support.js';
 import { FileStore } from '../support/file-store.js';
 import { ManualTime } from '../support/manual-time.js';
+import { increment } from '../support/scope-states.js';
 import { SqliteStore } from '../support/sqlite-store.js';
 import type { StoreOnDisk } from '../support/store-on-disk.js';
 
@@ -87,6 +88,21 @@ describe.each([
     const left = { used: USED, leftMs: 4 * HOUR - 10 * MINUTE, cautious: 'clock' };
     expect(await windowOf(repository, clock)).toEqual(left);
     expect(clock.now()).toBe(time.wall());
+  });
+
+  it('nor when somebody looks while a decision of before is on its way to the disk', async () => {
+    const repository = await start();
+    await windowOf(repository, clock);
+    const under = repository.update('a', increment);
+    for (let turn = 0; turn < 3; turn += 1) await Promise.resolve();
+    setRight();
+    await repository.read('a');
+    await under;
+    expect(await windowOf(repository, clock)).toEqual({
+      used: USED,
+      leftMs: 4 * HOUR,
+      cautious: 'clock',
+    });
   });
 
   it.each([

@@ -102,6 +102,10 @@ export class StateFiles implements SoleStore {
     return this.#held.stateOf(scope);
   }
 
+  followClock(): void {
+    this.#held.followClock();
+  }
+
   /** When state.json is to be brought up to the journals. */
   get upkeepDueIn(): number | null {
     if (!this.#behind) return null;

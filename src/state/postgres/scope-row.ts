@@ -1,6 +1,6 @@
 import { BEHIND_MS } from '../../platform/clock.js';
 import { hasCode, TidegateError } from '../../platform/tidegate-error.js';
-import { marked, setBack, setForth } from '../clock-marks.js';
+import { markBehind, marked, markSetRight } from '../clock-marks.js';
 import { parseScopeState, parseStateLoss } from '../parse-state.js';
 import {
   emptyScopeState,
@@ -122,7 +122,7 @@ export function readScope(
     damage: parsed.damage,
   };
   if (time.behind !== null) {
-    return { ...found, hot, state: setBack(parsed.state, time.behind, time.now) };
+    return { ...found, hot, state: markBehind(parsed.state, time.behind, time.now) };
   }
   if (known !== undefined && isOlder(hot, known.hot)) {
     // Above all that was seen, so that nobody notices the same loss again.
@@ -132,7 +132,7 @@ export function readScope(
   if (parsed.loss !== null) {
     return { ...found, hot, state: marked(parsed.state, lossAt(parsed.loss)) };
   }
-  const state = setForth(parsed.state, time.now - Number(row.recorded_at), time.now);
+  const state = markSetRight(parsed.state, time.now - Number(row.recorded_at), time.now);
   return { ...found, hot, state, asStored: state === parsed.state };
 }
 

@@ -84,6 +84,10 @@ export class SqliteStore implements SoleStore {
     return this.#held.stateOf(scope);
   }
 
+  followClock(): void {
+    this.#held.followClock();
+  }
+
   get concern(): string | null {
     if (this.#notBackedUp === null) return null;
     return `${this.#paths.state} has all charges, but its copy lies behind: ${problemOf(this.#notBackedUp)}`;
