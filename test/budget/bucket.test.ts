@@ -18,7 +18,7 @@ function charged(book: Book, amount: number, now: number) {
 }
 
 function settle(book: Book, charge: ReturnType<typeof charged>, cost: number): void {
-  book.limits = CONTROLLER.settle(book.limits, book.rules, charge, tokens(cost), 'a', 0);
+  book.settleCharge(charge, cost, 0);
 }
 
 describe('a bucket', () => {

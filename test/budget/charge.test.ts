@@ -78,9 +78,9 @@ describe('settlement', () => {
     const high = book.charge(500, 0);
     const low = book.charge(100, 0);
     if (high.kind !== 'charged' || low.kind !== 'charged') throw new Error('refused');
-    book.limits = CONTROLLER.settle(book.limits, book.rules, high.charge, tokens(30), 'a', 0);
+    book.settleCharge(high.charge, 30, 0);
     expect(book.limit).toMatchObject({ used: 130, unsettled: { a: 100 } });
-    book.limits = CONTROLLER.settle(book.limits, book.rules, low.charge, tokens(2000), 'a', 0);
+    book.settleCharge(low.charge, 2000, 0);
     expect(book.limit).toMatchObject({ used: 2030, unsettled: {} });
   });
 
@@ -90,9 +90,9 @@ describe('settlement', () => {
     const low = book.charge(100, 0);
     if (high.kind !== 'charged' || low.kind !== 'charged') throw new Error('refused');
     book.charge(7, WINDOW);
-    book.limits = CONTROLLER.settle(book.limits, book.rules, high.charge, tokens(30), 'a', 0);
+    book.settleCharge(high.charge, 30, 0);
     expect(book.limit.used, 'a refund is dropped').toBe(7);
-    book.limits = CONTROLLER.settle(book.limits, book.rules, low.charge, tokens(150), 'a', 0);
+    book.settleCharge(low.charge, 150, 0);
     expect(book.limit).toMatchObject({ used: 57, unsettled: { a: 7 } });
   });
 
@@ -102,7 +102,7 @@ describe('settlement', () => {
     if (outcome.kind !== 'charged') throw new Error('refused');
     book.limits = CONTROLLER.orphan(book.limits, book.rules, 'a');
     expect(book.limit).toMatchObject({ used: 500, unsettled: {}, orphaned: 500 });
-    book.limits = CONTROLLER.settle(book.limits, book.rules, outcome.charge, tokens(20), 'a', 0);
+    book.settleCharge(outcome.charge, 20, 0);
     expect(book.limit).toMatchObject({ used: 20, unsettled: {}, orphaned: 0 });
   });
 
@@ -113,7 +113,7 @@ describe('settlement', () => {
     const amended = CONTROLLER.amend(book.limits, book.rules, outcome.charge, tokens(800), 'a', 0);
     book.limits = amended.limits;
     expect(book.limit).toMatchObject({ used: 800, unsettled: { a: 800 } });
-    book.limits = CONTROLLER.settle(book.limits, book.rules, amended.outcome, tokens(750), 'a', 0);
+    book.settleCharge(amended.outcome, 750, 0);
     expect(book.limit).toMatchObject({ used: 750, unsettled: {} });
   });
 });
@@ -135,24 +135,17 @@ describe('between two windows', () => {
     const amended = CONTROLLER.amend(book.limits, book.rules, first, tokens(800), 'a', 0);
     book.limits = amended.limits;
     book.charge(7, WINDOW + 1);
-    book.limits = CONTROLLER.settle(
-      book.limits,
-      book.rules,
-      amended.outcome,
-      tokens(750),
-      'a',
-      WINDOW + 1,
-    );
+    book.settleCharge(amended.outcome, 750, WINDOW + 1);
     expect(book.limit).toMatchObject({ used: 257, unsettled: { a: 7 }, orphaned: 0 });
   });
 
   it('what exceeds an estimate counts, and a refund takes nothing from that', () => {
     const { book, charges } = withThree();
     const [first, second, third] = charges as [Charge, Charge, Charge];
-    book.limits = CONTROLLER.settle(book.limits, book.rules, first, tokens(550), 'a', 0);
-    book.limits = CONTROLLER.settle(book.limits, book.rules, second, tokens(60), 'a', 0);
+    book.settleCharge(first, 550, 0);
+    book.settleCharge(second, 60, 0);
     book.charge(7, WINDOW + 1);
-    book.limits = CONTROLLER.settle(book.limits, book.rules, third, tokens(310), 'a', WINDOW + 1);
+    book.settleCharge(third, 310, WINDOW + 1);
     expect(book.limit).toMatchObject({ used: 67, unsettled: { a: 7 }, orphaned: 0 });
   });
 });
@@ -259,14 +252,7 @@ describe('conservation', () => {
             book.limits = limits;
             flying[at] = outcome;
           } else if (charge !== undefined) {
-            book.limits = CONTROLLER.settle(
-              book.limits,
-              book.rules,
-              charge,
-              tokens(amount),
-              'a',
-              now,
-            );
+            book.settleCharge(charge, amount, now);
             flying.splice(at, 1);
           }
           const { used, orphaned } = book.limit;

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Charge } from '../../src/budget/budget-controller.js';
 import type { WindowKind } from '../../src/budget/settings.js';
-import { Book, CONTROLLER, HOUR, rule, tokens } from './support.js';
+import { Book, CONTROLLER, HOUR, rule } from './support.js';
 
 /** The law of the house, for the budget by itself: a crash never lets more through than no crash would have. */
 
@@ -35,14 +35,7 @@ function admissions(kind: WindowKind, events: readonly Event[], crashAt: number 
       const charge = flying.get(event.settles);
       flying.delete(event.settles);
       if (charge === undefined) return admitted;
-      book.limits = CONTROLLER.settle(
-        book.limits,
-        book.rules,
-        charge,
-        tokens(event.cost),
-        'a',
-        now,
-      );
+      book.settleCharge(charge, event.cost, now);
     }
     return admitted;
   });
@@ -81,14 +74,7 @@ describe.each<WindowKind>(['fixed', 'sliding'])('a %s window', (kind) => {
           if (outcome.kind === 'refused') expect(outcome.until).toBeGreaterThan(now);
           else {
             const { charge } = outcome;
-            book.limits = CONTROLLER.settle(
-              book.limits,
-              book.rules,
-              charge,
-              tokens(actual),
-              'a',
-              now,
-            );
+            book.settleCharge(charge, actual, now);
           }
           book.nudge(now);
           const { used, orphaned, budget: state } = book.limit;

@@ -105,14 +105,7 @@ function play(kind: WindowKind, events: readonly Event[]): void {
       if (held) first.asked.amount = amount;
       // What exceeds the estimate of a window that is over counts in the present one.
       else if (amount > (first.charge['tokens']?.amount ?? 0)) return;
-      book.limits = CONTROLLER.settle(
-        book.limits,
-        book.rules,
-        first.charge,
-        tokens(amount),
-        'a',
-        now,
-      );
+      book.settleCharge(first.charge, amount, now);
     } else if (what === 'crash') {
       // What was in flight stays charged.
       open.length = 0;
@@ -161,14 +154,7 @@ function playBucket(events: readonly Event[]): void {
       if (first === undefined) continue;
       if (amount < first.asked.amount) exact = false;
       first.asked.amount = amount;
-      book.limits = CONTROLLER.settle(
-        book.limits,
-        book.rules,
-        first.charge,
-        tokens(amount),
-        'a',
-        now,
-      );
+      book.settleCharge(first.charge, amount, now);
     } else if (what === 'crash') {
       open.length = 0;
       book.limits = CONTROLLER.orphan(book.limits, book.rules, 'a');
@@ -215,14 +201,7 @@ function playPools(events: readonly (typeof POOL_EVENTS)[number][]): void {
       const all = [...models.shared.requests, ...models.pool.requests];
       if (first.asked.some((asked) => !all.includes(asked))) return;
       for (const asked of first.asked) asked.amount = amount;
-      book.limits = CONTROLLER.settle(
-        book.limits,
-        book.rules,
-        first.charge,
-        tokens(amount),
-        'a',
-        now,
-      );
+      book.settleCharge(first.charge, amount, now);
     } else if (event === 'crash') {
       open.length = 0;
       book.limits = CONTROLLER.orphan(book.limits, book.rules, 'a');

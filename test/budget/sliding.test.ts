@@ -102,14 +102,7 @@ describe('a sliding window', () => {
           const outcome = book.charge(amount, now);
           if (outcome.kind === 'refused') throw new Error('without a budget nothing is refused');
           const cost = actual ?? amount;
-          book.limits = CONTROLLER.settle(
-            book.limits,
-            book.rules,
-            outcome.charge,
-            tokens(cost),
-            'a',
-            now,
-          );
+          book.settleCharge(outcome.charge, cost, now);
           spent.push({ at: now, amount: cost });
           const within = (ms: number) =>
             spent.reduce(

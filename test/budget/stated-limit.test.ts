@@ -30,7 +30,7 @@ class StatedBook extends Book {
 
   settle(amount: number): this {
     const charge = { tokens: this.entry as ChargeEntry };
-    this.limits = CONTROLLER.settle(this.limits, this.rules, charge, tokens(amount), 'a', 0);
+    this.settleCharge(charge, amount, 0);
     return this;
   }
 
@@ -386,7 +386,7 @@ describe('a stated fraction', () => {
       stated.limits = CONTROLLER.orphan(stated.limits, stated.rules, 'a');
       stated.states({ limit: 1_000, remaining: 1_000 });
       stated.charge(50, 0, { instance: 'b' });
-      stated.limits = CONTROLLER.settle(stated.limits, stated.rules, lost, tokens(20), 'a', 0);
+      stated.settleCharge(lost, 20, 0);
       stated.states({ utilization: 0.1 });
       const { fromCharged, fromCounted, usedCharged } = stated.limit.stated?.fraction ?? {};
       for (const figure of [fromCharged, fromCounted, usedCharged]) {

@@ -1,4 +1,4 @@
-import { BudgetController } from '../../src/budget/budget-controller.js';
+import { BudgetController, type Charge } from '../../src/budget/budget-controller.js';
 import type { Cost } from '../../src/budget/cost.js';
 import type { GuardContext } from '../../src/budget/guards.js';
 import { limitOf, type Limits } from '../../src/budget/limits.js';
@@ -64,16 +64,14 @@ export class Book {
   spend(amount: number, now: number): this {
     const outcome = this.charge(amount, now);
     if (outcome.kind === 'refused') throw new Error(`refused at ${now}`);
-    this.limits = this.controller.settle(
-      this.limits,
-      this.rules,
-      outcome.charge,
-      tokens(amount),
-      'a',
-      now,
-    );
+    this.settleCharge(outcome.charge, amount, now);
     this.limits = this.controller.anchor(this.limits, this.rules, outcome.charge, now);
     return this;
+  }
+
+  settleCharge(charge: Charge, amount: number, now: number): void {
+    const actual = tokens(amount);
+    this.limits = this.controller.settle(this.limits, this.rules, charge, actual, 'a', now);
   }
 
   nudge(now: number, context: Partial<GuardContext> = {}) {

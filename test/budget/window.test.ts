@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { LimitRules } from '../../src/budget/settings.js';
-import { Book, CONTROLLER, HOUR, rule, tokens, WINDOW } from './support.js';
+import { Book, CONTROLLER, HOUR, rule, WINDOW } from './support.js';
 
 function charged(book: Book, amount: number, now: number) {
   const outcome = book.charge(amount, now);
@@ -103,8 +103,8 @@ describe('a window that the upstream has ended a moment before us', () => {
     });
     // What the one cost less is not given back; what the other cost more counts.
     const [first, second] = charges;
-    book.limits = CONTROLLER.settle(book.limits, book.rules, first, tokens(20), 'a', 0);
-    book.limits = CONTROLLER.settle(book.limits, book.rules, second, tokens(45), 'a', 0);
+    book.settleCharge(first, 20, 0);
+    book.settleCharge(second, 45, 0);
     expect(book.limit).toMatchObject({ used: 105, unsettled: {}, orphaned: 0 });
     expect(turns(book, 2 * WINDOW, WINDOW), 'told again').toBe(false);
     expect(book.roll(2 * WINDOW).limit.used).toBe(0);
@@ -112,7 +112,7 @@ describe('a window that the upstream has ended a moment before us', () => {
 
   it('counts what the request that tells has cost, where that is settled', () => {
     const { book, charges } = nearItsEnd();
-    book.limits = CONTROLLER.settle(book.limits, book.rules, charges[0], tokens(500), 'a', 0);
+    book.settleCharge(charges[0], 500, 0);
     expect(turns(book, 2 * WINDOW, WINDOW - 1, 500)).toBe(true);
     expect(book.limit.used).toBe(540);
   });
