@@ -210,18 +210,18 @@ export class Relay implements Dispatcher.DispatchHandler {
   }
 
   #awaitClient(): void {
-    if (this.#clientBusy) return;
+    if (this.#clientBusy || this.#over) return;
     this.#clientBusy = true;
     this.#controller?.pause();
     this.#options.exchange.response.once('drain', () => {
       this.#clientBusy = false;
-      // Not at once: the client's next answer may have been the cause, and undici, busy with that, would be entered anew.
+      // Not at once: another answer's end may be the cause, and undici is in the midst of that one.
       queueMicrotask(() => this.#goOn());
     });
   }
 
   #goOn(): void {
-    if (!this.#meterBusy && !this.#clientBusy) this.#controller?.resume();
+    if (!this.#meterBusy && !this.#clientBusy && !this.#over) this.#controller?.resume();
   }
 
   #openMeter(admission: Admission, fields: HeaderFields): Meter {

@@ -151,6 +151,19 @@ describe('a relay', () => {
     client.destroy();
   });
 
+  it('does not go on once its answer has ended: the connection is another’s by then', async () => {
+    const { relay, client, exchange, controller } = await openRelay();
+    client.socket.pause();
+    relay.onRequestStart(controller);
+    relay.onResponseStart(controller, 200, {});
+    relay.onResponseData(controller, randomBytes(16 * MIB));
+    exchange.response.emit('drain');
+    relay.onResponseEnd();
+    await Promise.resolve();
+    expect(controller.resumed).toBe(0);
+    client.destroy();
+  });
+
   it('settles once, whatever comes after the end', async () => {
     const { relay, client, state, settled, controller } = await openRelay();
     relay.onRequestStart(controller);
