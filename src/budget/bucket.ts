@@ -72,9 +72,10 @@ function lower(
   const { bucket } = limit;
   if (bucket === null) return limit;
   if (budget === null) {
-    // At what rate it drains is not known: what the last window was charged is the most it can hold.
+    // At what rate it drains is not known: what the last window was charged is the most it can hold. Once the rate
+    // is known, it drains from now on: how much has drained before, nobody knows.
     const used = Math.min(limit.used, chargedSince(bucket.history, now - 2 * rule.windowMs));
-    return used === limit.used ? limit : atLevel(limit, used, now, 0);
+    return atLevel(limit, used, now, 0);
   }
   const { tokens, carry } = drainedIn(now - bucket.at, budget, bucket.carry, rule.windowMs);
   if (tokens === 0) return limit;

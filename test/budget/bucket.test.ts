@@ -141,6 +141,16 @@ describe('a bucket', () => {
     expect(book.roll(HOUR).limit.used).toBe(0);
   });
 
+  it('whose budget becomes known drains from that moment on, and not from when it was last charged', () => {
+    const book = bucketBook(null).spend(50_000, 0);
+    book.roll(59_000);
+    book.limits = CONTROLLER.learn(book.limits, RULE, 60_000, 60_000);
+    expect(book.roll(59_000).limit.used).toBe(50_000);
+    // 60,000 a minute, at 0.97 of what one sample tells.
+    const { used, budget } = book.roll(59_000 + 10_000).limit;
+    expect(used).toBe(50_000 - Math.floor((10_000 * budget.current!) / MINUTE));
+  });
+
   it('without a budget corrects what was charged, though nobody knows how it drains', () => {
     const book = bucketBook(null);
     const first = charged(book, 1_000, 0);
