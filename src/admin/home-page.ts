@@ -5,7 +5,7 @@ GET  /events                what happened
 GET  /explain/<request id>  why Tidegate refused a request
 GET  /metrics               for Prometheus
 GET  /health/ready          also /health/live, /health/startup, /health/upstream
-POST /cooldown/clear        lets the scope's requests through again
+POST /cooldown/clear        ends the scope's cooldown; a learned budget stays
 POST /budget/reset          takes back what was learned about its limits`;
 
 /** How things stand, in plain text, and where there is more. */
