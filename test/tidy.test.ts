@@ -47,6 +47,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'state/scope-state',
     'undici',
     'node:crypto',
+    'node:diagnostics_channel',
     'node:http',
     'node:net',
     'node:stream',

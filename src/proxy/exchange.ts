@@ -30,6 +30,7 @@ export class Exchange {
   record: AccessRecord | null = null;
   #answered = false;
   #closed = false;
+  #endsWithConnection = false;
   #onceClosed: (() => void)[] = [];
 
   constructor(
@@ -99,22 +100,50 @@ export class Exchange {
     this.#dropRest(() => response.end());
   }
 
+  /** The answer states neither its length nor its end: that of the connection is its end. */
+  endsWithConnection(): void {
+    const { response, connection } = this;
+    this.#endsWithConnection = true;
+    connection.ends = true;
+    response.shouldKeepAlive = false;
+    response.useChunkedEncodingByDefault = false;
+  }
+
   /** The upstream's answer is whole, maybe before the request is; `rest` is what is left to write. */
   end(rest: Buffer | undefined): void {
     const { request, response } = this;
+    if (!this.#unread) return void response.end(rest);
+    if (this.#endsWithConnection) {
+      if (rest !== undefined) response.write(rest);
+      return this.#dropRest(() => response.end());
+    }
     response.end(rest);
-    if (!this.#unread) return;
     this.#dropRest(() => {
       if (this.#unread) request.destroy();
     });
   }
 
-  /** What was relayed is not the whole answer, and a clean end would say that it is. */
+  /**
+   * What was relayed is not the whole answer, and a clean end would say that it is. The client still
+   * gets what there is of it, if it takes that.
+   */
   cut(): void {
-    const { request, response } = this;
-    // To HTTP/1.0 the end of the connection is the end of the answer; a reset is not.
-    if (request.httpVersion === '1.0') response.socket?.resetAndDestroy();
-    else response.destroy();
+    if (this.over) return;
+    const { request, response, connection } = this;
+    connection.ends = true;
+    const { socket } = response;
+    // Of requests in a row, it is not its turn yet.
+    if (socket === null) return void response.destroy();
+    // Where the end of the connection is the end of the answer, a reset is not.
+    const resets = this.#endsWithConnection || request.httpVersion === '1.0';
+    const breakOff = () => (resets ? socket.resetAndDestroy() : socket.destroy());
+    this.whenClosed(this.timers.after(LINGER_MS, breakOff));
+    // Called when the kernel has all that was written before.
+    if (resets) return void socket.write('', breakOff);
+    socket.end(() => {
+      if (!this.#unread) socket.destroy();
+    });
+    if (this.#unread) this.#dropRest(breakOff);
   }
 
   #close(): void {

@@ -84,6 +84,20 @@ export function undoesCoding(transferEncoding: string | readonly string[] | unde
 }
 
 /**
+ * Whether an answer is framed by nothing but the end of its connection (RFC 9112 §6.3). `method`: of
+ * its request.
+ */
+export function isOpenEnded(
+  method: string | undefined,
+  status: number,
+  headers: Readonly<Record<string, unknown>>,
+): boolean {
+  if (method === 'HEAD' || status === 204 || status === 304) return false;
+  if (headers['content-length'] !== undefined) return false;
+  return !/^chunked$/i.test(String(headers['transfer-encoding'] ?? ''));
+}
+
+/**
  * The reason phrase for the client. undici has read its bytes as UTF-8; what can't be said again is
  * left out, for nobody may rely on it (RFC 9112 §4).
  */

@@ -42,6 +42,14 @@ export class Outlet {
     return rest;
   }
 
+  /** What is here goes out now. */
+  flush(): void {
+    if (this.response.writableEnded || this.response.destroyed) return;
+    this.#flush();
+    if (this.#headDue) this.response.flushHeaders();
+    this.#headDue = false;
+  }
+
   #flushSoon(): void {
     if (this.#flushDue) return;
     this.#flushDue = true;
@@ -51,10 +59,7 @@ export class Outlet {
   /** One function for all events of the answer. */
   readonly #atEndOfTurn = () => {
     this.#flushDue = false;
-    if (this.response.writableEnded || this.response.destroyed) return;
-    this.#flush();
-    if (this.#headDue) this.response.flushHeaders();
-    this.#headDue = false;
+    this.flush();
   };
 
   #flush(): void {

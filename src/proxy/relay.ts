@@ -12,9 +12,11 @@ import type { Governor } from '../governor/governor.js';
 import type { Settlement } from '../governor/settlement.js';
 import { SYSTEM_TIME } from '../platform/clock.js';
 import type { Timers } from '../platform/timers.js';
-import type { Exchange } from './exchange.js';
 import { decodePrefix } from './body-decoder.js';
+import { connectionBreaks } from './broken-connections.js';
+import type { Exchange } from './exchange.js';
 import {
+  isOpenEnded,
   reasonOf,
   responseHeaders,
   undoesCoding,
@@ -82,6 +84,8 @@ export class Relay implements Dispatcher.DispatchHandler {
   /** Who has to catch up before more is read. */
   #clientBusy = false;
   #meterBusy = false;
+  /** The answer ends with its connection. */
+  #openEnded = false;
   #over = false;
 
   constructor(options: RelayOptions) {
@@ -117,6 +121,9 @@ export class Relay implements Dispatcher.DispatchHandler {
     const plain = responseHeaders((controller.rawHeaders ?? []) as readonly (string | Buffer)[]);
     this.#watchShape(status, fields);
     const raw = this.#filter === null ? plain : withoutLength(plain);
+    const { exchange } = this.#options;
+    this.#openEnded = isOpenEnded(exchange.request.method, status, headers);
+    if (this.#openEnded) exchange.endsWithConnection();
     const verdict = this.#inform(status, fields);
     if (verdict === null) {
       this.#begin(statusText, raw);
@@ -131,6 +138,9 @@ export class Relay implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
+    if (this.#openEnded && connectionBreaks()) {
+      return this.#end({ whole: false, error: new Error('the connection broke') });
+    }
     this.#end({ whole: true });
   }
 
@@ -266,8 +276,13 @@ export class Relay implements Dispatcher.DispatchHandler {
     queueMicrotask(() => this.#settle(end.whole));
     this.#judgeShape();
     if (end.whole) exchange.end(this.#outlet.takeRest());
-    else if (this.#status !== 0) exchange.cut();
+    else if (this.#status !== 0) this.#cut();
     else if (!exchange.over) onNoAnswer({ error: end.error, sent: this.#controller !== null });
+  }
+
+  #cut(): void {
+    this.#outlet.flush();
+    this.#options.exchange.cut();
   }
 
   #judgeShape(): void {

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
-import { connect, type AddressInfo } from 'node:net';
+import { connect, type AddressInfo, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Authority } from '../support/certificates.js';
 import { STREAM_HEADERS, streamEvents } from '../support/fake-upstream.js';
@@ -19,7 +19,7 @@ let refuses = false;
 
 beforeAll(async () => {
   proxy = createServer();
-  proxy.on('connect', ({ url = '' }, socket) => {
+  proxy.on('connect', ({ url = '' }, socket: Socket) => {
     tunnels.push(url);
     if (refuses) return void socket.end('HTTP/1.1 403 Forbidden\r\n\r\n');
     const [host, port] = url.split(':');
@@ -27,7 +27,7 @@ beforeAll(async () => {
       socket.write('HTTP/1.1 200 OK\r\n\r\n');
       socket.pipe(upstream).pipe(socket);
     });
-    upstream.on('error', () => socket.destroy()).on('close', () => socket.destroy());
+    upstream.on('error', () => socket.resetAndDestroy()).on('close', () => socket.destroy());
     socket.on('error', () => upstream.destroy()).on('close', () => upstream.destroy());
   });
   await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
@@ -83,6 +83,18 @@ describe('with HTTP_PROXY', () => {
       expect((await wire.answer()).body.toString()).toBe(start + rest.join(''));
       wire.destroy();
     }
+  });
+
+  it('an answer that ends with its connection is cut off where that is reset', async () => {
+    await open();
+    gateway.upstream.sayRaw('HTTP/1.1 200 OK\r\n\r\nhalf of it', async (upstream) => {
+      await client.says('half of it');
+      upstream.reset();
+    });
+    const client = await gateway.connect();
+    await client.write(CALL);
+    await until(() => client.closed);
+    expect(client.error).toBe('ECONNRESET');
   });
 
   it('silence is still a 504, and a body may still take its time', async () => {

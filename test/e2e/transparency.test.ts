@@ -171,8 +171,9 @@ describe('an answer', () => {
         'chunked',
         head('HTTP/1.1 200 OK', 'Transfer-Encoding: chunked') + '5\r\nhello\r\n0\r\n\r\n',
       ],
-      ['chunked', head('HTTP/1.1 200 OK') + 'hello'],
-      ['chunked', head('HTTP/1.0 200 OK') + 'hello'],
+      ['close', head('HTTP/1.1 200 OK') + 'hello'],
+      ['close', head('HTTP/1.1 200 OK', 'Transfer-Encoding: identity') + 'hello'],
+      ['close', head('HTTP/1.0 200 OK') + 'hello'],
       ['length', head('HTTP/1.0 200 OK', 'Content-Length: 5') + 'hello'],
     ].filter(([, bytes]) => bytes !== ''),
   )('is framed anew: %s for %j', async (framing, bytes) => {

@@ -40,6 +40,31 @@ describe('an answer that breaks off', () => {
     await expect(client.answer(), 'no clean end').rejects.toThrow('no whole answer');
   });
 
+  const openEnded = ['HTTP/1.1', 'HTTP/1.0'].flatMap((version) =>
+    [CALL, GET, 'GET / HTTP/1.0\r\n\r\n'].map((request) => ({ version, request })),
+  );
+
+  it.each(openEnded)(
+    'and that ends with its connection ends as that did: $version',
+    async ({ version, request }) => {
+      for (const [end, error] of [
+        ['end', null],
+        ['reset', 'ECONNRESET'],
+      ] as const) {
+        gateway.upstream.sayRaw(`${version} 200 OK\r\n\r\nhalf of it`, async (upstream) => {
+          await client.says('half of it');
+          upstream[end]();
+        });
+        const client = await gateway.connect();
+        await client.write(request);
+        const answer = await client.answer();
+        expect([answer.framing, answer.body.toString()]).toEqual(['close', 'half of it']);
+        expect(answer.headers.get('connection')).toBe('close');
+        expect([client.ended, client.error]).toEqual([error === null, error]);
+      }
+    },
+  );
+
   it('is a reset for HTTP/1.0, to which a close would be a clean end', async () => {
     gateway.upstream.sayRaw(heads.chunked, async (upstream) => {
       await client.says('half of it');

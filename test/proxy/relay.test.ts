@@ -4,15 +4,18 @@ import zlib from 'node:zlib';
 import type { Dispatcher } from 'undici';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ANTHROPIC } from '../../src/dialects/anthropic/anthropic-dialect.js';
+import type { ShapedAnswer } from '../../src/dialects/dialect.js';
+import { UsageChunkFilter } from '../../src/dialects/openai/usage-chunk-filter.js';
 import type { Admission } from '../../src/governor/admission.js';
 import type { Governor } from '../../src/governor/governor.js';
 import type { Settlement } from '../../src/governor/settlement.js';
 import { SILENT_LOG } from '../../src/platform/log.js';
-import { SYSTEM_TIMERS } from '../../src/platform/timers.js';
-import type { Exchange } from '../../src/proxy/exchange.js';
+import { SYSTEM_TIMERS, type Timers } from '../../src/platform/timers.js';
+import { type Exchange, LINGER_MS } from '../../src/proxy/exchange.js';
 import { createListener, listenOn } from '../../src/proxy/listener.js';
 import { Relay } from '../../src/proxy/relay.js';
 import type { NoAnswer } from '../../src/proxy/upstream-failure.js';
+import { ManualTime } from '../support/manual-time.js';
 import { Wire } from '../support/wire.js';
 
 const MIB = 1024 * 1024;
@@ -50,7 +53,12 @@ afterEach(() => {
 });
 
 /** A relay for a client's request, on a connection that is real, and a governor that takes notes. */
-async function openRelay(metered = true) {
+async function openRelay({
+  metered = true,
+  timers = SYSTEM_TIMERS as Timers,
+  shaped = null as ShapedAnswer | null,
+  request = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n',
+} = {}) {
   const settled: Settlement[] = [];
   const governor = {
     succeeded: () => {},
@@ -62,23 +70,23 @@ async function openRelay(metered = true) {
   const exchanges: Exchange[] = [];
   server = createListener({
     dialect: ANTHROPIC,
-    timers: SYSTEM_TIMERS,
+    timers,
     log: SILENT_LOG,
     nextRequestId: () => 'tg_1',
     onExchange: (exchange) => exchanges.push(exchange),
   });
   const { port } = await listenOn(server, { host: '127.0.0.1', port: 0 });
   const client = await Wire.open(`http://127.0.0.1:${port}`);
-  await client.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+  await client.write(request);
   await expect.poll(() => exchanges.length).toBe(1);
   const relay = new Relay({
     exchange: exchanges[0]!,
     dialect: ANTHROPIC,
     governor: governor as unknown as Governor,
     admission: metered ? ({} as Admission) : null,
-    timers: SYSTEM_TIMERS,
+    timers,
     now: () => 0,
-    shaped: null,
+    shaped,
     onShapeRejected: () => {},
     onHead: () => {},
     onRelayed: () => {},
@@ -164,6 +172,88 @@ describe('a relay', () => {
     client.destroy();
   });
 
+  describe('whose answer breaks off', () => {
+    it('has its client get what came in the same turn, and no clean end', async () => {
+      const { relay, client, controller } = await openRelay();
+      relay.onRequestStart(controller);
+      relay.onResponseStart(controller, 200, { 'transfer-encoding': 'chunked' });
+      relay.onResponseData(controller, Buffer.from('half of it'));
+      relay.onResponseError(controller, reset());
+      await client.isOver();
+      expect(client.text).toMatch(/^HTTP\/1\.1 200 [^]*\r\n\r\na\r\nhalf of it\r\n$/);
+      expect([client.ended, client.error]).toEqual([true, null]);
+    });
+
+    it('has its client get what a filter holds', async () => {
+      const shaped = { openFilter: () => new UsageChunkFilter(), isRejected: () => false };
+      const { relay, client, controller } = await openRelay({ shaped });
+      relay.onRequestStart(controller);
+      relay.onResponseStart(controller, 200, { 'transfer-encoding': 'chunked' });
+      relay.onResponseData(controller, Buffer.from('data: {"choices":[1]}\n\n'));
+      await client.says('[1]');
+      relay.onResponseData(controller, Buffer.from('data: {"error":'));
+      relay.onResponseError(controller, reset());
+      await client.isOver();
+      expect(client.text).toMatch(/data: \{"error":\r\n$/);
+    });
+
+    it('has a client that still uploads get it all, too', async () => {
+      const head = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n';
+      const { relay, client, controller } = await openRelay({ request: head });
+      // A connection that closes on these is reset.
+      client.socket.write(Buffer.alloc(MIB));
+      relay.onRequestStart(controller);
+      relay.onResponseStart(controller, 200, { 'transfer-encoding': 'chunked' });
+      relay.onResponseData(controller, Buffer.from('half of it'));
+      relay.onResponseError(controller, reset());
+      await client.isOver();
+      expect(client.text).toMatch(/half of it\r\n$/);
+      client.socket.write(Buffer.alloc(MIB));
+      client.end();
+      await expect.poll(() => client.closed).toBe(true);
+      expect([client.ended, client.error]).toEqual([true, null]);
+    });
+
+    it('has its client get the head, if that is all there is', async () => {
+      const { relay, client, controller } = await openRelay();
+      relay.onRequestStart(controller);
+      relay.onResponseStart(controller, 200, { 'content-length': '5' });
+      relay.onResponseError(controller, reset());
+      await client.isOver();
+      expect(client.text).toMatch(/^HTTP\/1\.1 200 /);
+    });
+
+    it('has a client that is behind get all that there is', async () => {
+      const { relay, client, exchange, controller } = await openRelay();
+      client.socket.pause();
+      relay.onRequestStart(controller);
+      relay.onResponseStart(controller, 200, { 'transfer-encoding': 'chunked' });
+      relay.onResponseData(controller, randomBytes(16 * MIB));
+      relay.onResponseData(controller, Buffer.from('last words'));
+      expect(controller.paused).toBe(true);
+      relay.onResponseError(controller, reset());
+      client.forget();
+      client.socket.resume();
+      await client.isOver();
+      expect(client.seenBytes).toBeGreaterThan(16 * MIB + 10);
+      await expect.poll(() => exchange.over).toBe(true);
+    });
+
+    it('does not wait for ever for a client that takes nothing', async () => {
+      const time = new ManualTime();
+      const { relay, client, exchange, controller } = await openRelay({ timers: time });
+      client.socket.pause();
+      relay.onRequestStart(controller);
+      relay.onResponseStart(controller, 200, { 'transfer-encoding': 'chunked' });
+      relay.onResponseData(controller, randomBytes(16 * MIB));
+      relay.onResponseError(controller, reset());
+      expect(exchange.over).toBe(false);
+      time.advance(LINGER_MS);
+      await expect.poll(() => exchange.over).toBe(true);
+      client.destroy();
+    });
+  });
+
   it('settles once, whatever comes after the end', async () => {
     const { relay, client, state, settled, controller } = await openRelay();
     relay.onRequestStart(controller);
@@ -177,7 +267,9 @@ describe('a relay', () => {
   });
 
   it('takes headers that can not be said for no answer, and stops the upstream', async () => {
-    const { relay, client, exchange, state, failures, controller } = await openRelay(false);
+    const { relay, client, exchange, state, failures, controller } = await openRelay({
+      metered: false,
+    });
     relay.onRequestStart(controller);
     controller.rawHeaders = ['X-Odd', 'a\u{1f600}b'];
     relay.onResponseStart(controller, 200, {}, 'Fine');
