@@ -63,6 +63,7 @@ const ENOUGH_FOR_P99 = 20;
 /** Before anything was learned: English and JSON have 3.5 to 4 bytes a token; output is the traces' mean. */
 const UNLEARNED: ModelEstimate = {
   count: 0,
+  usedAt: 0,
   promptTokensPerByte: 0.3,
   outputTokens: 405,
   cachedShare: 0,
@@ -112,6 +113,7 @@ export function observe(
   return {
     ...observeCache(model, request.trail, usage, now),
     count,
+    usedAt: now,
     promptTokensPerByte: mean(
       model.promptTokensPerByte,
       promptOf(usage) / Math.max(1, request.bodyBytes),

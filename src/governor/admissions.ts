@@ -96,7 +96,7 @@ export class Admissions {
     const { requestId, model, bodyBytes } = request;
     const session = sessionKey(request);
     const basis = { bodyBytes, trail: runtime.sessions.get(session) };
-    let learned = runtime.learnedOf(model);
+    let learned = runtime.models.get(model);
     let estimate: Cost = NO_COST;
     let outcome: AdmitOutcome;
     const decide = (draft: Draft) => {

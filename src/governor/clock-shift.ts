@@ -33,6 +33,10 @@ export function shiftScope(
   // does no harm, for until then and a window longer the scope is cautious.
   const backMs = Math.min(0, shiftMs);
   draft.setCold({
+    estimates: mapValues(cold.estimates, (model) => ({
+      ...model,
+      usedAt: shifted(model.usedAt, shiftMs),
+    })),
     starts: mapValues(cold.starts, (starts) =>
       starts.map((start) => ({ ...start, at: shifted(start.at, backMs) })),
     ),

@@ -19,6 +19,6 @@ export function learnFrom(
   const usage = { inputTokens, cachedTokens, outputTokens };
   const { model } = request;
   if (session !== '') runtime.sessions.set(session, nextTrail(basis, usage, grant.admittedAt));
-  const newest = observe(runtime.learnedOf(model) ?? learned, basis, usage, grant.admittedAt);
-  return runtime.learn(model, newest, grant.admittedAt) ? { model, learned: newest } : null;
+  const newest = observe(runtime.models.get(model) ?? learned, basis, usage, grant.admittedAt);
+  return runtime.models.learn(model, newest, grant.admittedAt) ? { model, learned: newest } : null;
 }

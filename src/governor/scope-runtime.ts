@@ -1,5 +1,4 @@
-import type { Instant, ModelEstimate } from '../state/scope-state.js';
-import { BOUNDS } from '../state/scope-state.js';
+import type { Instant } from '../state/scope-state.js';
 import { Counts } from '../platform/counts.js';
 import type { Cancel, Timers } from '../platform/timers.js';
 import type { AdmissionOutcome, AttemptOutcome } from './admission.js';
@@ -10,6 +9,7 @@ import type { DurableUpdates } from './durable-updates.js';
 import type { GuardsHeld, NudgeOutcome } from './events.js';
 import { HeldRequests } from './held-requests.js';
 import { KeyDirectory } from './key-directory.js';
+import { ModelMemory } from './model-memory.js';
 import { SessionMemory } from './session-memory.js';
 import { StatementNews } from './statement-news.js';
 import type { TickContext } from './upkeep.js';
@@ -18,8 +18,6 @@ import type { TickContext } from './upkeep.js';
 const COALESCE_MS = 250;
 /** An instance that missed so many is silent: a stream that lasts gives a sign of life with each. */
 const MISSED_TICKS = 3;
-/** What was learned about a model is kept at least this often while it changes. */
-const KEEP_LEARNED_MS = 30_000;
 
 const NUDGE_OUTCOMES: Readonly<Record<NudgeOutcome, true>> = {
   raised: true,
@@ -40,6 +38,7 @@ const NUDGE_OUTCOMES: Readonly<Record<NudgeOutcome, true>> = {
 /** What one process holds of a scope between updates. Nothing in it is needed to be safe after a crash. */
 export class ScopeRuntime {
   readonly sessions = new SessionMemory();
+  readonly models = new ModelMemory();
   readonly news = new StatementNews();
   readonly keys: KeyDirectory;
   readonly held: HeldRequests;
@@ -56,7 +55,6 @@ export class ScopeRuntime {
   #cancel: Cancel | null = null;
   #refusals = 0;
   readonly #underWay = new Set<Promise<void>>();
-  readonly #learned = new Map<string, { estimate: ModelEstimate; kept: number; keptAt: number }>();
 
   constructor(
     readonly rules: ScopeRules,
@@ -141,23 +139,6 @@ export class ScopeRuntime {
     void held.finally(() => {
       if (this.hold === held) this.hold = null;
     });
-  }
-
-  learnedOf(model: string): ModelEstimate | undefined {
-    return this.#learned.get(model)?.estimate;
-  }
-
-  /** Takes up what is learned of a model; returns whether it is time to keep it in the state. */
-  learn(model: string, estimate: ModelEstimate, at: number): boolean {
-    const entry = this.#learned.get(model);
-    if (entry === undefined && this.#learned.size >= BOUNDS.models) return false;
-    const { kept, keptAt } = entry ?? { kept: 0, keptAt: 0 };
-    const due = estimate.count >= 2 * kept || at - keptAt >= KEEP_LEARNED_MS;
-    this.#learned.set(
-      model,
-      due ? { estimate, kept: estimate.count, keptAt: at } : { estimate, kept, keptAt },
-    );
-    return due;
   }
 
   #arm(): void {

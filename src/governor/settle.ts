@@ -3,6 +3,7 @@ import { amountIn, countedOf, NO_COST, type Cost } from '../budget/cost.js';
 import { mapLimits } from '../budget/limits.js';
 import type { LimitRules } from '../budget/settings.js';
 import { openRest } from '../budget/turnover.js';
+import { leastNeeded } from '../calibration/model-table.js';
 import { corrected, isInSample, settleInSample } from '../calibration/sample.js';
 import { BOUNDS, type ModelEstimate, type PendingSample } from '../state/scope-state.js';
 import type { Grant } from './admit.js';
@@ -100,9 +101,13 @@ function noteInFlight(
 }
 
 function keepEstimate(draft: Draft, model: string, learned: ModelEstimate): void {
-  const { estimates } = draft.cold;
-  if (!Object.hasOwn(estimates, model) && Object.keys(estimates).length >= BOUNDS.models) return;
-  draft.setCold({ estimates: { ...estimates, [model]: learned } });
+  let kept = Object.entries(draft.cold.estimates);
+  if (!Object.hasOwn(draft.cold.estimates, model) && kept.length >= BOUNDS.models) {
+    const least = leastNeeded(kept, draft.now);
+    if (least === null) return;
+    kept = kept.filter(([name]) => name !== least);
+  }
+  draft.setCold({ estimates: { ...Object.fromEntries(kept), [model]: learned } });
 }
 
 /**

@@ -238,6 +238,7 @@ const sample = object<Sample>({
 const modelEstimate = object<ModelEstimate>(
   {
     count,
+    usedAt: instant,
     promptTokensPerByte: count,
     outputTokens: count,
     cachedShare: share,
@@ -256,6 +257,8 @@ const modelEstimate = object<ModelEstimate>(
     lateCachedShareCount: 0,
     staleCachedShare: 0,
     staleCachedShareCount: 0,
+    // Added with minor 3: as if it had not been used for long, until it is used again.
+    usedAt: 0,
   },
 );
 const hotState = object<HotState>(

@@ -345,6 +345,8 @@ export interface Sample {
 /** What requests of one model have cost so far; means are exponentially weighted, in tokens. */
 export interface ModelEstimate {
   readonly count: number;
+  /** Admission of the latest request that told; the longest unused model makes room for a new one. */
+  readonly usedAt: Instant;
   /** Prompt tokens, read from the cache or not, for each byte of the request's body. */
   readonly promptTokensPerByte: number;
   readonly outputTokens: number;

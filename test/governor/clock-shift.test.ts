@@ -33,6 +33,7 @@ describe('a clock far behind the record', () => {
       ...Object.values(hot.instances).flatMap(({ startedAt, seenAt }) => [startedAt, seenAt]),
       ...Object.values(cold.starts).flatMap((starts) => starts.map(({ at }) => at)),
       ...Object.values(cold.guards).map(({ at }) => at),
+      ...Object.values(cold.estimates).map(({ usedAt }) => usedAt),
     ];
     const now = town.time.wall();
     expect(instants.length).toBeGreaterThan(10);

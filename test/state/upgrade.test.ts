@@ -200,6 +200,7 @@ function expected(name: string): unknown {
       estimates: {
         'model/ü': {
           count: 3,
+          usedAt: 0,
           promptTokensPerByte: 0.25,
           outputTokens: 400,
           cachedShare: 0.5,

@@ -169,6 +169,7 @@ export function fullScopeState(): ScopeState {
       estimates: {
         'model/ü': {
           count: 3,
+          usedAt: AT,
           promptTokensPerByte: 0.25,
           outputTokens: 400,
           cachedShare: 0.5,
