@@ -20,7 +20,7 @@ interface Told {
  * differs every time; but as long as it falls by what we spend, it says nothing new.
  */
 export class StatementNews {
-  /** By model: pools of models have limits of the same names. */
+  /** By model, the longest unused first: pools of models have limits of the same names. */
   readonly #told = new Map<string, Told>();
 
   /** What this process has charged for a request, or corrected it by. */
@@ -36,12 +36,17 @@ export class StatementNews {
   has(model: string, statements: readonly LimitStatement[]): boolean {
     if (statements.length === 0) return false;
     const told = this.#told.get(model);
-    if (told !== undefined && isExplained(told, statements)) return false;
-    // A client chooses the model's name: beyond the bound every answer is news.
-    if (told !== undefined || this.#told.size < BOUNDS.models) {
-      this.#told.set(model, { statements, ...NO_COST });
-    }
-    return true;
+    this.#told.delete(model);
+    const isNews = told === undefined || !isExplained(told, statements);
+    this.#told.set(model, isNews ? { statements, ...NO_COST } : told);
+    if (this.#told.size > BOUNDS.models) this.#forgetOne();
+    return isNews;
+  }
+
+  /** A client chooses the model's name. What is forgotten is news once more, and no more than that. */
+  #forgetOne(): void {
+    const [longestUnused] = this.#told.keys();
+    if (longestUnused !== undefined) this.#told.delete(longestUnused);
   }
 }
 

@@ -394,11 +394,13 @@ describe('headers on every answer', () => {
     expect(news.has('m', [amount(900, { windowMs: MINUTE, resetAt: 6 })])).toBe(false);
   });
 
-  it('are kept apart for so many models, and always news beyond', () => {
+  it('are kept apart for so many models, those that were used last', () => {
     const news = new StatementNews();
     for (let model = 0; model < 16; model += 1) news.has(`m${model}`, [amount(5)]);
-    expect(news.has('m15', [amount(5)])).toBe(false);
+    expect(news.has('m0', [amount(5)])).toBe(false);
     expect(news.has('m16', [amount(5)])).toBe(true);
-    expect(news.has('m16', [amount(5)])).toBe(true);
+    expect(news.has('m16', [amount(5)])).toBe(false);
+    expect(news.has('m0', [amount(5)])).toBe(false);
+    expect(news.has('m1', [amount(5)]), 'forgotten for the seventeenth').toBe(true);
   });
 });
