@@ -2,12 +2,20 @@ import { BOUNDS } from '../state/scope-state.js';
 import type { Draft, ScopeRules } from './draft.js';
 import type { DurableUpdates } from './durable-updates.js';
 
+type Organizations = Readonly<Record<string, string>>;
+
 /**
  * Which organization a credential belongs to, by its fingerprint: an upstream tells only with its
  * answer. Durable before it is used, or a restart would send a key's first request past its scope.
+ *
+ * Every answer tells it, also while the state can't be written; so there is one write at most, and it
+ * takes along whatever was told until it is made.
  */
 export class KeyDirectory {
-  #known: Readonly<Record<string, string>> = {};
+  #known: Organizations = {};
+  /** Told, and not durable yet; the oldest make room. */
+  readonly #told = new Map<string, string>();
+  #writing: Promise<void> | null = null;
 
   constructor(
     private readonly rules: ScopeRules,
@@ -15,7 +23,7 @@ export class KeyDirectory {
   ) {}
 
   /** Takes up what is on record. */
-  load(organizations: Readonly<Record<string, string>>): void {
+  load(organizations: Organizations): void {
     this.#known = organizations;
   }
 
@@ -23,27 +31,53 @@ export class KeyDirectory {
     return Object.hasOwn(this.#known, fingerprint) ? this.#known[fingerprint] : undefined;
   }
 
-  /** Resolves when it is durable; from then on it counts. */
+  /** Resolves when it is durable, from when on it counts, or given up: the next answer tells it again. */
   async learn(fingerprint: string, organization: string): Promise<void> {
-    if (this.organizationOf(fingerprint) === organization) return;
-    let known = this.#known;
-    const decide = (draft: Draft) => {
-      known = enter(draft, fingerprint, organization);
-    };
-    if (await this.updates.persist(this.rules, { requestId: null, decide })) this.#known = known;
+    const before = this.#told.get(fingerprint) ?? this.organizationOf(fingerprint);
+    if (before !== organization) this.#tell(fingerprint, organization);
+    if (!this.#told.has(fingerprint)) return;
+    this.#writing ??= this.#write().finally(() => (this.#writing = null));
+    await this.#writing;
+  }
+
+  #tell(fingerprint: string, organization: string): void {
+    this.#told.delete(fingerprint);
+    const [oldest] = this.#told.keys();
+    if (this.#told.size >= BOUNDS.keys && oldest !== undefined) this.#told.delete(oldest);
+    this.#told.set(fingerprint, organization);
+  }
+
+  async #write(): Promise<void> {
+    while (this.#told.size > 0) {
+      let written: readonly (readonly [string, string])[] = [];
+      let known = this.#known;
+      const decide = (draft: Draft) => {
+        written = [...this.#told];
+        known = enter(draft, written);
+      };
+      if (!(await this.updates.persist(this.rules, { requestId: null, decide }))) {
+        return this.#told.clear();
+      }
+      this.#known = known;
+      for (const [fingerprint, organization] of written) {
+        if (this.#told.get(fingerprint) === organization) this.#told.delete(fingerprint);
+      }
+    }
   }
 }
 
 /** The oldest entries make room. */
-function enter(
-  draft: Draft,
-  fingerprint: string,
-  organization: string,
-): Readonly<Record<string, string>> {
-  const { [fingerprint]: before, ...others } = draft.cold.organizations;
-  if (before !== organization) {
-    const kept = Object.entries(others).slice(1 - BOUNDS.keys);
-    draft.setCold({ organizations: Object.fromEntries([...kept, [fingerprint, organization]]) });
+function enter(draft: Draft, told: readonly (readonly [string, string])[]): Organizations {
+  const entries = new Map(Object.entries(draft.cold.organizations));
+  let changed = false;
+  for (const [fingerprint, organization] of told) {
+    if (entries.get(fingerprint) === organization) continue;
+    entries.delete(fingerprint);
+    entries.set(fingerprint, organization);
+    changed = true;
+  }
+  if (changed) {
+    draft.setCold({ organizations: Object.fromEntries([...entries].slice(-BOUNDS.keys)) });
   }
   return draft.cold.organizations;
 }
