@@ -50,6 +50,7 @@ export class DataPlane {
   private constructor(
     readonly config: Config,
     readonly clock: SteadyClock,
+    readonly log: Log,
     readonly repository: StateRepository,
     readonly policies: Policies,
     readonly governor: Governor,
@@ -127,7 +128,7 @@ export class DataPlane {
       accessLog,
       log,
     });
-    return new DataPlane(config, clock, repository, policies, governor, history, proxy, lines);
+    return new DataPlane(config, clock, log, repository, policies, governor, history, proxy, lines);
   }
 
   get phase(): Phase {

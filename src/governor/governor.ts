@@ -65,6 +65,7 @@ export class Governor {
   readonly #updates: DurableUpdates;
   readonly #admissions: Admissions;
   readonly #scopes: ReadonlyMap<string, ScopeRuntime>;
+  #stopping = false;
 
   constructor(options: GovernorOptions) {
     this.#options = options;
@@ -132,6 +133,7 @@ export class Governor {
   /** Writes what is outstanding and records a clean stop. Call when every admission has settled. */
   async stop(deadlineMs: number): Promise<void> {
     const { instance, timers } = this.#options;
+    this.#stopping = true;
     const stopped = (async () => {
       for (const runtime of this.#scopes.values()) {
         runtime.flushAll();
@@ -214,18 +216,29 @@ export class Governor {
     runtime.correct(settlement(admission, { actual, estimate }, setting), upward);
   }
 
-  /** The scheduled job: one look at every scope. */
+  /** The scheduled job: one look at every scope, whatever came of the others. Rejects if one failed. */
   async tick(): Promise<void> {
-    const { policies, instance: self, tickMs } = this.#options;
-    for (const runtime of this.#scopes.values()) {
-      const held = await this.#updates.update(runtime.rules, null, (draft) => {
-        const context = runtime.tickContext(self, tickMs);
-        // Told once: the context has what was known before.
-        runtime.startedAt = otherStart(draft, context) ?? context.startedAt;
-        return tick(draft, policies, context);
-      });
-      runtime.noteNudges(held);
+    const failures: { readonly scope: string; readonly error: unknown }[] = [];
+    for (const [scope, runtime] of this.#scopes) {
+      if (this.#stopping) return;
+      await this.#look(runtime).catch((error: unknown) => failures.push({ scope, error }));
     }
+    const [first] = failures;
+    if (first === undefined) return;
+    const reason = first.error instanceof Error ? first.error.message : String(first.error);
+    const scopes = failures.map(({ scope }) => scope).join(', ');
+    throw new Error(`${scopes}: ${reason}`, { cause: first.error });
+  }
+
+  async #look(runtime: ScopeRuntime): Promise<void> {
+    const { policies, instance: self, tickMs } = this.#options;
+    const held = await this.#updates.update(runtime.rules, null, (draft) => {
+      const context = runtime.tickContext(self, tickMs);
+      // Told once: the context has what was known before.
+      runtime.startedAt = otherStart(draft, context) ?? context.startedAt;
+      return tick(draft, policies, context);
+    });
+    runtime.noteNudges(held);
   }
 
   /** The operator ends the scope's cooldown. */

@@ -8,10 +8,12 @@ import { SchedulerRegistry } from '@nestjs/schedule';
 import { CONFIG, type Config } from '../config/config.js';
 import { DATA_PLANE, type DataPlane } from '../data-plane.js';
 import { Governor } from '../governor/governor.js';
-import { every } from '../platform/timers.js';
+import { every, SYSTEM_TIMERS, withDeadline } from '../platform/timers.js';
 import { JobRecord } from './job-record.js';
 
 const JOB = 'governor';
+/** How long a stop waits for a run under way, which takes some milliseconds. */
+const LAST_RUN_MS = 1_000;
 
 /**
  * The scheduled job: ends windows nobody touched, weighs the anti-windup guards, finds instances that
@@ -37,10 +39,11 @@ export class GovernorJob implements OnApplicationBootstrap, BeforeApplicationShu
     );
   }
 
-  /** The registry ends the interval itself; a run under way is awaited, for the state closes next. */
+  /** The registry ends the interval itself; a run under way has a moment to end, for the state closes next. */
   async beforeApplicationShutdown(): Promise<void> {
     this.#stopped = true;
-    await this.#running;
+    if (this.#running !== null)
+      await withDeadline(SYSTEM_TIMERS, LAST_RUN_MS, this.#running, undefined);
   }
 
   /** One run; while one is under way, that one. */
@@ -54,10 +57,10 @@ export class GovernorJob implements OnApplicationBootstrap, BeforeApplicationShu
     try {
       await this.governor.tick();
       this.record.succeeded();
-      // Health tells if it can't: nothing waits for the past.
-      await this.plane.history.upkeep(this.plane.clock.now());
     } catch (error) {
       this.record.failed(error);
     }
+    // Health tells if it can't: nothing waits for the past.
+    await this.plane.history.upkeep(this.plane.clock.now());
   }
 }

@@ -20,11 +20,15 @@ export class JobRecord {
   }
 
   succeeded(): void {
+    if (this.#failure !== null) this.plane.log.info('the scheduled job succeeds again');
     this.#succeededAt = this.plane.clock.now();
     this.#failure = null;
   }
 
+  /** Told in the log once, and not with every run: health says how long it has been so, and why. */
   failed(error: unknown): void {
-    this.#failure = error instanceof Error ? error.message : String(error);
+    const failure = error instanceof Error ? error.message : String(error);
+    if (this.#failure === null) this.plane.log.warn('the scheduled job failed', { failure });
+    this.#failure = failure;
   }
 }
