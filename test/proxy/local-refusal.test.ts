@@ -37,3 +37,16 @@ it.each<[string, Pick<Denial, 'decision'> & Partial<Denial>, boolean, string]>([
   expect(message).toContain(text);
   expect(message).toContain('Blocked until 1970-01-01T00:00:02.000Z.');
 });
+
+it.each([
+  [59_000, '59', '59000'],
+  [59_500, '59', '59500'],
+  [1_999, '1', '1999'],
+])('no wait is stated beyond %i ms, not even rounded: clients misbehave there', (...row) => {
+  const [longestMs, seconds, ms] = row;
+  const denial = { ...NOTHING, decision: 'cooldown', until: 3_600_000 } as const;
+  expect(refusalOf(denial, 'tg_1', longestMs, false).headers).toMatchObject({
+    'retry-after': seconds,
+    'retry-after-ms': ms,
+  });
+});

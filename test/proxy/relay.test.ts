@@ -66,7 +66,7 @@ async function openRelay({
     settle: (_admission: Admission, settlement: Settlement) => settled.push(settlement),
   };
   const failures: NoAnswer[] = [];
-  const state = { dispatched: 0, done: 0 };
+  const state = { dispatched: 0, done: 0, shapeRejected: 0 };
   const exchanges: Exchange[] = [];
   server = createListener({
     dialect: ANTHROPIC,
@@ -87,7 +87,7 @@ async function openRelay({
     timers,
     now: () => 0,
     shaped,
-    onShapeRejected: () => {},
+    onShapeRejected: () => (state.shapeRejected += 1),
     onHead: () => {},
     onRelayed: () => {},
     dispatch: () => (state.dispatched += 1),
@@ -298,5 +298,23 @@ describe('a relay', () => {
     await expect.poll(() => state.done).toBe(1);
     expect(state.dispatched).toBe(1);
     expect(settled).toEqual([{ kind: 'no-answer' }]);
+  });
+
+  it('keeps the first words alone of an error that may be due to what was added', async () => {
+    const judged: string[] = [];
+    const { relay, client, state, controller } = await openRelay({
+      metered: false,
+      shaped: { openFilter: () => null, isRejected: (_status, body) => judged.push(body) === 1 },
+    });
+    relay.onRequestStart(controller);
+    relay.onResponseStart(controller, 400, {});
+    const chunk = Buffer.alloc(4_096, 'x');
+    relay.onResponseData(controller, Buffer.from('unknown field '));
+    for (let n = 0; n < 1_000; n += 1) relay.onResponseData(controller, chunk);
+    relay.onResponseEnd();
+    expect(state.shapeRejected).toBe(1);
+    expect(judged[0]!.slice(0, 20)).toBe('unknown field xxxxxx');
+    expect(judged[0]!.length).toBeLessThan(4 * chunk.length);
+    client.destroy();
   });
 });
