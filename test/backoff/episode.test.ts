@@ -145,6 +145,7 @@ describe('the probe', () => {
     for (const second of [0, 10, 20]) track.admit(T + second * SECOND);
     expect(track.gate(T + 19 * SECOND).kind).toBe('closed');
     expect(track.gate(T + 300 * SECOND).kind).toBe('closed');
+    expect(track.gate(T + HOUR - 1).kind, 'the first may be answered yet').toBe('closed');
     expect(track.gate(T + 20 * SECOND + HOUR), 'all are lost by then').toEqual({ kind: 'probe' });
   });
 

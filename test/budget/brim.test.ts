@@ -22,7 +22,8 @@ describe('near a limit that was learned', () => {
   });
 
   it('several guesses call for more room, by the root of their number, up to a tenth of the limit', () => {
-    expect(full(920, { guessed: 4, excess: 50 })).toBe(true);
+    expect(full(959, { guessed: 4, excess: 20 })).toBe(false);
+    expect(full(960, { guessed: 4, excess: 20 })).toBe(true);
     expect(full(899, { guessed: 400, excess: 50 })).toBe(false);
     expect(full(900, { guessed: 400, excess: 50 })).toBe(true);
   });
@@ -59,6 +60,14 @@ describe('near a limit that was learned', () => {
     for (const unit of ['requests', 'output_tokens'] as const) {
       expect(mayBeFull(brimful, rule(null, { unit }), doubt)).toBe(false);
     }
+  });
+
+  it('is not asked of a bucket, which has room again in a moment', () => {
+    const bucket = { at: 0, carry: 0, lowered: 0, history: [] };
+    const limit = { ...limitOf({}, 'tokens'), used: 1_000, bucket };
+    const brimful = { ...limit, budget: { ...limit.budget, learned: 1_000 } };
+    const doubt = { guessed: 1, coldTokens: 0, excess: 50 };
+    expect(mayBeFull(brimful, rule(null, { kind: 'bucket' }), doubt)).toBe(false);
   });
 
   it('never holds anybody back where no limit was learned, or below nine tenths of it', () => {

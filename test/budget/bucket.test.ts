@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { bucketRoomAt, drain } from '../../src/budget/bucket.js';
+import { provenUse } from '../../src/budget/charges.js';
 import { BOUNDS, type LimitState } from '../../src/state/scope-state.js';
 import { Book, CONTROLLER, HOUR, MINUTE, rule, tokens } from './support.js';
 
@@ -45,6 +46,17 @@ describe('a bucket', () => {
     const book = bucketBook().spend(10_000, 0);
     const limits = CONTROLLER.roll(book.limits, book.rules, 10_000, true);
     expect(limits['tokens']?.used).toBe(7_000);
+  });
+
+  it('takes no more for orphaned than it holds after a refund', () => {
+    const book = bucketBook();
+    charged(book, 10_000, 0);
+    book.limits = CONTROLLER.orphan(book.limits, book.rules, 'a');
+    const second = charged(book, 5_000, 0);
+    book.roll(7_500);
+    expect(book.limit).toMatchObject({ used: 7_500, orphaned: 5_000 });
+    settle(book, second, 0);
+    expect(book.limit).toMatchObject({ used: 2_500, orphaned: 2_500 });
   });
 
   it('gives back what was charged too much, but not what would have drained anyway', () => {
@@ -105,6 +117,31 @@ describe('a bucket', () => {
     expect(book.charge(1, 1_000)).toMatchObject({ kind: 'refused', until: 7_001 });
     book.limits = CONTROLLER.learn(book.limits, RULE, 40_000, 40_000);
     expect(book.limit).toMatchObject({ used: 40_000, budget: { current: 38_800 } });
+  });
+
+  it('tells nothing for certain of what it took until two lengths after a refusal filled it', () => {
+    const book = bucketBook();
+    book.limits = CONTROLLER.noteRefusal(book.limits, book.rules, 'tokens', 0);
+    book.limits = CONTROLLER.noteFull(book.limits, book.rules, 'tokens', false, 0);
+    const filled = { ...book.spend(30_000, MINUTE).limit };
+    const proven = (now: number) => provenUse(filled, RULE, now);
+    expect([2 * MINUTE - 1, 2 * MINUTE].map(proven)).toEqual([0, filled.used]);
+  });
+
+  it('remembers what it took for two hours of minutes, and since when it was full for as long', () => {
+    const book = bucketBook().spend(500, 0);
+    book.limits = CONTROLLER.noteFull(book.limits, book.rules, 'tokens', false, MINUTE);
+    const instants = () => (book.limit.bucket?.history ?? []).map(({ at }) => at);
+    const fullAt = () => book.limit.bucket?.history.filter(({ full }) => full).map(({ at }) => at);
+    for (let minute = 5; minute < 120; minute += 1) {
+      book.spend(10, minute * MINUTE);
+      expect(instants()[0]).toBe(0);
+      expect(fullAt()).toEqual([MINUTE]);
+    }
+    book.spend(10, 120 * MINUTE);
+    expect(instants()[0]).toBe(MINUTE);
+    book.spend(10, 121 * MINUTE);
+    expect(fullAt()).toEqual([]);
   });
 
   it('takes no statement for its end, and no success for an early reset', () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { isOnPlateau } from '../../src/budget/growth.js';
 import { Book, CONTROLLER, HOUR, rule, WINDOW } from './support.js';
 
 /** A limit of 1,000 that `agreeing` samples tell of, refused at 0; used to the brim and asked for more. */
@@ -38,6 +39,13 @@ describe('around a limit that was learned', () => {
       expect(tried, 'a whole step, which finds out at once').toMatchObject({ kind: 'raised' });
     },
   );
+
+  it('rests only while the budget is near the limit: from its margin to a hundredth beyond', () => {
+    const { limit, rules } = knownBook(3);
+    const rests = (current: number) =>
+      isOnPlateau({ ...limit, budget: { ...limit.budget, current } }, rules[0]!, WINDOW);
+    expect([984, 985, 1010, 1011].map(rests)).toEqual([false, true, true, false]);
+  });
 
   it('does not try while nobody waits for room', () => {
     const book = knownBook(3);

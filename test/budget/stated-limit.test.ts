@@ -311,6 +311,25 @@ describe('a stated fraction', () => {
     expect(stated.limit.stated?.limit).toBeGreaterThan(480);
   });
 
+  it('makes it fall only by a window that rose by half, both ends of it within an error of the figure', () => {
+    const remembered = (utilization: number) => {
+      const stated = book();
+      spend(stated, 4);
+      const known = stated.limit.stated?.limit;
+      stated.open(4, WINDOW).states({ utilization: 0.1 }, { counted: 4 }).settle(4);
+      stated.open(4, WINDOW).states({ utilization }, { counted: 4 }).settle(4);
+      return (stated.roll(2 * WINDOW).limit.stated?.limit ?? 0) / (known ?? 0);
+    };
+    expect(remembered(0.6), 'a rise of 0.49, for all that is known').toBe(1);
+    expect(remembered(0.62)).toBeLessThan(0.6);
+  });
+
+  it('of more than twice the whole is none', () => {
+    const taken = (utilization: number) =>
+      book().open(50).states({ utilization }, { counted: 50 }).limit.stated !== null;
+    expect([2, 2.01, -0.01].map(taken)).toEqual([true, false, false]);
+  });
+
   it('is not misled by estimates that were in flight when it was stated first', () => {
     const stated = book();
     spend(stated, 4);

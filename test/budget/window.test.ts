@@ -168,6 +168,7 @@ describe('a window that the upstream reset early', () => {
       0,
     );
     expect(book.limit).toMatchObject({ used: 70, unsettled: {} });
+    expect(book.limit.control.accepted, 'it says nothing about the window before').toBe(0);
   });
 
   it('goes on if the upstream had not refused in it: success then proves nothing', () => {

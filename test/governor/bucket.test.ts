@@ -105,6 +105,14 @@ describe('a bucket', () => {
     expect(orphaned).toBe(Math.floor((705 * 20_705) / 40_705));
   });
 
+  it('that is full to the last token says when there is room for one more', async () => {
+    const town = await Town.open({ limits: [limit({ kind: 'bucket', budget: 10_000 })] });
+    await town.call(10_000);
+    const { state, blockedUntil, now } = await town.view();
+    // 10,000 in five hours: one every 1.8 s.
+    expect([state, (blockedUntil ?? 0) - now]).toEqual(['exhausted', 1_800 - 250]);
+  });
+
   it('is held to the rate of its floor while the scope is cautious', async () => {
     const town = await Town.open({ limits: [BUCKET] });
     await town.call(1_000);

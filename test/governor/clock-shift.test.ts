@@ -44,6 +44,17 @@ describe('a clock far behind the record', () => {
     expect((await town.view()).starts.crashLoop).toBe(false);
   });
 
+  it('keeps the wait of a model whose own window is used up', async () => {
+    const town = await Town.open({ limits: [limit({ budget: 10_000 })] });
+    const limits = [{ name: '7d_opus', windowMs: 7 * 24 * HOUR }];
+    await town.refuse(await town.admit({ model: 'opus' }), { limits, statedWaitMs: HOUR });
+    step(town, -48 * HOUR);
+    await town.crash();
+    const denied = await town.ask({ model: 'opus' });
+    const until = town.time.wall() + HOUR - 250;
+    expect(denied).toMatchObject({ denial: { decision: 'cooldown', until } });
+  });
+
   it('may be that of a machine without one, which begins in 1970', async () => {
     const town = await Town.open({ limits: [limit({ budget: 10_000 })] });
     await town.call(9_000);

@@ -255,6 +255,22 @@ describe('after a loss of state', () => {
     ]);
   });
 
+  it('ends with the first limit header of a refusal, too', async () => {
+    const town = await Town.open({ limits: [limit({ budget: 10_000 })] });
+    lose(town);
+    await town.crash();
+    await town.refuse(await town.admit(), { kind: 'acceleration', statedWaitMs: SECOND });
+    expect((await town.view()).cautious).not.toBeNull();
+    await town.pass(2 * SECOND);
+    const statements = [statement({ name: '5h', windowMs: 5 * HOUR })];
+    await town.refuse(await town.admit(), {
+      kind: 'acceleration',
+      statedWaitMs: SECOND,
+      statements,
+    });
+    expect((await town.view()).cautious).toBeNull();
+  });
+
   it('of the clock keeps every remaining wait as long as it was', async () => {
     const town = await Town.open({ limits: [limit({ budget: 10_000 })] });
     await town.refuse(await town.admit(), { statedWaitMs: HOUR });

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BOUNDS, type EventRecord } from '../../src/state/scope-state.js';
-import { HOUR, limit, MINUTE, SCOPE, SECOND, success, Town } from './support.js';
+import { HOUR, limit, MINUTE, SCOPE, SECOND, statement, success, Town } from './support.js';
 
 const BUDGET = 10_000;
 const open = () => Town.open({ limits: [limit({ budget: BUDGET })] });
@@ -106,6 +106,34 @@ describe('an event', () => {
     const { now } = await town.view();
     const { details } = await lastOf(town, 'cooldown-restated');
     expect(details['until']).toBeGreaterThan(now + 9 * HOUR);
+  });
+
+  it('of a window that ends is kept in the state where that is ten minutes long or more', async () => {
+    const keptOf = async (windowMs: number) => {
+      const town = await Town.open({ limits: [limit({ windowMs, budget: BUDGET })] });
+      await town.call(100);
+      await town.pass(windowMs);
+      await town.tick();
+      expect(town.happened('window-ended')).toHaveLength(1);
+      return (await kept(town)).filter(({ kind }) => kind === 'window-ended').length;
+    };
+    expect(await keptOf(10 * MINUTE)).toBe(1);
+    expect(await keptOf(10 * MINUTE - 1)).toBe(0);
+  });
+
+  it('of a stated budget is told again when that has moved by a fiftieth', async () => {
+    const town = await open();
+    const told: unknown[] = [];
+    for (const stated of [5_000, 4_950, 4_901, 4_900]) {
+      const admission = await town.admit();
+      const statements = [
+        statement({ name: 'tokens', windowMs: 5 * HOUR, limit: stated, remaining: stated }),
+      ];
+      town.governor.succeeded(admission, statements);
+      await town.settle(admission, success(0));
+      told.push(town.happened('budget-stated').length);
+    }
+    expect(told).toEqual([1, 1, 1, 2]);
   });
 
   it('costs a local refusal no write', async () => {

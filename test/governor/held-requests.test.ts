@@ -42,4 +42,16 @@ describe('requests that were held back', () => {
     // 1, 2, 4, 8, 16, 32 and the rest; one by one it would be 100.
     expect(line.writes).toBeLessThan(10);
   });
+
+  it('wait 256 at a time: whoever comes then is told at once', async () => {
+    const line = new Line();
+    let told = 0;
+    const asked = Array.from({ length: 260 }, (_, number) =>
+      line.ask(number).then(() => (told += 1)),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(told).toBe(4);
+    line.held.close();
+    await Promise.all(asked);
+  });
 });
