@@ -8,6 +8,7 @@
  */
 import type { Transform } from 'node:stream';
 import zlib from 'node:zlib';
+import { createZstdDecompress, zstdDecompressSync } from './zstd-frames.js';
 
 /** Codings stacked on one another that are still undone. */
 const MAX_STACK = 3;
@@ -22,7 +23,8 @@ const MAX_PREFIX_OUTPUT = 1_048_576;
 
 export interface BodyDecoder {
   /**
-   * False: the coding is unknown, or the bytes do not follow it. Nothing more is handed over then.
+   * False: the coding is unknown, or the bytes do not follow it, or not all of them. Nothing more is
+   * handed over then.
    */
   readonly decodable: boolean;
   /**
@@ -119,8 +121,8 @@ const CODECS: Readonly<Record<Coding, Codec>> = {
     inflate: (bytes) => zlib.brotliDecompressSync(bytes, BROTLI),
   },
   zstd: {
-    open: () => zlib.createZstdDecompress(opening(ZSTD)),
-    inflate: (bytes) => zlib.zstdDecompressSync(bytes, ZSTD),
+    open: () => createZstdDecompress(opening(ZSTD)),
+    inflate: (bytes) => zstdDecompressSync(bytes, ZSTD, PREFIX_BYTES),
   },
 };
 
@@ -189,6 +191,8 @@ class StackDecoder implements BodyDecoder {
   readonly #finished: Promise<void>;
   #finish: () => void = () => {};
   #state: 'open' | 'failed' | 'destroyed' = 'open';
+  /** A coding has ended, and bytes follow: nobody knows what they are. */
+  #goesOn = false;
 
   constructor(
     codings: readonly Coding[],
@@ -202,11 +206,11 @@ class StackDecoder implements BodyDecoder {
   }
 
   get decodable(): boolean {
-    return this.#state !== 'failed';
+    return this.#state !== 'failed' && !this.#goesOn;
   }
 
   write(chunk: Buffer): boolean {
-    if (this.#state !== 'open' || chunk.length === 0) return true;
+    if (this.#state !== 'open' || this.#goesOn || chunk.length === 0) return true;
     const stage = this.#stages[0] ?? this.#open(0, chunk);
     const ready = stage.write(chunk);
     if (stage.writableLength <= MAX_PENDING_BYTES) return ready;
@@ -217,7 +221,7 @@ class StackDecoder implements BodyDecoder {
   end(): Promise<void> {
     const stage = this.#stages[0];
     if (stage === undefined) this.#finish();
-    else if (this.#state === 'open' && !stage.writableEnded) stage.end();
+    else if (this.#state === 'open' && !this.#goesOn && !stage.writableEnded) stage.end();
     return this.#finished;
   }
 
@@ -232,7 +236,10 @@ class StackDecoder implements BodyDecoder {
     if (index === 0) stage.on('drain', () => this.#onDrained());
     if (index === this.#codings.length - 1) {
       stage.on('data', (chunk: Buffer) => this.#onDecoded(chunk));
-      stage.on('end', () => this.#finish());
+      stage.on('end', () => {
+        this.#noteEnd(index);
+        this.#finish();
+      });
       return stage;
     }
     // The next stage can be opened once its first byte is known; `pipe` then keeps them in step.
@@ -242,9 +249,19 @@ class StackDecoder implements BodyDecoder {
       stage.pipe(next);
     });
     stage.on('end', () => {
+      this.#noteEnd(index);
       if (this.#stages[index + 1] === undefined) this.#finish();
     });
     return stage;
+  }
+
+  /** Says whether the stage has ended before its input has. What it gave is still decoded further. */
+  #noteEnd(index: number): void {
+    const stage = this.#stages[index] as Transform;
+    if (stage.writableEnded && stage.writableLength === 0) return;
+    this.#goesOn = true;
+    for (const done of this.#stages.slice(0, index + 1)) done.destroy();
+    this.#onDrained();
   }
 
   /** Whoever was asked to pause must not wait for a decoder that has given up. */

@@ -56,13 +56,15 @@ export class Meter {
     // The settlement says what it cost, and comes at once.
     this.#toldInput = true;
     this.#take(usage);
+    // Of what could not be decoded nobody knows what it cost: what was stated before is only the least.
+    const seen = this.#decoder?.decodable ?? true;
     return {
       kind: 'success',
-      complete: whole && usage.complete,
+      complete: whole && seen && usage.complete,
       inputTokens: usage.inputTokens,
       cachedTokens: usage.cachedTokens,
-      outputTokens: usage.outputTokens,
-      relayedOutputTokens: usage.relayedOutputTokens,
+      outputTokens: seen ? usage.outputTokens : null,
+      relayedOutputTokens: seen ? usage.relayedOutputTokens : leastOutput(usage),
     };
   }
 
@@ -76,4 +78,8 @@ export class Meter {
       this.#listener.onFailure(usage.failure);
     }
   }
+}
+
+function leastOutput({ outputTokens, relayedOutputTokens }: TokenUsage): number {
+  return Math.max(outputTokens ?? 0, relayedOutputTokens);
 }

@@ -144,8 +144,71 @@ describe('the body decoder', () => {
   });
 
   it('reads all members of a gzip', async () => {
-    const two = Buffer.concat([zlib.gzipSync('one'), zlib.gzipSync('two'), Buffer.alloc(3)]);
-    expect((await decode('gzip', inChunks(two, 25))).bytes.toString()).toBe('onetwo');
+    const two = Buffer.concat([zlib.gzipSync('one'), zlib.gzipSync('two')]);
+    for (const size of [1, 25, 1e9]) {
+      const { bytes, decodable } = await decode('gzip', inChunks(two, size));
+      expect([bytes.toString(), decodable]).toEqual(['onetwo', true]);
+    }
+  });
+
+  it('reads all frames of a zstd, whatever they are made of and however the chunks are cut', async () => {
+    const skippable = Buffer.from('\x5f\x2a\x4d\x18\x03\x00\x00\x00any', 'latin1');
+    const emptySkippable = Buffer.from('\x50\x2a\x4d\x18\x00\x00\x00\x00', 'latin1');
+    const withChecksum = { params: { [zlib.constants.ZSTD_c_checksumFlag]: 1 } };
+    const withoutSize = { params: { [zlib.constants.ZSTD_c_contentSizeFlag]: 0 } };
+    const frames = [
+      zlib.zstdCompressSync('one'),
+      skippable,
+      zlib.zstdCompressSync(NOISE, withChecksum),
+      zlib.zstdCompressSync(NOTHING),
+      emptySkippable,
+      // One block, of one byte many times.
+      zlib.zstdCompressSync(Buffer.alloc(100_000)),
+      zlib.zstdCompressSync(TEXT, withoutSize),
+      zlib.zstdCompressSync(TEXT.subarray(0, 300)),
+    ];
+    const body = Buffer.concat(frames);
+    const text = [Buffer.from('one'), NOISE, Buffer.alloc(100_000), TEXT, TEXT.subarray(0, 300)];
+    for (const size of [61, 4_096, 65_536, 1e9]) {
+      const { bytes, decodable } = await decode('zstd', inChunks(body, size));
+      expect(bytes.equals(Buffer.concat(text))).toBe(true);
+      expect(decodable).toBe(true);
+    }
+    const inner = await decode('zstd, gzip', [zlib.gzipSync(body)]);
+    expect(inner.bytes.equals(Buffer.concat(text))).toBe(true);
+    const bytewise = await decode(
+      'zstd',
+      inChunks(Buffer.concat([...frames.slice(0, 2), frames[0]!]), 1),
+    );
+    expect(bytewise.bytes.toString()).toBe('oneone');
+  });
+
+  describe.each(ENCODED)('finds bytes behind the end of a body in %s', (coding, encode) => {
+    it.each([
+      ['few', Buffer.from('\x00 more')],
+      ['many', NOISE],
+      ['another body', encode(TEXT)],
+    ])('%s, and says so', async (what, behind) => {
+      const members = what === 'another body' && /^(x-gzip|gzip|zstd)$/.test(coding);
+      for (const chunks of [
+        [Buffer.concat([encode(TEXT), behind])],
+        [encode(TEXT), behind, behind],
+        [encode(TEXT), ...inChunks(behind, 10_000)],
+      ]) {
+        // Whoever is asked to pause would wait for ever otherwise.
+        const { bytes, decodable } = await decode(coding, chunks);
+        if (members) continue;
+        expect(decodable).toBe(false);
+        // What was not decoded yet when the fault was found is lost.
+        expect(TEXT.subarray(0, bytes.length).equals(bytes)).toBe(true);
+      }
+    });
+  });
+
+  it('does not keep a relay waiting for what lies behind the end of an inner coding', async () => {
+    const inner = Buffer.concat([brotli(TEXT), NOISE, NOISE]);
+    const { bytes, decodable } = await decode('br, gzip', inChunks(zlib.gzipSync(inner), 65_536));
+    expect([bytes.equals(TEXT), decodable]).toEqual([true, false]);
   });
 
   it.each(['gzip', 'gzip, deflate'])(
@@ -261,6 +324,14 @@ describe('the prefix of an error body', () => {
     expect(decodePrefix('gzip', zlib.gzipSync(zeros))).toHaveLength(65_536);
     expect(decodePrefix('gzip, gzip', zlib.gzipSync(zlib.gzipSync(zeros)))).toHaveLength(65_536);
     expect(decodePrefix('br', brotli(zeros)).length).toBeLessThanOrEqual(65_536);
+  });
+
+  it('goes on in the next frame of a zstd', () => {
+    const halves = [error.subarray(0, 20), error.subarray(20)];
+    const frames = Buffer.concat(halves.map((half) => zlib.zstdCompressSync(half)));
+    expect(decodePrefix('zstd', frames)).toBe(error.toString());
+    const many = Array.from({ length: 100_000 }, () => zlib.zstdCompressSync('x'));
+    expect(decodePrefix('zstd', Buffer.concat(many))).toMatch(/^x+$/);
   });
 
   it('is empty where the coding is unknown or not followed', () => {
