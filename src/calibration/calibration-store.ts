@@ -84,8 +84,8 @@ export class CalibrationStore {
   }
 
   /** The upstream refuses below the floor of the operator's budget, again and again. */
-  contradictsBudget(calibration: CalibrationState): boolean {
-    return calibration.belowFloorInARow >= CONTRADICTIONS;
+  contradictsBudget({ belowFloorInARow }: Pick<CalibrationState, 'belowFloorInARow'>): boolean {
+    return belowFloorInARow >= CONTRADICTIONS;
   }
 
   #keep(

@@ -8,8 +8,6 @@ import { JobRecord } from '../schedule/job-record.js';
 
 /** This many periods without a run that succeeded are worth telling. */
 const MISSED_RUNS = 3;
-/** Samples in a row below the operator's floor that contradict the budget. */
-const CONTRADICTIONS = 3;
 
 /**
  * What the probes tell. `down` takes the instance out of service, so it is kept for what another
@@ -87,35 +85,35 @@ export class HealthReport {
       because: view.cooldown?.kind ?? null,
       pools: blockedPools(view).map(poolTold),
     };
-    const warnings = warningsOf(view);
+    const warnings = this.#warningsOf(view);
     return warnings.length === 0 ? session.up(told) : session.degraded({ ...told, warnings });
+  }
+
+  #warningsOf(view: ScopeView): string[] {
+    const warnings: string[] = [];
+    const { cautious, starts, calibration } = view;
+    if (cautious !== null) {
+      warnings.push(
+        `cautious until ${rfc3339(cautious.until)}: the state was lost (${cautious.reason}); ` +
+          'budgets are at their floor',
+      );
+    }
+    if (starts.crashLoop) {
+      warnings.push(
+        `crash loop: ${starts.unclean} unclean starts in two hours; budgets are not raised`,
+      );
+    }
+    if (this.plane.policies.calibration.contradictsBudget(calibration)) {
+      warnings.push(
+        `the upstream refused ${calibration.belowFloorInARow} times in a row below the floor of the ` +
+          'budget: lower TIDEGATE_BUDGET',
+      );
+    }
+    return warnings;
   }
 }
 
 function poolTold({ limit, models, state, blockedUntil, because }: BlockedPool) {
   const until = blockedUntil === null ? null : rfc3339(blockedUntil);
   return { limit, models, state, blockedUntil: until, because };
-}
-
-function warningsOf(view: ScopeView): string[] {
-  const warnings: string[] = [];
-  const { cautious, starts, calibration } = view;
-  if (cautious !== null) {
-    warnings.push(
-      `cautious until ${rfc3339(cautious.until)}: the state was lost (${cautious.reason}); ` +
-        'budgets are at their floor',
-    );
-  }
-  if (starts.crashLoop) {
-    warnings.push(
-      `crash loop: ${starts.unclean} unclean starts in two hours; budgets are not raised`,
-    );
-  }
-  if (calibration.belowFloorInARow >= CONTRADICTIONS) {
-    warnings.push(
-      `the upstream refused ${calibration.belowFloorInARow} times in a row below the floor of the ` +
-        'budget: lower TIDEGATE_BUDGET',
-    );
-  }
-  return warnings;
 }

@@ -7,6 +7,7 @@ import { loadConfig } from '../../src/config/load.js';
 import { openControlPlane } from '../../src/control-plane.js';
 import { DataPlane } from '../../src/data-plane.js';
 import { Governor } from '../../src/governor/governor.js';
+import { MetricsReport } from '../../src/metrics/metrics-report.js';
 import { SteadyClock } from '../../src/platform/clock.js';
 import { SILENT_LOG } from '../../src/platform/log.js';
 import { UpstreamProxy } from '../../src/proxy/upstream-proxy.js';
@@ -60,6 +61,15 @@ describe('the Nest application', () => {
     const next = job.run();
     expect(next).not.toBe(runs[0]);
     await next;
+  });
+
+  it('answers a scrape while the state can’t be read, with all that does not stand in it', async () => {
+    const scrape = () => app.get(MetricsReport).scrape();
+    expect(await scrape()).toContain('tidegate_scope_state{scope="anthropic"');
+    plane.governor.view = () => Promise.reject(new Error('away'));
+    const text = await scrape();
+    expect(text).toContain('tidegate_build_info{');
+    expect(text).not.toContain('tidegate_scope_state{');
   });
 
   it('closes the data plane with it, the state last', async () => {

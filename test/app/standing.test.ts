@@ -1,12 +1,13 @@
 import { HealthIndicatorService } from '@nestjs/terminus';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { homePage } from '../../src/admin/home-page.js';
+import { statusOf } from '../../src/admin/status.js';
 import type { DataPlane } from '../../src/data-plane.js';
 import { HealthReport } from '../../src/health/health-report.js';
 import { rfc3339 } from '../../src/platform/clock.js';
 import type { JobRecord } from '../../src/schedule/job-record.js';
 import { statusLineOf } from '../../src/service-reports.js';
-import { DAY, HOUR, limit, SCOPE, success, Town } from '../governor/support.js';
+import { DAY, HOUR, limit, MINUTE, POLICIES, SCOPE, success, Town } from '../governor/support.js';
 
 /** What the one on call reads at 3 a.m., of a governor with real pools in it. */
 
@@ -20,13 +21,20 @@ const POOL = limit({
 
 let town: Town;
 
-/** Whatever tells how things stand, asked at once. */
-async function told(): Promise<{ line: string; page: string; health: Record<string, unknown> }> {
-  const plane = {
-    config: { mode: 'enforce', instance: 'box:8787' },
+function planeOf(): DataPlane {
+  return {
+    config: { mode: 'enforce', instance: 'box:8787', tickMs: MINUTE },
     repository: { health: () => ({ healthy: true }) },
+    clock: { now: () => town.time.wall() },
+    startedAt: town.time.wall(),
+    policies: POLICIES,
     governor: town.governor,
   } as unknown as DataPlane;
+}
+
+/** Whatever tells how things stand, asked at once. */
+async function told(): Promise<{ line: string; page: string; health: Record<string, unknown> }> {
+  const plane = planeOf();
   const report = new HealthReport(plane, new HealthIndicatorService(), {} as JobRecord);
   return {
     line: await statusLineOf(plane),
@@ -114,4 +122,48 @@ it('a pool whose budget is used up is named, too, and beside a scope that is blo
   expect((await told()).line).toBe(`test: open, but not ${pool}`);
   await town.refuse(await town.admit({ model: 'other' }), { statedWaitMs: HOUR });
   expect((await told()).line).toMatch(/^test: cooldown \(quota\) until [^ ]+, and claude-opus-\*/);
+});
+
+it('refusals far below a configured budget are told by health from the third in a row on', async () => {
+  town = await Town.open({ limits: [limit({ budget: 100_000 })] });
+  const warnings: unknown[] = [];
+  for (let episode = 1; episode <= 4; episode += 1) {
+    await town.call(1_000);
+    await town.refuse(await town.admit());
+    warnings.push((await told()).health['warnings']);
+    // The call that follows is the probe, which ends the episode.
+    await town.pass(HOUR);
+  }
+  const warned = (times: number) => [expect.stringContaining(`${times} times in a row below`)];
+  expect(warnings).toEqual([undefined, undefined, warned(3), warned(4)]);
+});
+
+it('a job that has not run for three of its periods is told by health, whether it ever ran or not', () => {
+  const job = { succeededAt: null as number | null, failure: null };
+  const report = new HealthReport(
+    planeOf(),
+    new HealthIndicatorService(),
+    job as unknown as JobRecord,
+  );
+  const status = () => report.jobs()['job']?.status;
+  for (const ranAt of [null, town.time.wall() + 3 * MINUTE + 1]) {
+    job.succeededAt = ranAt;
+    if (ranAt !== null) expect(status(), 'it has run again').toBe('up');
+    town.time.advance(3 * MINUTE);
+    expect(status(), 'it may be a little late').toBe('up');
+    town.time.advance(1);
+    expect(status()).toBe('degraded');
+  }
+});
+
+it('a scope that was added later does not hide how often the instance has started', async () => {
+  const view = await town.view();
+  const startedOften = { recent: 4, unclean: 0, crashLoop: false };
+  const views = [view, { ...view, scope: 'added', starts: { ...view.starts, recent: 1 } }];
+  for (const order of [views, views.toReversed()]) {
+    const starting = order.map((each) =>
+      each.scope === SCOPE ? { ...each, starts: startedOften } : each,
+    );
+    expect(statusOf(planeOf(), '1.0.0', starting).recentStarts).toBe(4);
+  }
 });

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { countInFlight, NONE_IN_FLIGHT } from '../../src/governor/instances.js';
 import type { HotState } from '../../src/state/scope-state.js';
-import { HOUR, SCOPE, Town } from './support.js';
+import { HOUR, SCOPE, SECOND, Town } from './support.js';
 
 it('what is in flight is never less than nothing, and nothing guessed leaves no tokens in doubt', () => {
   const change = fc.record({
@@ -39,4 +39,20 @@ it('a replica that fell silent has nothing in flight any more', async () => {
   await town.pass(HOUR);
   await town.tick();
   expect(town.disk.scopes.get(SCOPE)?.hot.instances['b']).toMatchObject(NONE_IN_FLIGHT);
+});
+
+it('another that has started under the same name is told of, once for each time', async () => {
+  const town = await Town.open();
+  const first = town.governor;
+  const look = async () => {
+    await first.tick();
+    return town.happened('name-shared').length;
+  };
+  expect(await look(), 'it is alone').toBe(0);
+  for (const times of [1, 2]) {
+    await town.pass(SECOND);
+    await town.start();
+    expect(await look()).toBe(times);
+    expect(await look(), 'told already').toBe(times);
+  }
 });
