@@ -14,11 +14,14 @@ export interface Dialect {
    * `ANTHROPIC_BASE_URL=<proxyUrl>`. What stands behind it may depend on the upstream's URL.
    */
   pointer(proxyUrl: string, upstream: URL): string;
-  /** Whether the request spends the limits. `path` is the part after the upstream's base path, without the query. */
-  isMetered(method: string, path: string): boolean;
+  /**
+   * Whether the request spends the limits. `path` is the part after the upstream's base path, without
+   * the query. Null: it can be read in many ways, and one of them may be a path that spends.
+   */
+  isMetered(method: string, path: string | null): boolean;
   /**
    * What can be known before the call. `body` is whole, and still encoded if the client encoded it;
-   * `path` as for `isMetered`. Never throws.
+   * `path` as for `isMetered`, and empty for null. Never throws.
    */
   readRequest(headers: HeaderFields, body: Buffer, path: string): RequestFacts;
   /**

@@ -47,21 +47,6 @@ export function screen(request: IncomingMessage, pseudonym: string): Objection |
   return null;
 }
 
-/**
- * The path as a lenient server might read it: without the query, dot segments and escapes undone.
- * What is forwarded is the target as it came; but no spelling of a path may pass unmetered.
- */
-export function plainPath(target: string): string {
-  const [path = '/'] = target.split('?', 1);
-  if (!/[%\\.]/.test(path)) return path;
-  const { pathname } = new URL(`http://upstream${target}`);
-  try {
-    return decodeURIComponent(pathname);
-  } catch {
-    return pathname;
-  }
-}
-
 function bad(message: string): Objection {
   return { kind: 'bad-request', message };
 }

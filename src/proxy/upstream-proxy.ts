@@ -23,9 +23,10 @@ import {
   STATE_UNAVAILABLE,
   type ToldRefusal,
 } from './local-answers.js';
+import { meteredPath } from './path-readings.js';
 import { ProxyTally } from './proxy-tally.js';
 import { Relay } from './relay.js';
-import { plainPath, screen } from './screen.js';
+import { screen } from './screen.js';
 import { UnderWay } from './under-way.js';
 import { openUpstreamAgent } from './upstream-agent.js';
 
@@ -195,8 +196,8 @@ export class UpstreamProxy {
     const objection = screen(request, this.#pseudonym);
     if (objection !== null) return this.#answers.turnAway(exchange, objection);
     const { url = '/', method = 'GET' } = request;
-    const path = plainPath(url);
-    const metered = route.dialect.isMetered(method, path);
+    const path = meteredPath(route.dialect, method, url);
+    const metered = path !== null;
     if (metered) exchange.record = this.#openRecord(route, exchange);
     if (this.#draining) return this.#answers.postpone(exchange, DRAINING);
     if (metered) return this.#handleMetered(route, exchange, path);

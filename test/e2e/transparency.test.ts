@@ -105,8 +105,13 @@ describe('a request', () => {
     ['//v1/messages/', true],
     ['/v1/%6dessages', true],
     ['/v1/x/%2e%2e/messages', true],
+    ['/x%2F..%2Fv1/messages', true],
+    ['/v1/messages/x%2f..', true],
+    ['/v1/%256dessages', true],
+    ['/v1/Messages;a=b', true],
     ['/v1/messages/count_tokens', false],
     ['/v1/messages/batches', false],
+    ['/v1/models/a%2Fb;c?d=/../v1/messages', false],
     ['/V1/models%ff', false],
   ])('is metered however its path is spelled: %s is %s', async (target, metered) => {
     const before = await gateway.settledUse();
@@ -131,6 +136,27 @@ describe('a request', () => {
       wire.destroy();
     }
   });
+});
+
+describe('a request to an upstream with a base path', () => {
+  const gateway = useGateway((url) => ({ TIDEGATE_UPSTREAM: `${url}/anthropic` }));
+
+  it.each([
+    ['/v1/messages', true],
+    ['/../anthropic/v1/messages', true],
+    ['/x/%2e%2e%2f../anthropic/v1/messages', true],
+    ['/v1/models/a%2Fb', false],
+  ])(
+    'is metered if it may spend, and stands behind it byte for byte: %s',
+    async (target, metered) => {
+      const before = await gateway.settledUse();
+      gateway.upstream.answer = jsonMessage({ input: 3, output: 4 });
+      const request = `POST ${target} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}`;
+      expect((await gateway.exchange(request)).status).toBe(200);
+      await gateway.charges(before, metered ? 7 : 0);
+      expect(onlyRequest(gateway).url).toBe(`/anthropic${target}`);
+    },
+  );
 });
 
 describe('an answer', () => {

@@ -7,18 +7,18 @@ import { openUsageReader } from './usage.js';
 
 /**
  * The Messages API spends the limits. Counting tokens, batches and models have limits of their own
- * or none (wire facts §1.3). A server may take slashes more loosely than its documentation:
- * metering one request that fails costs nothing, and one that passes unmetered is the mistake this
- * exists to prevent.
+ * or none (wire facts §1.3). A server may take slashes and letters more loosely than its
+ * documentation: metering one request that fails costs nothing, and one that passes unmetered is the
+ * mistake this exists to prevent.
  */
-const MESSAGES_PATH = /^\/+v1\/+messages\/*$/;
+const MESSAGES_PATH = /^\/+v1\/+messages\/*$/i;
 
 /** Anthropic's API as api.anthropic.com speaks it, to API keys and to subscriptions. */
 export const ANTHROPIC: Dialect = {
   name: 'anthropic',
   organizationHeader: 'anthropic-organization-id',
   pointer: (proxyUrl) => `ANTHROPIC_BASE_URL=${proxyUrl}`,
-  isMetered: (method, path) => method === 'POST' && MESSAGES_PATH.test(path),
+  isMetered: (method, path) => method === 'POST' && (path === null || MESSAGES_PATH.test(path)),
   readRequest: (headers, body) => readRequest(headers, body),
   openUsageReader,
   readLimitSignals,

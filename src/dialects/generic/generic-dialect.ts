@@ -34,7 +34,7 @@ export function genericDialect(settings: GenericSettings): Dialect {
     pointer: (proxyUrl) => `API_BASE_URL=${proxyUrl}`,
     isMetered: (method, path) =>
       METHODS_WITH_BODY.has(method) &&
-      (patterns.length === 0 || patterns.some((pattern) => pattern.test(path))),
+      (patterns.length === 0 || path === null || patterns.some((pattern) => pattern.test(path))),
     // Many APIs with tokens have models too, and costs are learned for each.
     readRequest: (headers, body) =>
       isEncoded(headers) ? { model: '', session: '' } : readBody(body, null),

@@ -10,8 +10,8 @@ export function parseMeteredPath(text: string): RegExp | null {
   const below = segments.at(-1) === '**';
   if (below) segments.pop();
   const source = segments.map((segment) => `/+${segment === '*' ? '[^/]+' : escaped(segment)}`);
-  // A server may take slashes more loosely than its documentation.
-  return new RegExp(`^${source.join('')}${below ? '(?:/[^]*)?' : '/*'}$`);
+  // A server may take slashes and letters more loosely than its documentation.
+  return new RegExp(`^${source.join('')}${below ? '(?:/[^]*)?' : '/*'}$`, 'i');
 }
 
 function escaped(segment: string): string {

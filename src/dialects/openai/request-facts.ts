@@ -49,8 +49,8 @@ const TURNS: ConversationShape = {
   },
 };
 
-export function isMetered(method: string, path: string): boolean {
-  return method === 'POST' && METERED_END.test(path);
+export function isMetered(method: string, path: string | null): boolean {
+  return method === 'POST' && (path === null || METERED_END.test(path));
 }
 
 /**

@@ -10,6 +10,9 @@ describe('what is metered', () => {
     // Where the upstream takes it for the same, it spends the same.
     ['POST', '/v1/messages/'],
     ['POST', '//v1/messages'],
+    ['POST', '/V1/Messages'],
+    // It may be read so.
+    ['POST', null],
   ])('%s %s', (method, path) => {
     expect(ANTHROPIC.isMetered(method, path)).toBe(true);
   });
@@ -21,8 +24,8 @@ describe('what is metered', () => {
     ['POST', '/v1/messages/batches'],
     ['POST', '/v1/messagesx'],
     ['POST', '/x/v1/messages'],
-    ['POST', '/v1/MESSAGES'],
     ['GET', '/v1/models'],
+    ['GET', null],
     ['HEAD', '/api/hello'],
     ['POST', '/'],
     ['POST', ''],

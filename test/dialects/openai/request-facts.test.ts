@@ -34,6 +34,8 @@ describe('what is metered', () => {
     // A lenient server reads these as the same.
     '//v1//chat//completions/',
     '/V1/Chat/Completions',
+    // One that may be any of them.
+    null,
   ])('POST %s', (path) => {
     expect(OPENAI.isMetered('POST', path)).toBe(true);
   });
@@ -47,6 +49,7 @@ describe('what is metered', () => {
     ['POST', '/v1/files'],
     ['POST', '/v1/moderations'],
     ['GET', '/v1/models'],
+    ['GET', null],
     ['POST', '/v1/xresponses'],
     ['POST', '/'],
     ['POST', ''],
