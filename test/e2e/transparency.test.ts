@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { jsonMessage } from '../support/fake-upstream.js';
+import { jsonMessage, messageText } from '../support/fake-upstream.js';
 import { useGateway, type Gateway } from '../support/gateway.js';
 
 /** Said between two neighbours only, and not to be passed on. */
@@ -227,10 +227,34 @@ describe('an answer', () => {
   });
 
   it('comes without the informational ones before it', async () => {
-    const early = head('HTTP/1.1 102 Processing') + head('HTTP/1.1 103 Early Hints', 'Link: </a>');
-    gateway.upstream.sayRaw(early + head('HTTP/1.1 200 OK', 'Content-Length: 2') + 'hi');
-    const answer = await gateway.exchange(get());
-    expect([answer.status, answer.headers.get('link')]).toEqual([200, undefined]);
+    const early = [
+      head('HTTP/1.1 102 Processing'),
+      head('HTTP/1.1 103 Early Hints', 'Link: </a>', 'Content-Length: 5'),
+      head('HTTP/1.1 199 Whatever', 'Transfer-Encoding: chunked'),
+    ];
+    for (const request of [
+      get(),
+      'POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}',
+    ]) {
+      const before = await gateway.settledUse();
+      const message = messageText({ input: 3, output: 4 });
+      const final = head(
+        'HTTP/1.1 200 OK',
+        'Content-Type: application/json',
+        `Content-Length: ${message.length}`,
+      );
+      gateway.upstream.speakRaw((upstream) => {
+        upstream.socket.once('data', async () => {
+          for (const part of early) await upstream.write(part);
+          // In one piece with the last of them, and apart from it.
+          await upstream.write(early[0] + final + message);
+        });
+      });
+      const answer = await gateway.exchange(request);
+      expect([answer.status, answer.headers.get('link')]).toEqual([200, undefined]);
+      expect(answer.body.toString()).toBe(message);
+      await gateway.charges(before, request === get() ? 0 : 7);
+    }
   });
 
   it('that redirects is not followed', async () => {

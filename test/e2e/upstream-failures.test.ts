@@ -106,6 +106,8 @@ describe('an upstream that gives no answer', () => {
     ['has another transfer coding', `${OK}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n`],
     ['has a status below 100', `HTTP/1.1 099 No\r\n${length}\r\nhi`],
     ['has endless headers', `${OK}X: ${'x'.repeat(70_000)}\r\n${length}\r\nhi`],
+    ['says 100 that nobody waits for', `HTTP/1.1 100 Continue\r\n\r\n${OK}${length}\r\nhi`],
+    ['says 103 and nothing else', 'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n'],
     ['switches protocols', 'HTTP/1.1 101 Ok\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nhi'],
   ])('gets its client a 502: it %s', async (_what, bytes) => {
     gateway.upstream.sayRaw(bytes, (wire) => wire.end());
@@ -128,6 +130,16 @@ describe('an upstream that gives no answer', () => {
     expectLocalAnswer(await gateway.exchange(CALL), 502, 'api_error');
     expect(await gateway.settledUse()).toBeGreaterThan(before);
   });
+
+  it.each(['100 Continue', '103 Early Hints'])(
+    'but %s gets its client a 502, and keeps the estimate',
+    async (informational) => {
+      const before = await gateway.settledUse();
+      gateway.upstream.sayRaw(`HTTP/1.1 ${informational}\r\n\r\n`, (wire) => wire.end());
+      expectLocalAnswer(await gateway.exchange(CALL), 502, 'api_error');
+      expect(await gateway.settledUse()).toBeGreaterThan(before);
+    },
+  );
 
   it('has what it says beyond its answer thrown away', async () => {
     const smuggled = `${OK}Content-Length: 6\r\n\r\nmallet`;
