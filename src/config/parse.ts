@@ -187,6 +187,12 @@ export const INSTANCE_NAME: Parser<string> = {
   },
 };
 
+/**
+ * What stands in examples in the place of a secret, there for everybody to read, or is left of a
+ * variable that nobody has filled in: `replace-me-…`, `<your token>`, `${TOKEN}`.
+ */
+const PLACEHOLDER = /^(replace|change)[-_]?(me|this)|^(your|example)[-_]|^<.*>$|^\$[({]/i;
+
 /** A secret that people or machines made up. */
 export const SECRET: Parser<string> = {
   allowed: '16 to 256 visible ASCII characters, no spaces',
@@ -194,7 +200,8 @@ export const SECRET: Parser<string> = {
   parse(text) {
     if (!/^[!-~]*$/.test(text)) return wrong('has spaces or characters beyond ASCII');
     if (text.length < 16) return wrong('is shorter than 16 characters');
-    return text.length > 256 ? wrong('is longer than 256 characters') : parsed(text);
+    if (text.length > 256) return wrong('is longer than 256 characters');
+    return PLACEHOLDER.test(text) ? wrong('is a placeholder, and no secret') : parsed(text);
   },
 };
 

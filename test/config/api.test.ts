@@ -96,7 +96,7 @@ ${lines}`;
 
   test('names no organization', () => {
     const lines = `
-    fingerprintKey: replace-me-too-with-openssl-rand-hex-24
+    fingerprintKey: a-key-of-16-char
     scopes: [{name: a, organization: org-1}]
 `;
     expect(mistakes({}, file(lines))).toEqual([

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { describeConfig, publicConfig } from '../../src/config/describe.js';
-import { EXAMPLE_FILE } from './reference.js';
+import { FILLED_EXAMPLE_FILE } from './reference.js';
 import { storeName } from '../../src/config/state-store.js';
 import { config } from './load.js';
 
@@ -28,7 +28,7 @@ instance          box:8787
 });
 
 test('scopes, limits and budgets, for people', () => {
-  expect(describeConfig(config({}, EXAMPLE_FILE))).toContain(`\
+  expect(describeConfig(config({}, FILLED_EXAMPLE_FILE))).toContain(`\
 upstream          keys
   proxy           http://[::1]:8789 -> https://api.anthropic.com
   dialect         anthropic

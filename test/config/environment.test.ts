@@ -151,6 +151,24 @@ describe('secrets', () => {
     expect(JSON.stringify(result)).toContain(name);
   });
 
+  test.each([
+    'replace-me-with-openssl-rand-hex-24',
+    'REPLACE_ME_WITH_A_TOKEN',
+    'changeme-changeme',
+    'change-this-to-a-secret',
+    'your-admin-token',
+    '<your-admin-token>',
+    '${TIDEGATE_ADMIN_TOKEN}',
+    '$(openssl-rand-hex-24)',
+  ])('are no placeholders: %s', (placeholder) => {
+    expect(mistakes({ TIDEGATE_ADMIN_TOKEN: placeholder })).toEqual([
+      'TIDEGATE_ADMIN_TOKEN: the value (not shown) is a placeholder, and no secret. ' +
+        'Allowed: 16 to 256 visible ASCII characters, no spaces; example: what "openssl rand -hex 24" prints',
+    ]);
+    const within = `a${placeholder}`;
+    expect(config({ TIDEGATE_ADMIN_TOKEN: within }).admin.token).toBe(within);
+  });
+
   test('no token of any shape ever shows in what is said about it', () => {
     const token = fc.stringMatching(/^[!-~]{8,15}$/);
     fc.assert(

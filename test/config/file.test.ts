@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { LimitRules } from '../../src/budget/settings.js';
-import { EXAMPLE_FILE } from './reference.js';
+import { EXAMPLE_FILE, FILLED_EXAMPLE_FILE } from './reference.js';
 import { formatProblem } from '../../src/config/problem.js';
 import {
   LIMIT_SETTINGS,
@@ -240,8 +240,15 @@ upstreams:
 });
 
 describe('upstreams', () => {
-  test('the example of the reference is a valid configuration', () => {
-    const { upstreams, admin } = config({}, EXAMPLE_FILE);
+  test('the example of the reference has placeholders, both of which are refused', () => {
+    expect(mistakes({}, EXAMPLE_FILE).map((text) => text.replace(/ \(tidegate.*/, ''))).toEqual([
+      'adminToken',
+      'upstreams[1].fingerprintKey',
+    ]);
+  });
+
+  test('the example of the reference is a valid configuration, once they are filled in', () => {
+    const { upstreams, admin } = config({}, FILLED_EXAMPLE_FILE);
     expect(admin.listen).toEqual({ host: '0.0.0.0', port: 8788 });
     const [subscription, keys] = upstreams;
     expect(subscription?.defaultScope).toEqual({

@@ -77,6 +77,9 @@ upstreams:
             budget: 5
 `;
 
+/** The same as its readers are to make it: with secrets of their own. */
+export const FILLED_EXAMPLE_FILE = EXAMPLE_FILE.replace(/replace-me-\S+/g, '7c1d'.repeat(12));
+
 export function renderReference(exitCodes: readonly ExitCodeRow[]): string {
   const groups = GROUPS.flatMap(([group, title]) => [`## ${title}`, '', ...groupTable(group), '']);
   const exits = exitCodes.map(({ code, meaning }) => `| ${code} | ${meaning} |`);
@@ -167,7 +170,7 @@ function fileChapter(): readonly string[] {
     'its entry. Their environment variables override an only upstream and its only limit, and are refused',
     'where it is not clear which one they are for.',
     '',
-    'Protect the file like a password if it holds `adminToken` or a `fingerprintKey`.',
+    'Protect the file like a password if it holds `adminToken` or a `fingerprintKey`. The two below are placeholders, which a start refuses.',
     '',
     '```yaml',
     ...EXAMPLE_FILE.trimEnd().split('\n'),
