@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { appendFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { EventJournal, JournalEntry } from '../../src/state/event-journal.js';
 import { KEPT_MS, keyOf } from '../../src/state/event-journal.js';
@@ -227,6 +227,10 @@ describe('a journal on a disk', () => {
     } as const;
     await expect(journal.append([entry])).rejects.toThrow("can't be used");
     await expect(journal.append([entry])).rejects.toThrow("can't be used");
+    rmSync(directory.at('no-directory'));
+    await journal.append([entry]);
+    expect(journal.health().problem).toBeNull();
+    expect(await journal.read({ stream: 'event', scope: null, from: 0, most: 1 })).toEqual([entry]);
     await journal.close();
     directory.dispose();
   });

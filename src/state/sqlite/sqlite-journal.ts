@@ -89,7 +89,7 @@ export class SqliteEventJournal implements EventJournal {
     if (this.#closed) throw new TidegateError('STATE_CLOSED', 'the journal is closed');
     if (this.#waiting.length >= MOST_WAITING) throw this.#fault('its disk does not answer');
     try {
-      const entries = await this.#ask(await (this.#worker ??= this.#start()), request);
+      const entries = await this.#ask(await this.#started(), request);
       this.#problem = null;
       return entries;
     } catch (error) {
@@ -105,6 +105,14 @@ export class SqliteEventJournal implements EventJournal {
       worker.ref();
       worker.postMessage(request);
     });
+  }
+
+  /** The thread; one whose start has failed is begun anew by the next call. */
+  #started(): Promise<Worker> {
+    return (this.#worker ??= this.#start().catch((error: unknown) => {
+      this.#worker = null;
+      throw error;
+    }));
   }
 
   async #start(): Promise<Worker> {
