@@ -1,7 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { hasCode } from '../../src/platform/tidegate-error.js';
+import { SYSTEM_TIMERS } from '../../src/platform/timers.js';
+import { Database } from '../../src/state/postgres/database.js';
 import type { ScopeState } from '../../src/state/scope-state.js';
 import type { StateRepository } from '../../src/state/state-repository.js';
+import { ManualTime } from '../support/manual-time.js';
 import { PostgresStore, postgresUrl } from '../support/postgres-store.js';
 import { increment, sequenceOf } from '../support/scope-states.js';
 import { type Link, TcpProxy } from '../support/tcp-proxy.js';
@@ -227,6 +230,57 @@ describe('a network that is gone', () => {
     await until(() => late.health().healthy, 15_000);
     expect(late.health().id).toBe(other.health().id);
     expect(await late.update('a', increment)).toBe(1);
+  });
+
+  it('leaves no connection behind, whether it swallows a start or a commit', async () => {
+    const shut = await TcpProxy.open(store.url);
+    const time = new ManualTime();
+    const options = { url: shut.through(store.url), applicationName: 'test', timers: time };
+    const database = new Database(options);
+    const swallow = async (sign: RegExp, work: () => Promise<unknown>) => {
+      let swallowed = false;
+      shut.onClientData = (link, chunk) => {
+        if (!sign.test(chunk.toString('latin1'))) return;
+        link.blackhole();
+        swallowed = true;
+      };
+      const failed = expect(work()).rejects.toThrow('no answer');
+      await until(() => swallowed);
+      time.advance(10_000);
+      await failed;
+      await until(() => shut.links.size === 0);
+    };
+    try {
+      await swallow(/version\(\)/i, () => database.pendingMigrations());
+      shut.heal();
+      expect(await database.pendingMigrations()).toEqual([]);
+      await swallow(/pg_sleep/, () =>
+        database.session(({ client }) =>
+          database.answer(1_000, client.query('select pg_sleep(9)')),
+        ),
+      );
+    } finally {
+      await database.close();
+      await shut.close();
+    }
+  });
+
+  it('nor does a database that is closed while it connects', async () => {
+    const shut = await TcpProxy.open(store.url);
+    const options = {
+      url: shut.through(store.url),
+      applicationName: 'test',
+      timers: SYSTEM_TIMERS,
+    };
+    const database = new Database(options);
+    let closed: Promise<void> | null = null;
+    shut.onClientData = (_, chunk) => {
+      if (/version\(\)/i.test(chunk.toString('latin1'))) closed ??= database.close();
+    };
+    await expect(database.pendingMigrations()).rejects.toThrow();
+    expect(closed).not.toBeNull();
+    await until(() => shut.links.size === 0);
+    await shut.close();
   });
 
   it('connections that died while they were idle are no failure', async () => {

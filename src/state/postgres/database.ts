@@ -1,5 +1,6 @@
 import type { Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
 import { DataSource, MigrationExecutor } from 'typeorm';
+import { OpenSockets } from '../../platform/open-sockets.js';
 import { randomHex } from '../../platform/random.js';
 import { type Timers, withDeadline } from '../../platform/timers.js';
 import { isMissingTable, isNameUnknownOrTaken, NoAnswer } from './faults.js';
@@ -39,6 +40,10 @@ export interface Session {
 export class Database {
   readonly #options: DatabaseOptions;
   #source: DataSource | null = null;
+  /** Of the present source and of those before it, as long as they are open. */
+  readonly #sockets = new OpenSockets();
+  /** Counts the calls of `close`. */
+  #closed = 0;
   /** Counts failures to answer: connections made before one may be as dead as the one that failed. */
   #generation = 0;
   readonly #generations = new WeakMap<PoolClient, number>();
@@ -54,6 +59,7 @@ export class Database {
   async #connect(): Promise<DataSource> {
     if (this.#source !== null) return this.#source;
     const { applicationName } = this.#options;
+    const closed = this.#closed;
     const url = withVerifiedTls(this.#options.url);
     const source = new DataSource({
       type: 'postgres',
@@ -70,9 +76,22 @@ export class Database {
       // An idle connection that breaks is no event: the next use finds out.
       poolErrorHandler: () => undefined,
       // The statements of one step travel together: see transaction.ts.
-      extra: { pipeline: true, keepAlive: true, idleTimeoutMillis: 30_000 },
+      extra: {
+        pipeline: true,
+        keepAlive: true,
+        idleTimeoutMillis: 30_000,
+        stream: () => this.#sockets.create(),
+      },
     });
-    await this.answer(CONNECT_MS + ANSWER_MS, source.initialize());
+    try {
+      await this.answer(CONNECT_MS + ANSWER_MS, source.initialize());
+      if (closed !== this.#closed) throw new Error('the database was closed meanwhile');
+    } catch (error) {
+      // It has a pool already if only its first statements failed, or may be there late.
+      this.#sockets.cut();
+      await this.#end(source);
+      throw error;
+    }
     this.#source = source;
     return source;
   }
@@ -122,7 +141,10 @@ export class Database {
       broken = false;
       return value;
     } catch (error) {
-      if (error instanceof NoAnswer) this.#generation += 1;
+      if (error instanceof NoAnswer) {
+        this.#generation += 1;
+        cut(client);
+      }
       throw error;
     } finally {
       client.release(broken);
@@ -161,13 +183,19 @@ export class Database {
     return value as Value;
   }
 
-  /** Closes every connection; one that is stuck is left to the system. */
+  /** Closes every connection, also one that is just being made, or stuck. */
   async close(): Promise<void> {
+    this.#closed += 1;
     const source = this.#source;
     this.#source = null;
-    if (source === null) return;
-    const destroyed = source.destroy().catch(() => undefined);
-    await withDeadline(this.#options.timers, CONNECT_MS, destroyed, undefined);
+    if (source !== null) await this.#end(source);
+  }
+
+  async #end(source: DataSource): Promise<void> {
+    const ended = source.driver.disconnect().catch(() => undefined);
+    await withDeadline(this.#options.timers, CONNECT_MS, ended, undefined);
+    // The driver waits for an answer to what is under way, and with it the process would.
+    this.#sockets.cut();
   }
 
   async #acquire(): Promise<PoolClient> {
@@ -187,6 +215,13 @@ export class Database {
     // TypeORM's driver keeps its pool in `master`; the type of a driver does not say so.
     return (this.#source.driver as unknown as { readonly master: Pool }).master;
   }
+}
+
+/** The driver itself would wait for the answer before it closes a connection; its types do not show the socket. */
+function cut(client: PoolClient): void {
+  (
+    client as unknown as { readonly connection: { readonly stream: { destroy(): void } } }
+  ).connection.stream.destroy();
 }
 
 /**
