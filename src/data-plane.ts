@@ -27,6 +27,13 @@ export const DATA_PLANE = Symbol('DataPlane');
 const RECORD_MS = 1_000;
 /** How long a stop waits for the last corrections to become durable, after the drain. */
 const SETTLE_MS = 5_000;
+/** And for each part to close: a disk that hangs never answers. */
+const CLOSE_MS = { listeners: 1_000, journals: 2_500, state: 3_000, accessLog: 1_500 } as const;
+/**
+ * What a stop takes beside the drain, at most: a second for the job, one for exchanges that were cut off, and 13 s for
+ * the above.
+ */
+export const AFTER_DRAIN_MS = 15_000;
 
 export interface DataPlaneOptions {
   readonly clock: SteadyClock;
@@ -157,7 +164,10 @@ export class DataPlane {
     return this.proxy.drain(this.config.drainMs);
   }
 
-  /** Drains, makes everything durable, records a clean stop and closes. */
+  /**
+   * Drains, makes everything durable, records a clean stop and closes; resolves in any case. What was not
+   * done in time is told, and may hang for as long as its disk does.
+   */
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
     return this.#stopping;
@@ -165,14 +175,24 @@ export class DataPlane {
 
   async #stop(): Promise<void> {
     if (this.#phase !== 'draining') await this.drain();
-    await this.proxy.close();
-    await this.governor.stop(SETTLE_MS);
-    await this.history.close();
-    await this.repository.close();
-    await this.accessLog?.close();
+    const late: string[] = [];
+    const ends = async (part: string, ms: number, end: Promise<unknown>) => {
+      if ((await withDeadline(SYSTEM_TIMERS, ms, end, LATE)) === LATE) late.push(part);
+    };
+    await ends('listeners', CLOSE_MS.listeners, this.proxy.close());
+    if (!(await this.governor.stop(SETTLE_MS))) late.push('record of the stop');
+    await ends('journals', CLOSE_MS.journals, this.history.close());
+    await ends('state', CLOSE_MS.state, this.repository.close());
+    if (this.accessLog !== null) {
+      await ends('access log', CLOSE_MS.accessLog, this.accessLog.close());
+    }
     this.#phase = 'stopped';
+    if (late.length === 0) return;
+    this.log.error('the stop is not clean: its time was over', { late: late.join(', ') });
   }
 }
+
+const LATE = Symbol('late');
 
 /** What one file of the access log holds, and how many older ones are kept. */
 const ACCESS_LOG_BYTES = 64 * 1024 * 1024;

@@ -1,4 +1,4 @@
-import type { DataPlane } from './data-plane.js';
+import { AFTER_DRAIN_MS, type DataPlane } from './data-plane.js';
 import type { ServiceManager } from './platform/service-manager.js';
 import type { Cancel, Timers } from './platform/timers.js';
 import { type Reported, standingOf } from './standing.js';
@@ -7,8 +7,6 @@ import { type Reported, standingOf } from './standing.js';
 const LOOK_MS = 10_000;
 /** Pings in one watchdog period: two may get lost. */
 const PINGS_A_PERIOD = 3;
-/** What a stop takes after the drain: cut-off exchanges settle, corrections are written. */
-export const AFTER_DRAIN_MS = 15_000;
 /** Scopes that the status line names; the others are counted. */
 const NAMED_SCOPES = 3;
 

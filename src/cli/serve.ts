@@ -1,16 +1,19 @@
 import type { AddressInfo } from 'node:net';
 import type { Config } from '../config/config.js';
-import { DataPlane } from '../data-plane.js';
+import { AFTER_DRAIN_MS, DataPlane } from '../data-plane.js';
 import { logEvents } from '../event-log.js';
 import { SteadyClock } from '../platform/clock.js';
 import { type Log, openLog } from '../platform/log.js';
-import { holdProcess, onFault, onStopSignal } from '../platform/signals.js';
+import { endAtOnce, holdProcess, onFault, onStopSignal } from '../platform/signals.js';
 import { SYSTEM_TIMERS } from '../platform/timers.js';
 import { readVersion } from '../platform/version.js';
 import type { ServiceReports } from '../service-reports.js';
 import { StoreReports } from '../store-reports.js';
 import { bannerOf } from './banner.js';
 import type { Terminal } from './terminal.js';
+
+/** What hangs in a process that has stopped keeps it alive for so long. */
+const END_MS = 1_000;
 
 /**
  * Serves until a signal asks it to stop; resolves after a clean stop. The data port opens before Nest
@@ -42,6 +45,7 @@ export async function serve(config: Config, terminal: Terminal): Promise<void> {
     const signal = await stopAsked;
     reports?.stopping();
     log.info('stopping', { signal, inFlight: plane.proxy.inFlight });
+    endAfter(config.drainMs + AFTER_DRAIN_MS - END_MS, log);
     await app.close();
     log.info('stopped');
   } finally {
@@ -49,7 +53,18 @@ export async function serve(config: Config, terminal: Terminal): Promise<void> {
     store.close();
     reports?.close();
     release();
+    endAfter(END_MS, log);
   }
+}
+
+/** Whatever hangs: a stop ends, and before the service manager loses its patience. A process that ends by itself does so. */
+function endAfter(ms: number, log: Log): void {
+  SYSTEM_TIMERS.after(ms, () => {
+    log.error(
+      'something hangs, and the process ends without it: look at its disks, and at its database',
+    );
+    endAtOnce();
+  });
 }
 
 /** For a report of the fault: where it happened, nothing of any request. */

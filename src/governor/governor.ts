@@ -130,19 +130,21 @@ export class Governor {
     for (const { held } of this.#scopes.values()) held.close();
   }
 
-  /** Writes what is outstanding and records a clean stop. Call when every admission has settled. */
-  async stop(deadlineMs: number): Promise<void> {
+  /**
+   * Writes what is outstanding and records a clean stop. Call when every admission has settled. Resolves to
+   * whether that was done in time.
+   */
+  async stop(deadlineMs: number): Promise<boolean> {
     const { instance, timers } = this.#options;
     this.#stopping = true;
-    const stopped = (async () => {
-      for (const runtime of this.#scopes.values()) {
-        runtime.flushAll();
-        await runtime.settled();
-        const decide = (draft: Draft) => stopInstance(draft, instance);
-        await this.#updates.persist(runtime.rules, { requestId: null, decide });
-      }
-    })();
-    await withDeadline(timers, deadlineMs, stopped, undefined);
+    const stops = [...this.#scopes.values()].map(async (runtime) => {
+      runtime.flushAll();
+      await runtime.settled();
+      const decide = (draft: Draft) => stopInstance(draft, instance);
+      await this.#updates.persist(runtime.rules, { requestId: null, decide });
+    });
+    const stopped = Promise.all(stops).then(() => true);
+    return withDeadline(timers, deadlineMs, stopped, false);
   }
 
   /**

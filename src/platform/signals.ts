@@ -36,15 +36,20 @@ export function onStopSignal(
 }
 
 /**
- * Calls `report` when something is thrown that nobody catches, and ends the process as SIGKILL does.
- * Node's own end would unload drivers first: SQLite would then clear away its log as at a clean stop,
- * and the next start would miss it.
+ * Calls `report` when something is thrown that nobody catches, and ends the process at once. Node's own
+ * end would unload drivers first: SQLite would then clear away its log as at a clean stop, and the next
+ * start would miss it.
  */
 export function onFault(report: (error: unknown) => void): void {
   process.on('uncaughtException', (error) => {
     report(error);
-    process.kill(process.pid, 'SIGKILL');
+    endAtOnce();
   });
+}
+
+/** Ends this process whatever hangs in it: `process.exit` waits for threads that wait for a disk. */
+export function endAtOnce(): void {
+  process.kill(process.pid, 'SIGKILL');
 }
 
 /** Keeps the process alive until the returned function is called, whatever else has ended. */

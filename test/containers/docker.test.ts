@@ -6,7 +6,7 @@ import { DockerfileParser, type Instruction } from 'dockerfile-ast';
 import { validate } from 'dockerfile-utils';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { AFTER_DRAIN_MS } from '../../src/service-reports.js';
+import { AFTER_DRAIN_MS } from '../../src/data-plane.js';
 import { TemporaryDirectory } from '../support/temporary-directory.js';
 import { TidegateProcess } from '../support/tidegate-process.js';
 import { complaints, drainSeconds } from './environment.js';

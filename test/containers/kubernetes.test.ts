@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { PersistentVolumeClaim, Service } from 'kubernetes-types/core/v1.js';
 import type { PodDisruptionBudget } from 'kubernetes-types/policy/v1.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { AFTER_DRAIN_MS } from '../../src/service-reports.js';
+import { AFTER_DRAIN_MS } from '../../src/data-plane.js';
 import { TemporaryDirectory } from '../support/temporary-directory.js';
 import { TidegateProcess } from '../support/tidegate-process.js';
 import { complaints, drainSeconds } from './environment.js';

@@ -1,8 +1,16 @@
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, openSync, rmSync, writeSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { STREAM_HEADERS, streamEvents } from '../support/fake-upstream.js';
+import {
+  FakeUpstream,
+  jsonMessage,
+  STREAM_HEADERS,
+  streamEvents,
+} from '../support/fake-upstream.js';
 import { Gateway } from '../support/gateway.js';
 import { expectRefusal } from '../support/local-answer.js';
+import { TemporaryDirectory } from '../support/temporary-directory.js';
 import { until } from '../support/until.js';
 import type { Wire } from '../support/wire.js';
 
@@ -40,6 +48,27 @@ async function openStream(): Promise<{ client: Wire; stream: ServerResponse; res
   await client.write(CALL);
   await client.says(start!);
   return { client, stream: await opened, rest };
+}
+
+/** A pipe that nobody reads, and that takes no byte more: who writes to it waits. */
+class FullPipe {
+  readonly #file: number;
+
+  constructor(readonly path: string) {
+    execFileSync('mkfifo', [path]);
+    this.#file = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+    for (const bytes of [65_536, 4_096, 1]) {
+      try {
+        for (;;) writeSync(this.#file, Buffer.alloc(bytes));
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+      }
+    }
+  }
+
+  close(): void {
+    closeSync(this.#file);
+  }
 }
 
 /** Asks to stop, and waits until nothing is admitted any more. */
@@ -192,6 +221,26 @@ describe('a stop', () => {
     expect(await gateway.tidegate.exited).toEqual(CLEAN);
     expect(gateway.upstream.seen.filter(({ method }) => method === 'POST')).toEqual([]);
   });
+
+  it('ends also where its disks hang, and loses nothing that was durable', async () => {
+    gateway.directory = new TemporaryDirectory();
+    gateway.upstream = await FakeUpstream.open(jsonMessage({ input: 60, output: 40 }));
+    const full = new FullPipe(gateway.directory.at('access.log'));
+    await gateway.start({ TIDEGATE_ACCESS_LOG: full.path, TIDEGATE_DRAIN: '1s' });
+    // Whoever opens it to write waits for a reader: so the next state.json is never written.
+    execFileSync('mkfifo', [gateway.directory.at('state.json.tmp')]);
+    await gateway.exchange(CALL);
+    await gateway.settledUse();
+    const asked = performance.now();
+    expect(await gateway.tidegate.stop()).toEqual({ code: null, signal: 'SIGKILL' });
+    expect(performance.now() - asked).toBeLessThan(10_000);
+    expect(gateway.tidegate.log()).toContainEqual(
+      expect.objectContaining({ level: 'error', late: 'state, access log' }),
+    );
+    full.close();
+    rmSync(gateway.directory.at('state.json.tmp'));
+    await expectCharge(100);
+  }, 20_000);
 
   it('does not wait for an upload that never ends', async () => {
     await gateway.open({ TIDEGATE_DRAIN: '200ms' });

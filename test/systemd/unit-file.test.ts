@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { EXIT } from '../../src/cli/exit-codes.js';
 import { SETTINGS } from '../../src/config/settings.js';
-import { AFTER_DRAIN_MS } from '../../src/service-reports.js';
+import { AFTER_DRAIN_MS } from '../../src/data-plane.js';
 import { TemporaryDirectory } from '../support/temporary-directory.js';
 import { GUIDE, GUIDE_DROP_INS } from './guide.js';
 
