@@ -293,8 +293,9 @@ describe('what stands beside state.db', () => {
 
   it('the log does not grow without end', async () => {
     const repository = await opened();
-    const extra = { padding: 'x'.repeat(512 * 1024) };
-    for (let n = 0; n < 30; n += 1) {
+    for (let n = 0; n < 16; n += 1) {
+      // Another text each time: SQLite writes no page again that stays as it is.
+      const extra = { padding: String(n % 10).repeat(512 * 1024) };
       await repository.update('a', (state) => ({
         state: { ...state, hot: { ...state.hot, sequence: n, ...extra } },
         outcome: null,
@@ -302,7 +303,7 @@ describe('what stands beside state.db', () => {
     }
     expect(statSync(`${store.path}-wal`).size).toBeLessThan(6 * 1024 * 1024);
     const crashed = store.copy();
-    expect(await sequenceOf(await crashed.open(), 'a')).toBe(29);
+    expect(await sequenceOf(await crashed.open(), 'a')).toBe(15);
     await crashed.dispose();
   });
 });

@@ -100,6 +100,21 @@ describe('the event recorder', () => {
   });
 });
 
+it('a flood of events waits in a bounded queue, and the next look at the state finds the rest', async () => {
+  const town = await Town.open({ limits: [limit({ budget: 10_000 })] });
+  const journal = new ShakyJournal();
+  const parts = { repository: town.repository, journal, scopes: [SCOPE], timers: town.time };
+  const recorder = new EventRecorder(parts);
+  town.onRecord = (record) => recorder.take(SCOPE, record);
+  for (let n = 0; n < 1_000; n += 1) await town.governor.clearCooldown(SCOPE);
+  await recorder.flush();
+  expect((await journal.read(ALL)).length).toBeLessThan(500);
+  await recorder.catchUp();
+  const kept = new Set((await journal.read(ALL)).map(({ id }) => id));
+  const { events } = (await town.repository.read(SCOPE)).state.cold;
+  expect(events.filter(({ id }) => !kept.has(id))).toEqual([]);
+});
+
 describe('the event feed', () => {
   it('answers at once with what was not seen, and waits for the next', async () => {
     const { town, feed } = await openTown();
@@ -132,6 +147,23 @@ describe('the event feed', () => {
     feed.close();
     await closed;
     expect(ends).toEqual([0, 0]);
+  });
+
+  it('lets a bounded number of callers wait; one more is answered at once, with nothing', async () => {
+    const { town, feed } = await openTown();
+    const { next } = await feed.since([SCOPE], 0, 100);
+    const answers: number[] = [];
+    for (let caller = 0; caller < 100; caller += 1) {
+      void feed.after([SCOPE], next, 25 * SECOND).then(({ events }) => answers.push(events.length));
+    }
+    await town.pass(SECOND);
+    expect(answers.length).toBeGreaterThan(20);
+    expect(answers.length).toBeLessThan(50);
+    expect(answers.every((count) => count === 0)).toBe(true);
+    const waited = 100 - answers.length;
+    await town.refuse(await town.admit());
+    expect(answers.slice(-waited).every((count) => count > 0)).toBe(true);
+    expect(answers).toHaveLength(100);
   });
 
   it('goes on from the journal where more happened than the state remembers', async () => {

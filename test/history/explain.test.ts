@@ -286,3 +286,24 @@ describe('a refusal during a pause for overload', () => {
     expect(words).toContain('touches no budget');
   });
 });
+
+it('what is old is dropped within the hour after it may be, and not with every run of the job', async () => {
+  await open({ budget: 10_000 });
+  let prunes = 0;
+  const prune = journal.prune.bind(journal);
+  journal.prune = (now) => {
+    prunes += 1;
+    return prune(now);
+  };
+  const at = town.time.wall();
+  const entry = { stream: 'refusals', scope: SCOPE, id: 1, at, document: {} } as const;
+  await journal.append([{ ...entry, requests: { prefix: 'tg_0', first: 1, last: 1 } }]);
+  const kept = async () => (await journal.find({ prefix: 'tg_0', number: 1 })).length > 0;
+  for (let minute = 0; minute < 27 * 60; minute += 1) {
+    await history.upkeep(town.time.wall());
+    if (minute <= 25 * 60) expect(await kept()).toBe(true);
+    town.time.advance(MINUTE);
+  }
+  expect(await kept()).toBe(false);
+  expect(prunes).toBeLessThan(30);
+});

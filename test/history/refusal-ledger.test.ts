@@ -151,6 +151,36 @@ describe('the ledger', () => {
     await town.pass(2 * SECOND);
     expect(journal.written).toBe(400 - ledger.unexplained);
   });
+
+  it('keeps a bounded number of reasons apart at a time, and counts what it does not explain', async () => {
+    const { town, journal, ledger } = await open();
+    await town.refuse(await town.admit(), { statedWaitMs: HOUR });
+    const refusal = await refusalOf(town, 1);
+    for (let n = 1; n <= 1_000; n += 1) {
+      ledger.note({ ...refusal, model: `m${n}`, requestId: idOf(n) });
+    }
+    expect(ledger.unexplained).toBeGreaterThan(800);
+    await town.pass(SECOND);
+    expect(journal.written).toBe(1_000 - ledger.unexplained);
+    ledger.note({ ...refusal, model: 'later', requestId: idOf(1_001) });
+    expect(await ledger.find({ prefix: PREFIX, number: 1_001 })).not.toBeNull();
+  });
+
+  it('makes no entry without end of one reason, however many others were admitted between', async () => {
+    const { town, journal, ledger, make } = await open();
+    await town.refuse(await town.admit(), { statedWaitMs: HOUR });
+    const refusal = await refusalOf(town, 1);
+    for (let n = 1; n <= 2_000; n += 2) ledger.note({ ...refusal, requestId: idOf(n) });
+    await town.pass(SECOND);
+    const entries = await journal.read({ stream: 'refusals', scope: null, from: 0, most: 100 });
+    const sizes = entries.map((entry) => JSON.stringify(entry).length);
+    // A line of a file is read up to 64 KiB.
+    expect(Math.max(...sizes)).toBeLessThan(8_192);
+    const found = async (number: number) =>
+      (await make().find({ prefix: PREFIX, number })) !== null;
+    for (const n of [1, 511, 513, 999, 1_999]) expect(await found(n), `${n}`).toBe(true);
+    for (const n of [2, 512, 1_000, 2_001]) expect(await found(n), `${n}`).toBe(false);
+  });
 });
 
 it('a request id has two parts, or is none', () => {

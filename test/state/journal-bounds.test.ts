@@ -1,0 +1,117 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import Database from 'better-sqlite3';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type JournalEntry, MOST_ROWS } from '../../src/state/event-journal.js';
+import { FileEventJournal } from '../../src/state/file/file-journal.js';
+import { BOUNDS } from '../../src/state/scope-state.js';
+import { JournalDatabase } from '../../src/state/sqlite/journal-database.js';
+import { SqliteEventJournal } from '../../src/state/sqlite/sqlite-journal.js';
+import { TemporaryDirectory } from '../support/temporary-directory.js';
+import { FailingDisk } from '../support/watched-files.js';
+
+let directory: TemporaryDirectory;
+beforeEach(() => {
+  directory = new TemporaryDirectory();
+});
+afterEach(() => directory.dispose());
+
+const eventOf = (id: number): JournalEntry => ({
+  stream: 'event',
+  scope: 'a',
+  id,
+  at: id,
+  requests: null,
+  document: {},
+});
+
+describe('a journal', () => {
+  it('on a thread that does not answer is asked only so often, and says so', async () => {
+    // Answers the first request, and all the others when it is closed.
+    const thread = new URL(
+      `data:text/javascript,${encodeURIComponent(`
+      import { parentPort } from 'node:worker_threads';
+      let waiting = 0;
+      const answer = () => parentPort.postMessage({ entries: [] });
+      parentPort.on('message', ({ call }) => {
+        waiting += 1;
+        if (call === 'prune') waiting -= 1, answer();
+        if (call === 'close') while (waiting > 0) waiting -= 1, answer();
+      });
+    `)}`,
+    );
+    const journal = new SqliteEventJournal({ path: directory.at('state.db'), thread });
+    await journal.prune(0);
+    const outcomes: Promise<string>[] = [];
+    for (let n = 0; n < 1_000; n += 1) {
+      const appended = journal.append([]).then(() => 'appended');
+      outcomes.push(appended.catch((error: Error) => error.message));
+      // Nobody asks twice within one turn.
+      await Promise.resolve();
+    }
+    const { problem } = journal.health();
+    expect(problem).toContain('its disk does not answer');
+    await journal.close();
+    const refused = (await Promise.all(outcomes)).filter((outcome) => outcome === problem);
+    expect(refused.length).toBeGreaterThan(500);
+    expect(refused.length).toBeLessThan(1_000);
+  });
+
+  it('in a table has a bound on what it keeps, however young that is', async () => {
+    const path = directory.at('journal');
+    const journal = new JournalDatabase(path);
+    const database = new Database(path);
+    database.pragma('synchronous = OFF');
+    const now = 1_764_115_200_000;
+    database.exec(`
+      WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 101000)
+      INSERT INTO journal SELECT 'event', 'a', n, ${now} + n, '', NULL, NULL, '{}' FROM number`);
+    journal.serve({ call: 'prune', now });
+    const { count, newest } = database
+      .prepare('SELECT count(*) AS count, max(id) AS newest FROM journal')
+      .get() as { count: number; newest: number };
+    expect(newest).toBe(101_000);
+    expect(Math.abs(count - MOST_ROWS.event)).toBeLessThanOrEqual(1);
+    database.close();
+    journal.serve({ call: 'close' });
+  });
+
+  it('in files does not read what is older than what is asked for', async () => {
+    const path = directory.at('state.json');
+    const lines = (...ids: number[]) =>
+      ids.map((id) => `${JSON.stringify(eventOf(id))}\n`).join('');
+    writeFileSync(`${path}.events.2`, lines(1, 2));
+    writeFileSync(`${path}.events.1`, lines(3, 4));
+    writeFileSync(`${path}.events`, lines(5, 6));
+    const disk = new FailingDisk();
+    const journal = new FileEventJournal({ path, files: disk.files });
+    const read = async (from: number) => {
+      disk.calls.length = 0;
+      const found = await journal.read({ stream: 'event', scope: null, from, most: 100 });
+      const opened = disk.calls.filter((call) => call.startsWith('open')).length;
+      return [found.map(({ id }) => id), opened];
+    };
+    expect(await read(6)).toEqual([[6], 1]);
+    expect(await read(4)).toEqual([[4, 5, 6], 2]);
+    await journal.close();
+  });
+
+  it('in files knows again what all states hold, and forgets the keys of what is older', async () => {
+    const path = directory.at('state.json');
+    const journal = new FileEventJournal({ path });
+    const lines = async () => {
+      await journal.read({ stream: 'event', scope: null, from: 0, most: 1 });
+      return readFileSync(`${path}.events`, 'utf8').split('\n').length - 1;
+    };
+    const inStates = BOUNDS.scopes * BOUNDS.events;
+    const many = (first: number, count: number) =>
+      Array.from({ length: count }, (_, index) => eventOf(first + index));
+    await journal.append(many(1, inStates));
+    await journal.append(many(1, inStates));
+    expect(await lines()).toBe(inStates);
+    // For good, their keys would be a leak.
+    await journal.append(many(1 + inStates, 10_000));
+    await journal.append([eventOf(1)]);
+    expect(await lines()).toBe(inStates + 10_001);
+    await journal.close();
+  });
+});
