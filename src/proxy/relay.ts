@@ -1,4 +1,4 @@
-import type { Dispatcher } from 'undici';
+import { errors, type Dispatcher } from 'undici';
 import type {
   AnswerFilter,
   Dialect,
@@ -40,6 +40,8 @@ export interface RelayOptions {
   /** The upstream refused the request for what was added to it. */
   readonly onShapeRejected: () => void;
   readonly timers: Timers;
+  /** Longest wait for the head of the answer, in ms. */
+  readonly timeoutMs: number;
   /** Epoch ms. */
   readonly now: () => number;
   /** Takes the head of the answer, whatever it says. */
@@ -73,6 +75,8 @@ export class Relay implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | null = null;
   #repeated = false;
   #status = 0;
+  /** Since when the upstream has had the whole request, as far as is known; monotonic ms. */
+  #askedAt: number | null = null;
   #meter: Meter | null = null;
   /** Takes out of the answer what the client did not ask for. */
   #filter: AnswerFilter | null = null;
@@ -100,6 +104,7 @@ export class Relay implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
+    if (this.#options.exchange.request.complete) this.#askedAt = SYSTEM_TIME.monotonic();
     if (this.#over) controller.abort(new Error(CLIENT_GONE));
   }
 
@@ -109,8 +114,7 @@ export class Relay implements Dispatcher.DispatchHandler {
     headers: HeaderRecord,
     statusText = '',
   ): void {
-    // Informational answers are for this hop; the client got its own from our server.
-    if (status < 200) return;
+    if (status < 200) return this.#takeInformation(controller);
     if (!undoesCoding(headers['transfer-encoding'])) {
       return controller.abort(new Error('a transfer coding that was not asked for'));
     }
@@ -151,6 +155,19 @@ export class Relay implements Dispatcher.DispatchHandler {
       return queueMicrotask(() => this.send());
     }
     this.#end({ whole: false, error });
+  }
+
+  /**
+   * Informational answers are for this hop; the client got its own from our server. undici waits anew
+   * for the head after each of them.
+   */
+  #takeInformation(controller: Dispatcher.DispatchController): void {
+    const { exchange, timeoutMs } = this.#options;
+    // While it is still uploaded, it is not the upstream that is waited for.
+    if (!exchange.request.complete) return;
+    const now = SYSTEM_TIME.monotonic();
+    this.#askedAt ??= now;
+    if (now - this.#askedAt > timeoutMs) controller.abort(new errors.HeadersTimeoutError());
   }
 
   /** What was asked for in the client's place comes back out; or was too much for the upstream. */

@@ -363,6 +363,7 @@ export class UpstreamProxy {
         shaped,
         onShapeRejected: () => this.#stopShaping(route, exchange),
         timers,
+        timeoutMs: route.timeoutMs,
         now,
         onHead: (fields, status) => {
           this.tally.answered(route.name, metered, status);

@@ -171,6 +171,17 @@ describe('an upstream that answers before it has read the request', () => {
     expect(gateway.upstream.seen).toHaveLength(1);
   });
 
+  it('and ends its answer with its connection, is heard whole', async () => {
+    gateway.upstream.sayRaw('HTTP/1.1 401 No\r\n\r\nno', (wire) => wire.end());
+    const client = await gateway.connect();
+    const head = 'POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\nstart';
+    await client.write(head);
+    await client.says(/\r\n\r\nno$/);
+    await client.write(Buffer.alloc(199_995, 'x'));
+    expect(await client.answer()).toMatchObject({ status: 401, framing: 'close' });
+    expect([client.ended, client.error]).toEqual([true, null]);
+  });
+
   it('has said it all, whatever the rest of the upload turns out to be', async () => {
     for (const rest of ['no size\r\n', '']) {
       gateway.upstream.sayRaw('HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\nno');
@@ -234,6 +245,13 @@ describe('an upstream that can not be had', () => {
         expect(answer.body.toString()).toContain('within 0.3 s');
       }
       await until(() => gateway.upstream.aborted === 2);
+      // To say that an answer will come is none.
+      const saying = new Set<NodeJS.Timeout>();
+      gateway.upstream.answer = (_request, response) => {
+        saying.add(setInterval(() => response.writeProcessing(), 50));
+      };
+      expectLocalAnswer(await gateway.exchange(CALL), 504, 'timeout_error');
+      for (const timer of saying) clearInterval(timer);
       expect(await gateway.settledUse()).toBeGreaterThan(0);
       // Headers in time are enough: a body may take as long as it likes.
       gateway.upstream.answer = (_request, response) => {

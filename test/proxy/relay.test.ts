@@ -85,6 +85,7 @@ async function openRelay({
     governor: governor as unknown as Governor,
     admission: metered ? ({} as Admission) : null,
     timers,
+    timeoutMs: 60_000,
     now: () => 0,
     shaped,
     onShapeRejected: () => (state.shapeRejected += 1),
