@@ -138,7 +138,10 @@ describe('a refusal is judged', () => {
       };
       // A body that is waited for takes a quarter of a second each time; a busy machine now and then.
       let headMs = await ask();
-      for (let more = 0; more < 3 && headMs >= 200; more += 1) headMs = await ask();
+      for (let more = 0; more < 3 && headMs >= 200; more += 1) {
+        await gateway.clearCooldown();
+        headMs = await ask();
+      }
       expect(headMs).toBeLessThan(200);
     },
   );
