@@ -133,7 +133,9 @@ export class Exchange {
     connection.ends = true;
     const { socket } = response;
     // Of requests in a row, it is not its turn yet.
-    if (socket === null) return void response.destroy();
+    if (socket === null) {
+      return void response.once('socket', () => queueMicrotask(() => this.cut()));
+    }
     // Where the end of the connection is the end of the answer, a reset is not.
     const resets = this.#endsWithConnection || request.httpVersion === '1.0';
     const breakOff = () => (resets ? socket.resetAndDestroy() : socket.destroy());

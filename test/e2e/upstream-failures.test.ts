@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { STREAM_HEADERS, streamEvents } from '../support/fake-upstream.js';
@@ -64,6 +65,27 @@ describe('an answer that breaks off', () => {
       }
     },
   );
+
+  it('waits for its turn where it is not the first on its connection', async () => {
+    const first: ServerResponse[] = [];
+    gateway.upstream.answer = ({ url }, response) => {
+      if (url === '/first') return void first.push(response);
+      response.writeHead(200, { 'content-length': 100 }).write('half of it');
+      setImmediate(() => response.socket?.resetAndDestroy());
+    };
+    const client = await gateway.connect();
+    await client.write(
+      'GET /first HTTP/1.1\r\nHost: x\r\n\r\nGET /second HTTP/1.1\r\nHost: x\r\n\r\n',
+    );
+    await until(() => gateway.upstream.aborted === 1 && first.length === 1);
+    // Answered only after the reset has come.
+    await gateway.tidegate.status();
+    first[0]!.end('whole');
+    await client.isOver();
+    expect((await client.answer()).body.toString()).toBe('whole');
+    expect(client.rest).toMatch(/^HTTP\/1\.1 200 [^]*\r\n\r\nhalf of it$/);
+    expect([client.ended, client.error]).toEqual([true, null]);
+  });
 
   it('is a reset for HTTP/1.0, to which a close would be a clean end', async () => {
     gateway.upstream.sayRaw(heads.chunked, async (upstream) => {
