@@ -5,6 +5,7 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import { AppModule } from './app.module.js';
 import type { DataPlane } from './data-plane.js';
 import type { Log } from './platform/log.js';
+import { outliveErrors } from './platform/server-errors.js';
 
 /** Bodies of the control plane are small, where there are any. */
 const LARGEST_BODY_BYTES = 65_536;
@@ -35,6 +36,7 @@ export async function openControlPlane(
     .addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null));
   const { host, port } = plane.config.admin.listen;
   await app.listen(port, host);
+  outliveErrors(app.getHttpServer(), 'control', log);
   nestLog.open();
   return app;
 }

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import type { Dialect } from '../dialects/dialect.js';
 import type { Log } from '../platform/log.js';
+import { outliveErrors } from '../platform/server-errors.js';
 import type { Timers } from '../platform/timers.js';
 import { Exchange, LINGER_MS, type Connection } from './exchange.js';
 
@@ -93,13 +94,16 @@ export function createListener(options: ListenerOptions): Server {
   return server;
 }
 
+/** Opens the server; rejects if it can't be. What fails later, the accepting of a connection, is told. */
 export function listenOn(
   server: Server,
   { host, port }: { readonly host: string; readonly port: number },
+  log: Log,
 ): Promise<AddressInfo> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen({ host, port }, () => {
+      outliveErrors(server, 'proxy', log);
       server.off('error', reject);
       resolve(server.address() as AddressInfo);
     });

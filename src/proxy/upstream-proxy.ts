@@ -132,7 +132,7 @@ export class UpstreamProxy {
     const addresses: AddressInfo[] = [];
     for (const route of this.#options.routes) {
       const { server } = this.#open(route);
-      addresses.push(await listenOn(server, route.listen));
+      addresses.push(await listenOn(server, route.listen, this.#options.log));
     }
     return addresses;
   }

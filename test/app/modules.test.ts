@@ -53,6 +53,11 @@ describe('the Nest application', () => {
     expect(app.get(STATE_REPOSITORY)).toBe(plane.repository);
   });
 
+  it('outlives a connection that can’t be accepted', () => {
+    // Nobody listening, it would throw.
+    app.getHttpServer().emit('error', new Error('accept EMFILE'));
+  });
+
   it('runs its job one at a time', async () => {
     const job = app.get(GovernorJob);
     const runs = [job.run(), job.run()];

@@ -2,7 +2,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ANTHROPIC } from '../../src/dialects/anthropic/anthropic-dialect.js';
-import { SILENT_LOG } from '../../src/platform/log.js';
+import { openLog } from '../../src/platform/log.js';
 import { SYSTEM_TIMERS } from '../../src/platform/timers.js';
 import { type Exchange, LINGER_MS } from '../../src/proxy/exchange.js';
 import { createListener, listenOn } from '../../src/proxy/listener.js';
@@ -13,17 +13,19 @@ const HEADERS_MS = 200;
 const GET = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n';
 
 let server: Server | null = null;
+let lines: string[] = [];
+const log = openLog({ format: 'text', write: (line) => lines.push(line), now: () => 0 });
 
 async function open(onExchange: (exchange: Exchange) => void): Promise<Wire> {
   server = createListener({
     dialect: ANTHROPIC,
     timers: SYSTEM_TIMERS,
-    log: SILENT_LOG,
+    log,
     nextRequestId: () => 'tg_1',
     onExchange,
     headersMs: HEADERS_MS,
   });
-  const { port }: AddressInfo = await listenOn(server, { host: '127.0.0.1', port: 0 });
+  const { port }: AddressInfo = await listenOn(server, { host: '127.0.0.1', port: 0 }, log);
   return Wire.open(`http://127.0.0.1:${port}`);
 }
 
@@ -69,6 +71,18 @@ describe('headers that come too slowly', () => {
     expect((await wire.answer()).body.toString()).toBe('whole');
     wire.destroy();
   });
+});
+
+it('a connection that can’t be accepted harms no other, and is told once', async () => {
+  const wire = await open(({ response }) => response.end('ok'));
+  lines = [];
+  // What Node does when the process is out of files.
+  const outOfFiles = Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' });
+  for (let client = 0; client < 100; client += 1) server?.emit('error', outOfFiles);
+  await wire.write(GET);
+  expect((await wire.answer()).status).toBe(200);
+  expect(lines).toEqual([expect.stringContaining('code=EMFILE')]);
+  wire.destroy();
 });
 
 describe('an exchange', () => {

@@ -75,7 +75,7 @@ async function openRelay({
     nextRequestId: () => 'tg_1',
     onExchange: (exchange) => exchanges.push(exchange),
   });
-  const { port } = await listenOn(server, { host: '127.0.0.1', port: 0 });
+  const { port } = await listenOn(server, { host: '127.0.0.1', port: 0 }, SILENT_LOG);
   const client = await Wire.open(`http://127.0.0.1:${port}`);
   await client.write(request);
   await expect.poll(() => exchanges.length).toBe(1);
