@@ -2,7 +2,7 @@ import type { ListenAddress } from '../config/config.js';
 import { formatAddress } from '../config/format.js';
 import { TidegateError } from '../platform/tidegate-error.js';
 import { UsageError } from './arguments.js';
-import { formatProblems, loadFrom } from './configuration.js';
+import { mustLoadFrom } from './configuration.js';
 import type { Terminal } from './terminal.js';
 
 /** Where the control plane of the instance is that a command asks. */
@@ -16,11 +16,7 @@ const ANSWER_MS = 45_000;
 
 /** @param url As the command line says it; else the configured address, on this machine. */
 export function controlPlaneOf(terminal: Terminal, url: string | undefined): ControlPlane {
-  const result = loadFrom(terminal);
-  if (!result.ok) {
-    throw new TidegateError('CONFIG_INVALID', formatProblems(result.problems).trimEnd());
-  }
-  const { listen, token } = result.config.admin;
+  const { listen, token } = mustLoadFrom(terminal).admin;
   if (url === undefined) return { url: `http://${formatAddress(reachable(listen))}`, token };
   if (!/^https?:/.test(url) || !URL.canParse(url)) {
     throw new UsageError(`--url ${JSON.stringify(url)} is no http or https URL.`);

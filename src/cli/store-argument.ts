@@ -6,23 +6,17 @@ import { TidegateError } from '../platform/tidegate-error.js';
 import type { FoundState } from '../state/held-state.js';
 import type { LossReason } from '../state/scope-state.js';
 import { UsageError } from './arguments.js';
-import { formatProblems, loadFrom } from './configuration.js';
+import { mustLoadFrom } from './configuration.js';
 import type { Terminal } from './terminal.js';
 
 /** A store as the command line names it; without a name, the configured one. */
 export function readStore(text: string | undefined, terminal: Terminal): StoreConfig {
-  if (text === undefined) return configuredStore(terminal);
+  if (text === undefined) return mustLoadFrom(terminal).state;
   const result = STATE_STORE.parse(text);
   if (result.ok) return resolveStore(result.value, terminal.cwd);
   throw new UsageError(
     `${JSON.stringify(printable(text))} ${result.message}. Allowed: ${STATE_STORE.allowed}`,
   );
-}
-
-function configuredStore(terminal: Terminal): StoreConfig {
-  const result = loadFrom(terminal);
-  if (result.ok) return result.config.state;
-  throw new TidegateError('CONFIG_INVALID', formatProblems(result.problems).trimEnd());
 }
 
 /** @throws TidegateError STATE_CORRUPT if there is none. */

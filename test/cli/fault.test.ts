@@ -20,6 +20,25 @@ describe('a fault that ends a command', () => {
     });
   });
 
+  test.each([['state', 'show'], ['events']])(
+    'of the configuration is told once: %s',
+    async (...args) => {
+      let err = '';
+      const machine = { hostname: 'x', readFile: () => '' };
+      const written = { out: () => {}, err: (text: string) => void (err += text) };
+      const terminal = {
+        ...written,
+        env: { TIDEGATE_TICK: 'x' },
+        cwd: '/',
+        machine,
+        watched: false,
+      };
+      expect(await runCommandLine(args, terminal as unknown as Terminal)).toBe(78);
+      expect(err).toMatch(/^tidegate: there is a mistake in the configuration\n  TIDEGATE_TICK/);
+      expect(err).toMatch(/\nWhat can be set: tidegate help settings\n$/);
+    },
+  );
+
   test('of the command line points at the help', () => {
     expect(describeFault(new UsageError('No.'), 'serve')).toEqual({
       text: 'tidegate: No.\nHelp: tidegate help serve\n',
