@@ -5,7 +5,11 @@ import { openRepository } from '../open-repository.js';
 import { rfc3339, SteadyClock } from '../platform/clock.js';
 import { TidegateError } from '../platform/tidegate-error.js';
 import type { Instant, ScopeState } from '../state/scope-state.js';
-import type { LossPolicy, StateRepository } from '../state/state-repository.js';
+import {
+  type LossPolicy,
+  SIGN_OF_LIFE_MS,
+  type StateRepository,
+} from '../state/state-repository.js';
 import { readArguments, UsageError } from './arguments.js';
 import type { Run } from './commands.js';
 import { EXIT } from './exit-codes.js';
@@ -13,8 +17,8 @@ import { inspectExisting, readStore } from './store-argument.js';
 
 /** Named so to whoever is refused meanwhile. */
 const INSTANCE = 'tidegate state copy';
-/** An instance of a shared store that was heard of within this time is running. */
-const SILENT_MS = 180_000;
+/** An instance of a shared store that did not stop, and was heard of within this time, may be running. */
+const SILENT_MS = 3 * SIGN_OF_LIFE_MS;
 /** No scope has this name: what is read under it is what a new scope begins with. */
 const NO_SCOPE = 'tidegate state copy: no scope is called so';
 
@@ -157,6 +161,8 @@ async function refuseRunning(
   if (running.length === 0) return;
   const message = `${name} is in use by ${[...new Set(running)].join(', ')}`;
   throw new TidegateError('STATE_LOCKED', message, {
-    hint: 'stop these instances, or use --force: what they charge meanwhile is not copied',
+    hint:
+      'stop these instances: what they charge meanwhile is not copied. If they have died and nobody started ' +
+      'them again, use --force, or wait three hours',
   });
 }

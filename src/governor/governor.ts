@@ -233,9 +233,9 @@ export class Governor {
   }
 
   async #look(runtime: ScopeRuntime): Promise<void> {
-    const { policies, instance: self, tickMs } = this.#options;
+    const { policies, instance: self, tickMs, repository } = this.#options;
     const held = await this.#updates.update(runtime.rules, null, (draft) => {
-      const context = runtime.tickContext(self, tickMs);
+      const context = runtime.tickContext(self, tickMs, !repository.shared);
       // Told once: the context has what was known before.
       runtime.startedAt = otherStart(draft, context) ?? context.startedAt;
       return tick(draft, policies, context);

@@ -83,9 +83,9 @@ export class ScopeRuntime {
   }
 
   /** For the scheduled job's look. */
-  tickContext(self: string, tickMs: number): TickContext {
+  tickContext(self: string, tickMs: number, alone: boolean): TickContext {
     const silentAfterMs = MISSED_TICKS * tickMs;
-    return { self, idle: this.active === 0, silentAfterMs, startedAt: this.startedAt };
+    return { self, idle: this.active === 0, alone, silentAfterMs, startedAt: this.startedAt };
   }
 
   /** Makes the correction with the next admission, at most 250 ms from now; an urgent one at once. */

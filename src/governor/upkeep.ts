@@ -5,6 +5,7 @@ import { limitOf } from '../budget/limits.js';
 import { isOpen } from '../budget/window.js';
 import { isComplete, orphanInSample } from '../calibration/sample.js';
 import type { CautiousState, Instant, StateLoss } from '../state/scope-state.js';
+import { SIGN_OF_LIFE_MS } from '../state/state-repository.js';
 import { shiftScope } from './clock-shift.js';
 import { Draft } from './draft.js';
 import type { GuardsHeld } from './events.js';
@@ -202,6 +203,8 @@ export interface TickContext {
   readonly self: string;
   /** This instance has nothing admitted that could still settle. */
   readonly idle: boolean;
+  /** No other instance uses the store. */
+  readonly alone: boolean;
   /** Another instance not heard of for this long, with something in flight, is gone. */
   readonly silentAfterMs: number;
   /** When this instance's latest start was, as it is on record; null before it is. */
@@ -240,12 +243,16 @@ export function otherStart(
 /**
  * Long streams write nothing between admission and settlement: without a sign of life other replicas
  * would take this one for dead. What an idle instance still has in flight, it will never settle: the
- * outcome of its charge was unknown and the charge repeated.
+ * outcome of its charge was unknown and the charge repeated. One that only waits for requests is heard
+ * of now and then, for whoever must know that it is there: `state copy`, and what forgets instances.
  */
-function keepAlive(draft: Draft, policies: Policies, { self, idle }: TickContext): void {
+function keepAlive(draft: Draft, policies: Policies, { self, idle, alone }: TickContext): void {
   const instance = draft.hot.instances[self];
-  if (instance === undefined || instance.inFlight === 0) return;
-  if (idle) orphanInstance(draft, policies, self);
+  if (instance === undefined) return;
+  const flies = instance.inFlight > 0;
+  const heard = alone || draft.now - instance.seenAt < SIGN_OF_LIFE_MS;
+  if (!flies && heard) return;
+  if (flies && idle) orphanInstance(draft, policies, self);
   const seen = { ...(draft.hot.instances[self] ?? instance), seenAt: draft.now };
   draft.setHot({ instances: { ...draft.hot.instances, [self]: seen } });
 }

@@ -63,6 +63,12 @@ export interface LossPolicy {
   readonly onEmpty: 'trust' | 'cautious';
 }
 
+/**
+ * An instance of a shared store that has nothing to do is heard of this often; with the longest period of the job, at
+ * least every other hour.
+ */
+export const SIGN_OF_LIFE_MS = 3_600_000;
+
 /** For whoever only looks. */
 export const TRUSTING: LossPolicy = { onCorrupt: 'cautious', onEmpty: 'trust' };
 

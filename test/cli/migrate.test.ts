@@ -4,6 +4,7 @@ import { PostgresEventJournal } from '../../src/state/postgres/postgres-journal.
 import { FileStore } from '../support/file-store.js';
 import { PostgresStore } from '../support/postgres-store.js';
 import { fullScopeState, withSequence } from '../support/scope-states.js';
+import { HOUR } from '../governor/support.js';
 import { tidegate } from './run.js';
 
 const TABLES = [
@@ -135,6 +136,39 @@ it('takes the loss of unknown scopes along into tables that nobody has used, and
     const refused = await tidegate([...copy, '--force']);
     expect(refused).toMatchObject({ code: 64, out: '' });
     expect(refused.err).toContain('nobody knows which');
+  } finally {
+    await file.dispose();
+  }
+});
+
+it('copies nothing into tables that an idle instance may be using, unless forced', async () => {
+  const file = new FileStore();
+  try {
+    const repository = await file.open();
+    await repository.update('a', (state) => ({ state: withSequence(state, 1), outcome: null }));
+    await repository.close();
+    const there = await store.open();
+    const heardAgo = (agoMs: number, stopped: boolean) =>
+      there.update('a', (state, now) => {
+        const at = now - agoMs;
+        const idle = { startedAt: at, seenAt: at, stoppedAt: stopped ? at : null };
+        const instances = { idle: { ...idle, inFlight: 0, guessed: 0, coldTokens: 0 } };
+        return { state: { ...state, hot: { ...state.hot, instances } }, outcome: null };
+      });
+    // It is newer, too, and that is told first: so the copy goes the other way.
+    const copy = ['state', 'copy', store.url, `file:${file.path}`];
+    await heardAgo(2 * HOUR, false);
+    const refused = await tidegate(copy);
+    expect(refused).toMatchObject({ code: 75, out: '' });
+    expect(refused.err).toContain('is in use by idle\n');
+    expect(refused.err).toContain('If they have died');
+    for (const [agoMs, stopped] of [
+      [4 * HOUR, false],
+      [0, true],
+    ] as const) {
+      await heardAgo(agoMs, stopped);
+      expect(await tidegate(copy)).toMatchObject({ code: 0, err: '' });
+    }
   } finally {
     await file.dispose();
   }

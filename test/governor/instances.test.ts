@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { countInFlight, NONE_IN_FLIGHT } from '../../src/governor/instances.js';
 import type { HotState } from '../../src/state/scope-state.js';
-import { HOUR, SCOPE, SECOND, Town } from './support.js';
+import { HOUR, MINUTE, SCOPE, SECOND, Town, type TownOptions } from './support.js';
 
 it('what is in flight is never less than nothing, and nothing guessed leaves no tokens in doubt', () => {
   const change = fc.record({
@@ -54,5 +54,27 @@ it('another that has started under the same name is told of, once for each time'
     await town.start();
     expect(await look()).toBe(times);
     expect(await look(), 'told already').toBe(times);
+  }
+});
+
+it('one that waits for requests is heard of every hour, if others share the store', async () => {
+  for (const shared of [true, false]) {
+    const wrap: TownOptions['wrap'] = (inner) =>
+      new Proxy(inner, {
+        get: (target, key) => {
+          const value: unknown = key === 'shared' ? shared : Reflect.get(target, key, target);
+          return typeof value === 'function' ? value.bind(target) : value;
+        },
+      });
+    const town = await Town.open({ wrap });
+    const startedAt = town.time.wall();
+    const seen = new Set<number>();
+    for (let minute = 0; minute < 300; minute += 1) {
+      await town.pass(MINUTE);
+      await town.tick();
+      const { seenAt } = town.disk.scopes.get(SCOPE)!.hot.instances['a']!;
+      seen.add(seenAt - startedAt);
+    }
+    expect([...seen]).toEqual(shared ? [0, 1, 2, 3, 4, 5].map((hour) => hour * HOUR) : [0]);
   }
 });
