@@ -63,10 +63,17 @@ export interface ShapedAnswer {
   /** For a 2xx with this `content-type`; null: there is nothing in it to take out. */
   openFilter(contentType: string): AnswerFilter | null;
   /**
-   * Whether the upstream refuses the request for what was added to it. `body` is the decoded start
-   * of the answer's body.
+   * Whether an answer with this status can refuse the request for what was added to it. Never one
+   * that `mayRefuse`.
    */
-  isRejected(status: number, body: string): boolean;
+  mayReject(status: number): boolean;
+  /**
+   * Whether it may be that, or names what was added for another reason: then the request is sent
+   * once more, as it came. `body` is the decoded start of the answer's body.
+   */
+  isRejected(body: string): boolean;
+  /** The client's own body again, made of the one that was sent. */
+  undo(body: Buffer): Buffer;
 }
 
 /** Takes out of an answer what is there for our sake only; all other bytes pass, in order. */

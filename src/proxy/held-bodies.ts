@@ -29,11 +29,13 @@ export type HoldOutcome =
 
 /** A body that is whole, and takes room until it is sent. */
 export class HeldBody {
-  /** When it was whole, by the monotonic clock, in ms. */
-  readonly heldAt = SYSTEM_TIME.monotonic();
+  /** When it was ready for a decision, by the monotonic clock, in ms. */
+  heldAt = SYSTEM_TIME.monotonic();
+  #mayBeSentAgain = false;
+  #handedOver = false;
 
   constructor(
-    /** As the client sent them, until they give way to those that are forwarded. */
+    /** As the client sent them, or as they are forwarded. */
     public bytes: Buffer,
     private readonly room: Room,
   ) {}
@@ -48,8 +50,23 @@ export class HeldBody {
     return this.#isLarge ? this.#handOver() : this.bytes;
   }
 
+  /** These are sent in their place, and stay until the upstream's answer shows that they need not be sent again. */
+  replace(bytes: Buffer): void {
+    this.bytes = bytes;
+    this.#mayBeSentAgain = true;
+  }
+
+  /** The upstream's answer was none: another decision is to be made, about these. */
+  restart(bytes: Buffer): void {
+    this.bytes = bytes;
+    this.#mayBeSentAgain = false;
+    this.#handedOver = false;
+    this.heldAt = SYSTEM_TIME.monotonic();
+  }
+
   /** The upstream answers: what was handed over is in no place of ours any more. */
   sent(): void {
+    if (this.#handedOver) this.bytes = NOTHING;
     if (this.bytes.length === 0) this.release();
   }
 
@@ -64,7 +81,8 @@ export class HeldBody {
 
   *#handOver(): Iterable<Buffer> {
     const { bytes } = this;
-    this.bytes = NOTHING;
+    this.#handedOver = true;
+    if (!this.#mayBeSentAgain) this.bytes = NOTHING;
     yield bytes;
   }
 }

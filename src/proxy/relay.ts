@@ -37,8 +37,6 @@ export interface RelayOptions {
   readonly admission: Admission | null;
   /** What the request was made into; null where it was forwarded as it came. */
   readonly shaped: ShapedAnswer | null;
-  /** The upstream refused the request for what was added to it. */
-  readonly onShapeRejected: () => void;
   readonly timers: Timers;
   /** Longest wait for the head of the answer, in ms. */
   readonly timeoutMs: number;
@@ -52,8 +50,11 @@ export interface RelayOptions {
   readonly dispatch: (handler: Dispatcher.DispatchHandler) => void;
   /** The upstream failed before its status came, and the client has to be answered. */
   readonly onNoAnswer: (failure: NoAnswer) => void;
-  /** The exchange is over and settled, however it ended. */
-  readonly onDone: () => void;
+  /**
+   * It is over and settled, however it ended. True: the answer is about what was added to the
+   * request, and the client has seen nothing of it.
+   */
+  readonly onDone: (rejected: boolean) => void;
 }
 
 type End = { readonly whole: true } | { readonly whole: false; readonly error: Error };
@@ -63,6 +64,7 @@ type End = { readonly whole: true } | { readonly whole: false; readonly error: E
  *
  *   waiting ── 2xx, unmetered ──► relaying ──► over      settled by the usage seen
  *      │ └──── may refuse ──► judging ──► relaying       the client hears of a 429 once it is durable
+ *      │                         └──────► over           it was about what was added to the request
  *      └────── no answer ─────────────────► over         settled by whether anything was sent
  *
  * Back-pressure runs through undici's pause and resume; a client that goes away aborts the upstream,
@@ -80,8 +82,6 @@ export class Relay implements Dispatcher.DispatchHandler {
   #meter: Meter | null = null;
   /** Takes out of the answer what the client did not ask for. */
   #filter: AnswerFilter | null = null;
-  /** The start of an answer that may say that our addition was the fault. */
-  #suspect: Suspect | null = null;
   /** What has come while the answer is judged; null when bytes go straight on. */
   #held: HeldStart | null = null;
   #heldEnd: End | null = null;
@@ -123,11 +123,11 @@ export class Relay implements Dispatcher.DispatchHandler {
     const fields = headerFields(headers);
     this.#options.onHead(fields, status);
     const plain = responseHeaders((controller.rawHeaders ?? []) as readonly (string | Buffer)[]);
-    this.#watchShape(status, fields);
-    const raw = this.#filter === null ? plain : withoutLength(plain);
-    const { exchange } = this.#options;
+    const { exchange, shaped } = this.#options;
     this.#openEnded = isOpenEnded(exchange.request.method, status, headers);
-    if (this.#openEnded) exchange.endsWithConnection();
+    if (shaped?.mayReject(status)) return this.#suspect(shaped, fields, statusText, plain);
+    if (status < 300) this.#filter = filterOf(shaped, fields);
+    const raw = this.#filter === null ? plain : withoutLength(plain);
     const verdict = this.#inform(status, fields);
     if (verdict === null) {
       this.#begin(statusText, raw);
@@ -170,16 +170,22 @@ export class Relay implements Dispatcher.DispatchHandler {
     if (now - this.#askedAt > timeoutMs) controller.abort(new errors.HeadersTimeoutError());
   }
 
-  /** What was asked for in the client's place comes back out; or was too much for the upstream. */
-  #watchShape(status: number, fields: HeaderFields): void {
-    const { shaped } = this.#options;
-    if (shaped === null) return;
-    const coding = fields.get('content-encoding');
-    if (status >= 300) this.#suspect = { status, coding, chunks: [], bytes: 0 };
-    // A coding that was asked not to be used hides what is to be taken out: then it all passes.
-    else if (/^(identity)?$/i.test(coding ?? '')) {
-      this.#filter = shaped.openFilter(fields.get('content-type') ?? '');
-    }
+  /** The answer may be about what was asked for in the client's place: that is none of the client's business. */
+  #suspect(shaped: ShapedAnswer, fields: HeaderFields, statusText: string, raw: RawHeaders): void {
+    const held = new HeldStart();
+    this.#held = held;
+    void held.read(this.#options.timers).then((start) => {
+      const body = decodePrefix(fields.get('content-encoding'), start);
+      if (shaped.isRejected(body)) this.#reject();
+      else this.#releaseHeld(statusText, raw);
+    });
+  }
+
+  #reject(): void {
+    this.#held = null;
+    this.#over = true;
+    if (this.#heldEnd === null) this.#controller?.abort(new Error('the answer is of no use'));
+    this.#done({ kind: 'not-a-success' }, true);
   }
 
   /** Tells the governor what the answer says. A promise: nothing is relayed before it resolves. */
@@ -213,7 +219,9 @@ export class Relay implements Dispatcher.DispatchHandler {
   }
 
   #begin(statusText: string, raw: RawHeaders): void {
-    const { response } = this.#options.exchange;
+    const { exchange } = this.#options;
+    const { response } = exchange;
+    if (this.#openEnded) exchange.endsWithConnection();
     try {
       response.sendDate = false;
       response.writeHead(this.#status, reasonOf(statusText), raw);
@@ -230,7 +238,6 @@ export class Relay implements Dispatcher.DispatchHandler {
   #pass(chunk: Buffer): void {
     if (this.#over) return;
     if (this.#meter?.push(chunk) === false) this.#meterBusy = true;
-    if (this.#suspect !== null) keep(this.#suspect, chunk);
     if (this.#filter === null) this.#outlet.write(chunk);
     else this.#filter.push(chunk).forEach((part) => this.#outlet.write(part));
     if (this.#meterBusy || this.#clientBusy) this.#controller?.pause();
@@ -291,7 +298,6 @@ export class Relay implements Dispatcher.DispatchHandler {
     // On its own, for undici would take a fault in there for one of the answer; and first of all, for no fault in
     // what follows may leave the charge in flight.
     queueMicrotask(() => this.#settle(end.whole));
-    this.#judgeShape();
     if (end.whole) exchange.end(this.#outlet.takeRest());
     else if (this.#status !== 0) this.#cut();
     else if (!exchange.over) onNoAnswer({ error: end.error, sent: this.#controller !== null });
@@ -302,14 +308,6 @@ export class Relay implements Dispatcher.DispatchHandler {
     this.#options.exchange.cut();
   }
 
-  #judgeShape(): void {
-    if (this.#suspect === null) return;
-    const { status, coding, chunks } = this.#suspect;
-    const { shaped, onShapeRejected } = this.#options;
-    const body = decodePrefix(coding, Buffer.concat(chunks));
-    if (shaped?.isRejected(status, body)) onShapeRejected();
-  }
-
   #settle(whole: boolean): void {
     if (this.#meter === null) return this.#done(this.#cost());
     const settlement = this.#meter.end(whole);
@@ -317,13 +315,13 @@ export class Relay implements Dispatcher.DispatchHandler {
     else this.#done(settlement);
   }
 
-  #done(settlement: Settlement): void {
+  #done(settlement: Settlement, rejected = false): void {
     const { admission, exchange, governor, onDone } = this.#options;
     if (admission !== null) {
       exchange.record?.settled(settlement);
       governor.settle(admission, settlement);
     }
-    onDone();
+    onDone(rejected);
   }
 
   /** Of a request without a success. */
@@ -333,20 +331,11 @@ export class Relay implements Dispatcher.DispatchHandler {
   }
 }
 
-interface Suspect {
-  readonly status: number;
-  readonly coding: string | undefined;
-  readonly chunks: Buffer[];
-  bytes: number;
-}
-
-/** An error names its cause in its first words. */
-const SUSPECT_BYTES = 8_192;
-
-function keep(suspect: Suspect, chunk: Buffer): void {
-  if (suspect.bytes >= SUSPECT_BYTES) return;
-  suspect.chunks.push(chunk);
-  suspect.bytes += chunk.length;
+/** What was asked for in the client's place comes back out. */
+function filterOf(shaped: ShapedAnswer | null, fields: HeaderFields): AnswerFilter | null {
+  // A coding that was asked not to be used hides what is to be taken out: then it all passes.
+  if (shaped === null || !/^(identity)?$/i.test(fields.get('content-encoding') ?? '')) return null;
+  return shaped.openFilter(fields.get('content-type') ?? '');
 }
 
 const CLIENT_GONE = 'the client went away';

@@ -5,7 +5,7 @@ import type { Dispatcher } from 'undici';
 import { cleanName } from '../dialects/clean-name.js';
 import type { Dialect, HeaderFields, ShapedAnswer } from '../dialects/dialect.js';
 import { headerFields } from '../dialects/header-fields.js';
-import type { Admission, AdmissionOutcome } from '../governor/admission.js';
+import type { Admission, AdmissionOutcome, AdmissionRequest } from '../governor/admission.js';
 import type { Governor } from '../governor/governor.js';
 import { SYSTEM_TIME } from '../platform/clock.js';
 import type { Log } from '../platform/log.js';
@@ -27,6 +27,7 @@ import { meteredPath } from './path-readings.js';
 import { ProxyTally } from './proxy-tally.js';
 import { Relay } from './relay.js';
 import { screen } from './screen.js';
+import { Shaping } from './shaping.js';
 import { UnderWay } from './under-way.js';
 import { openUpstreamAgent } from './upstream-agent.js';
 
@@ -76,8 +77,7 @@ const MAX_ORGANIZATION = 100;
 interface OpenRoute extends Route {
   readonly server: Server;
   readonly agent: Dispatcher;
-  /** Requests may be shaped: until the upstream refuses one for that. */
-  shapes: boolean;
+  readonly shaping: Shaping;
 }
 
 /** How an exchange goes on to the upstream. */
@@ -85,6 +85,14 @@ interface Forwarding {
   readonly body: HeldBody | PassThrough | null;
   readonly admission: Admission | null;
   readonly shaped: ShapedAnswer | null;
+  /** Called for a 2xx, before anything of it is relayed. */
+  readonly onSuccess: (() => void) | null;
+}
+
+/** What was asked of the governor. */
+interface Asked {
+  readonly scope: string;
+  readonly asks: AdmissionRequest;
 }
 
 /**
@@ -168,7 +176,7 @@ export class UpstreamProxy {
       nextRequestId: () => `${this.#idPrefix}${(this.#requests += 1).toString(36)}`,
       onExchange: (exchange) => this.#serve(open, exchange),
     });
-    const open = { ...route, server, agent, shapes: true };
+    const open = { ...route, server, agent, shaping: new Shaping({ ...route, log }) };
     this.#routes.push(open);
     return open;
   }
@@ -191,7 +199,7 @@ export class UpstreamProxy {
   }
 
   /** The way of a request: screened, and if it spends nothing forwarded. A promise resolves when it is settled. */
-  #handle(route: OpenRoute, exchange: Exchange): Promise<void> | void {
+  #handle(route: OpenRoute, exchange: Exchange): Promise<unknown> | void {
     const { request } = exchange;
     const objection = screen(request, this.#pseudonym);
     if (objection !== null) return this.#answers.turnAway(exchange, objection);
@@ -204,7 +212,12 @@ export class UpstreamProxy {
     exchange.invite();
     // undici destroys what it was given, and the request must live on.
     const body = hasBody(request) ? request.pipe(new PassThrough()) : null;
-    return this.#forward(route, exchange, { body, admission: null, shaped: null });
+    return this.#forward(route, exchange, {
+      body,
+      admission: null,
+      shaped: null,
+      onSuccess: null,
+    });
   }
 
   /** One that spends the limits: held, admitted, forwarded. Few promises, for there is much traffic. */
@@ -214,43 +227,42 @@ export class UpstreamProxy {
     const held = hold.body;
     try {
       if (this.#draining) return this.#answers.postpone(exchange, DRAINING);
-      const { scope, asks } = this.#readRequest(route, exchange, held, path);
-      const outcome = await this.#options.governor.admit(scope, asks);
-      const asked = { scope, model: asks.model };
+      const asked = this.#readRequest(route, exchange, held, path);
+      const outcome = await this.#options.governor.admit(asked.scope, asked.asks);
       const admission = this.#admissionOf(exchange, held, asked, outcome);
       if (admission === 'refused') return;
+      const { model } = asked.asks;
       // What nobody reads need not be asked for.
-      const shaped = admission === null ? null : this.#shape(route, exchange, held, path);
-      await this.#forward(route, exchange, { body: held, admission, shaped });
+      const shaped =
+        admission === null ? null : route.shaping.shape(exchange.request, held, path, model);
+      const onSuccess = shaped && (() => route.shaping.taken(model));
+      const to = { body: held, admission, shaped, onSuccess };
+      const rejected = await this.#forward(route, exchange, to);
+      if (!rejected || shaped === null || exchange.over) return;
+      held.restart(shaped.undo(held.bytes));
+      await this.#sendAsItCame(route, exchange, held, asked);
     } finally {
       held.release();
     }
   }
 
-  /** Makes the request ask for its usage, where the dialect knows how and the upstream takes it. */
-  #shape(
+  /**
+   * The upstream's answer was about what had been added: the client gets the one to what it sent.
+   * That is another request to the upstream, and admitted and charged as any. If it succeeds, then
+   * the addition was the fault.
+   */
+  async #sendAsItCame(
     route: OpenRoute,
-    { request }: Exchange,
+    exchange: Exchange,
     held: HeldBody,
-    path: string,
-  ): ShapedAnswer | null {
-    const { dialect, shapes } = route;
-    if (!shapes || dialect.shapeRequest === undefined) return null;
-    const shaped = dialect.shapeRequest(path, headerFields(request.headers), held.bytes);
-    if (shaped === null) return null;
-    // The body's only place is in `held`, which lets go of it.
-    const { body, ...answer } = shaped;
-    held.bytes = body;
-    return answer;
-  }
-
-  #stopShaping(route: OpenRoute, { requestId }: Exchange): void {
-    if (!route.shapes) return;
-    route.shapes = false;
-    this.#options.log.warn(
-      'the upstream refuses stream_options: it is not asked for usage any more until a restart; streamUsage: leave says so for good',
-      { upstream: route.name, requestId },
-    );
+    asked: Asked,
+  ): Promise<void> {
+    const { scope, asks } = asked;
+    const outcome = await this.#options.governor.admit(scope, asks);
+    const admission = this.#admissionOf(exchange, held, asked, outcome);
+    if (admission === 'refused') return;
+    const onSuccess = () => route.shaping.refused(asks.model, asks.requestId);
+    await this.#forward(route, exchange, { body: held, admission, shaped: null, onSuccess });
   }
 
   /** The body is not whole. */
@@ -273,7 +285,7 @@ export class UpstreamProxy {
     { request, requestId, record }: Exchange,
     held: HeldBody,
     path: string,
-  ) {
+  ): Asked {
     const fields = headerFields(request.headers);
     const scope = route.scopeOf((name) => fields.get(name));
     const { model, session } = route.dialect.readRequest(fields, held.bytes, path);
@@ -286,11 +298,10 @@ export class UpstreamProxy {
   #admissionOf(
     exchange: Exchange,
     held: HeldBody,
-    asked: { readonly scope: string; readonly model: string },
+    { scope, asks }: Asked,
     outcome: AdmissionOutcome,
   ): Admission | null | 'refused' {
     const { observe, log } = this.#options;
-    const { scope } = asked;
     const { requestId } = exchange;
     const admits = outcome.kind === 'admitted' ? 'admitted' : 'refused';
     this.tally.decisionMs[admits].record(SYSTEM_TIME.monotonic() - held.heldAt);
@@ -306,7 +317,7 @@ export class UpstreamProxy {
         return outcome.admission;
       case 'refused':
         exchange.record?.estimated(outcome.estimate);
-        this.#answers.deny(exchange, outcome, asked);
+        this.#answers.deny(exchange, outcome, { scope, model: asks.model });
         return 'refused';
       case 'state-unavailable':
         if (!observe) {
@@ -323,19 +334,22 @@ export class UpstreamProxy {
     }
   }
 
-  /** Sends the request on, and the answer back; resolves when that is over and settled. */
+  /**
+   * Sends the request on, and the answer back; resolves when that is over and settled. To true if
+   * the answer was about what had been added to the request, and did not go back.
+   */
   #forward(
     route: OpenRoute,
     exchange: Exchange,
-    { body, admission, shaped }: Forwarding,
-  ): Promise<void> {
+    { body, admission, shaped, onSuccess }: Forwarding,
+  ): Promise<boolean> {
     const { governor, timers, now } = this.#options;
     const { dialect, agent, url } = route;
     const { request } = exchange;
     const [held, stream] = body instanceof PassThrough ? [null, body] : [body, null];
     if (exchange.over) {
       if (admission !== null) governor.settle(admission, { kind: 'not-sent' });
-      return Promise.resolve();
+      return Promise.resolve(false);
     }
     const message = {
       origin: url.origin,
@@ -361,14 +375,14 @@ export class UpstreamProxy {
         governor,
         admission,
         shaped,
-        onShapeRejected: () => this.#stopShaping(route, exchange),
         timers,
         timeoutMs: route.timeoutMs,
         now,
         onHead: (fields, status) => {
           this.tally.answered(route.name, metered, status);
           exchange.record?.answered(status);
-          held?.sent();
+          if (!shaped?.mayReject(status)) held?.sent();
+          if (status < 300) onSuccess?.();
           this.#takeHead(route, exchange, fields);
         },
         onRelayed: (afterHeadMs) => {

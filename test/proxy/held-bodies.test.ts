@@ -57,6 +57,34 @@ describe('a body on its way to the upstream', () => {
     expect(bodies.heldBytes).toBe(0);
   });
 
+  it('stays until the upstream answers, if it may have to be sent again', async () => {
+    const bodies = new HeldBodies();
+    const body = await heldOf(bodies, 20_000);
+    const shaped = Buffer.alloc(20_000, 's');
+    body.replace(shaped);
+    expect(Buffer.concat([...body.outgoing()] as Buffer[])).toEqual(shaped);
+    expect(body.bytes).toBe(shaped);
+    const { heldAt } = body;
+    const again = Buffer.alloc(20_000, 'a');
+    body.restart(again);
+    expect(body.heldAt).toBeGreaterThan(heldAt);
+    const outgoing = body.outgoing() as Iterable<Buffer>;
+    body.sent();
+    expect(Buffer.concat([...outgoing])).toEqual(again);
+    expect([body.bytes.length, bodies.heldBytes]).toEqual([0, 20_000]);
+    body.sent();
+    expect(bodies.heldBytes).toBe(0);
+  });
+
+  it('stays no longer than that', async () => {
+    const bodies = new HeldBodies();
+    const body = await heldOf(bodies, 20_000);
+    body.replace(Buffer.alloc(20_000, 's'));
+    expect([...body.outgoing()]).toHaveLength(1);
+    body.sent();
+    expect([body.bytes.length, bodies.heldBytes]).toEqual([0, 0]);
+  });
+
   it('is counted until the end, if undici keeps it until then', async () => {
     const bodies = new HeldBodies();
     const body = await heldOf(bodies, 200);

@@ -66,7 +66,7 @@ async function openRelay({
     settle: (_admission: Admission, settlement: Settlement) => settled.push(settlement),
   };
   const failures: NoAnswer[] = [];
-  const state = { dispatched: 0, done: 0, shapeRejected: 0 };
+  const state = { dispatched: 0, done: 0, rejected: 0 };
   const exchanges: Exchange[] = [];
   server = createListener({
     dialect: ANTHROPIC,
@@ -88,17 +88,26 @@ async function openRelay({
     timeoutMs: 60_000,
     now: () => 0,
     shaped,
-    onShapeRejected: () => (state.shapeRejected += 1),
     onHead: () => {},
     onRelayed: () => {},
     dispatch: () => (state.dispatched += 1),
     onNoAnswer: (failure) => failures.push(failure),
-    onDone: () => (state.done += 1),
+    onDone: (rejected) => {
+      state.done += 1;
+      state.rejected += rejected ? 1 : 0;
+    },
   });
   relay.send();
   const controller = new Controller(relay);
   return { relay, client, exchange: exchanges[0]!, state, settled, failures, controller };
 }
+
+const UNSHAPED: ShapedAnswer = {
+  openFilter: () => null,
+  mayReject: (status) => status === 400,
+  isRejected: (body) => body.startsWith('unknown field'),
+  undo: (body) => body,
+};
 
 const reset = () => Object.assign(new Error('reset'), { code: 'ECONNRESET' });
 
@@ -186,7 +195,7 @@ describe('a relay', () => {
     });
 
     it('has its client get what a filter holds', async () => {
-      const shaped = { openFilter: () => new UsageChunkFilter(), isRejected: () => false };
+      const shaped = { ...UNSHAPED, openFilter: () => new UsageChunkFilter() };
       const { relay, client, controller } = await openRelay({ shaped });
       relay.onRequestStart(controller);
       relay.onResponseStart(controller, 200, { 'transfer-encoding': 'chunked' });
@@ -301,21 +310,58 @@ describe('a relay', () => {
     expect(settled).toEqual([{ kind: 'no-answer' }]);
   });
 
-  it('keeps the first words alone of an error that may be due to what was added', async () => {
-    const judged: string[] = [];
-    const { relay, client, state, controller } = await openRelay({
-      metered: false,
-      shaped: { openFilter: () => null, isRejected: (_status, body) => judged.push(body) === 1 },
+  describe('of an answer that may be due to what was added', () => {
+    const begun = async (status: number, start: string) => {
+      const opened = await openRelay({ shaped: UNSHAPED });
+      opened.relay.onRequestStart(opened.controller);
+      opened.relay.onResponseStart(opened.controller, status, { 'transfer-encoding': 'chunked' });
+      opened.relay.onResponseData(opened.controller, Buffer.from(start));
+      return opened;
+    };
+
+    it('lets the client see nothing, if it is', async () => {
+      const { relay, client, exchange, state, settled, controller } = await begun(400, 'unknown ');
+      relay.onResponseData(controller, Buffer.from('field'));
+      relay.onResponseEnd();
+      await expect.poll(() => state.done).toBe(1);
+      expect([state.rejected, controller.aborted]).toEqual([1, false]);
+      expect(settled).toEqual([{ kind: 'not-a-success' }]);
+      expect([exchange.over, exchange.response.headersSent, client.text]).toEqual([
+        false,
+        false,
+        '',
+      ]);
+      client.destroy();
     });
-    relay.onRequestStart(controller);
-    relay.onResponseStart(controller, 400, {});
-    const chunk = Buffer.alloc(4_096, 'x');
-    relay.onResponseData(controller, Buffer.from('unknown field '));
-    for (let n = 0; n < 1_000; n += 1) relay.onResponseData(controller, chunk);
-    relay.onResponseEnd();
-    expect(state.shapeRejected).toBe(1);
-    expect(judged[0]!.slice(0, 20)).toBe('unknown field xxxxxx');
-    expect(judged[0]!.length).toBeLessThan(4 * chunk.length);
-    client.destroy();
+
+    it('reads no more than it needs, and leaves the rest', async () => {
+      const { relay, client, state, settled, controller } = await begun(400, 'unknown field ');
+      for (let n = 0; n < 16; n += 1) {
+        expect(controller.paused, `after ${n} pieces`).toBe(false);
+        relay.onResponseData(controller, Buffer.alloc(4_096, 'x'));
+      }
+      expect(controller.paused).toBe(true);
+      await expect.poll(() => state.done).toBe(1);
+      expect([state.rejected, controller.aborted, settled.length]).toEqual([1, true, 1]);
+      client.destroy();
+    });
+
+    it('passes it on whole, if it is not', async () => {
+      const { relay, client, state, settled, controller } = await begun(400, 'no ');
+      relay.onResponseData(controller, Buffer.from('messages'));
+      relay.onResponseEnd();
+      const { status, body } = await client.answer();
+      expect([status, body.toString()]).toEqual([400, 'no messages']);
+      await expect.poll(() => state.done).toBe(1);
+      expect([state.rejected, settled]).toEqual([0, [{ kind: 'not-a-success' }]]);
+    });
+
+    it('keeps nothing back of a status that can not be that', async () => {
+      const { client, state, controller } = await begun(404, 'unknown field');
+      await client.says('unknown field');
+      client.destroy();
+      await expect.poll(() => state.done).toBe(1);
+      expect([state.rejected, controller.aborted]).toEqual([0, true]);
+    });
   });
 });

@@ -45,10 +45,10 @@ const shapeRequest: NonNullable<Dialect['shapeRequest']> = (path, headers, body)
   const asked = askForUsage(path, headers, body);
   if (asked === null) return null;
   return {
-    body: asked.body,
+    ...asked,
     openFilter: (contentType) => (isEventStream(contentType) ? new UsageChunkFilter() : null),
     // Mistral of old answers 422, others 400; both name what they do not know (wire facts §3.2).
-    isRejected: (status, answer) =>
-      asked.added && (status === 400 || status === 422) && answer.includes('stream_options'),
+    mayReject: (status) => status === 400 || status === 422,
+    isRejected: (answer) => answer.includes('stream_options') || answer.includes('include_usage'),
   };
 };

@@ -24,8 +24,8 @@ interface Edit {
 
 export interface AskedUsage {
   readonly body: Buffer;
-  /** The client sent no `stream_options` at all, so an error about them is one about ours. */
-  readonly added: boolean;
+  /** The body as it came, made of this one. */
+  readonly undo: (body: Buffer) => Buffer;
 }
 
 /**
@@ -44,7 +44,7 @@ export function askForUsage(path: string, headers: HeaderFields, body: Buffer): 
       ? { at: stream.end, removed: 0, text: `,"stream_options":{${OPTION}}` }
       : editOptions(body, options);
   if (edit === null || !isUtf8(body)) return null;
-  return { body: applied(body, edit), added: options === undefined };
+  return { body: applied(body, edit), undo: undoing(inverseOf(edit, body)) };
 }
 
 /** The client's own options; it may have set others, or said null or false. */
@@ -62,6 +62,15 @@ function editOptions(body: Buffer, options: Span): Edit | null {
   const said = textAt(body, asked);
   if (said !== 'false' && said !== 'null') return null;
   return { at: asked.start, removed: asked.end - asked.start, text: 'true' };
+}
+
+function inverseOf({ at, removed, text }: Edit, body: Buffer): Edit {
+  return { at, removed: text.length, text: body.toString('latin1', at, at + removed) };
+}
+
+/** A function of its own, which holds no body. */
+function undoing(edit: Edit): (body: Buffer) => Buffer {
+  return (body) => applied(body, edit);
 }
 
 function applied(body: Buffer, { at, removed, text }: Edit): Buffer {
