@@ -64,6 +64,28 @@ upstreams:
   }
 });
 
+test.each([
+  'x-access-key',
+  'x-client-auth',
+  'x-first-cookie',
+  'x-gateway-token',
+  'x-passphrase',
+  'x-session-id',
+  'x-shared-secret',
+  'x-user-credential',
+])('the value of a header called %s is not shown', (header) => {
+  const file = `
+upstreams:
+  - url: https://api.anthropic.com
+    scopes: [{name: a, header: ${header}, value: hunter2}]
+`;
+  const loaded = config({}, file);
+  for (const text of [describeConfig(loaded), JSON.stringify(publicConfig(loaded))]) {
+    expect(text).toContain(header);
+    expect(text).not.toContain('hunter2');
+  }
+});
+
 test('observe and the absence of probes are said in words', () => {
   const text = describeConfig(config({ TIDEGATE_MODE: 'observe', TIDEGATE_PROBE_EVERY: '0' }));
   expect(text).toContain('observe: nothing is refused');

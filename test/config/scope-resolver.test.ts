@@ -44,6 +44,12 @@ describe('the scope of a request', () => {
     expect(scopeOf(SCOPES, headers)).toBe(scope);
   });
 
+  it('is no organization’s where the request has no credential, whatever is known', () => {
+    const resolve = scopeResolver(upstream(SCOPES), () => 'org-1');
+    expect(resolve((name) => (name === 'x-api-key' ? 'sk-any' : undefined))).toBe('api/corp');
+    expect(resolve(() => undefined)).toBe('api');
+  });
+
   it('is the default one where there is no other', () => {
     expect(scopeOf('', { 'x-team': 'blue' })).toBe('api');
   });

@@ -86,6 +86,31 @@ describe('while it runs', () => {
     expect(clock.now()).toBe(START + 5 * HOUR);
   });
 
+  it('does not follow a step of which a suspend explains a part only', () => {
+    const { time, clock } = started();
+    time.suspend(6 * HOUR);
+    time.wallMs += 2 * HOUR;
+    expect(clock.now()).toBe(START);
+    time.wallMs -= 2 * HOUR;
+    expect(clock.now(), 'nor later, for less than that').toBe(START + 6 * HOUR);
+  });
+
+  it.each([3_000, 10_000, 100_000])(
+    'does not follow a step of %i ms on the word of a Date header that is nearer to our own time',
+    (stepMs) => {
+      const { time, clock } = started();
+      time.pass(60_000);
+      const ours = clock.now();
+      time.wallMs += stepMs;
+      for (const saysMs of [0, 0.4 * stepMs]) {
+        clock.witness(new Date(ours + saysMs).toUTCString());
+        expect(clock.now(), `${saysMs}`).toBe(ours);
+      }
+      clock.witness(new Date(ours + stepMs).toUTCString());
+      expect(clock.now()).toBe(ours + stepMs);
+    },
+  );
+
   it('takes no Date header for a reason to leave a wall clock that did not step', () => {
     const { time, clock } = started();
     time.pass(5_000);
