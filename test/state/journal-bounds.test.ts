@@ -1,13 +1,14 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { SYSTEM_FILES } from '../../src/platform/durable-file.js';
 import { type JournalEntry, MOST_ROWS } from '../../src/state/event-journal.js';
 import { FileEventJournal } from '../../src/state/file/file-journal.js';
 import { BOUNDS } from '../../src/state/scope-state.js';
 import { JournalDatabase } from '../../src/state/sqlite/journal-database.js';
 import { SqliteEventJournal } from '../../src/state/sqlite/sqlite-journal.js';
 import { TemporaryDirectory } from '../support/temporary-directory.js';
-import { FailingDisk } from '../support/watched-files.js';
+import { FailingDisk, watchedFiles } from '../support/watched-files.js';
 
 let directory: TemporaryDirectory;
 beforeEach(() => {
@@ -25,31 +26,40 @@ const eventOf = (id: number): JournalEntry => ({
 });
 
 describe('a journal', () => {
-  it('on a thread that does not answer is asked only so often, and says so', async () => {
-    // Answers the first request, and all the others when it is closed.
-    const thread = new URL(
-      `data:text/javascript,${encodeURIComponent(`
+  /** On a thread that answers each request at once, or all of them when it is closed. */
+  function journalOn(answers: 'at once' | 'at the end', files = SYSTEM_FILES) {
+    const source = `
       import { parentPort } from 'node:worker_threads';
       let waiting = 0;
-      const answer = () => parentPort.postMessage({ entries: [] });
       parentPort.on('message', ({ call }) => {
         waiting += 1;
-        if (call === 'prune') waiting -= 1, answer();
-        if (call === 'close') while (waiting > 0) waiting -= 1, answer();
-      });
-    `)}`,
+        if (${answers === 'at the end'} && call !== 'close') return;
+        for (; waiting > 0; waiting -= 1) parentPort.postMessage({ entries: [] });
+      });`;
+    const thread = new URL(`data:text/javascript,${encodeURIComponent(source)}`);
+    return new SqliteEventJournal({ path: directory.at('state.db'), thread, files });
+  }
+
+  it('that answers takes any number of requests in turn', async () => {
+    const journal = journalOn('at once');
+    for (let n = 0; n < 300; n += 1) await journal.append([]);
+    await journal.close();
+  });
+
+  it.each(['the thread', 'the directory'])('that waits for %s has a bound on it', async (what) => {
+    let letGo = () => {};
+    const hung = new Promise<void>((resolve) => (letGo = resolve));
+    const hangs = watchedFiles({ before: () => hung });
+    const journal = journalOn('at the end', what === 'the directory' ? hangs : SYSTEM_FILES);
+    const outcomes = Array.from({ length: 1_000 }, () =>
+      journal.append([]).then(
+        () => 'appended',
+        (error: Error) => error.message,
+      ),
     );
-    const journal = new SqliteEventJournal({ path: directory.at('state.db'), thread });
-    await journal.prune(0);
-    const outcomes: Promise<string>[] = [];
-    for (let n = 0; n < 1_000; n += 1) {
-      const appended = journal.append([]).then(() => 'appended');
-      outcomes.push(appended.catch((error: Error) => error.message));
-      // Nobody asks twice within one turn.
-      await Promise.resolve();
-    }
     const { problem } = journal.health();
     expect(problem).toContain('its disk does not answer');
+    letGo();
     await journal.close();
     const refused = (await Promise.all(outcomes)).filter((outcome) => outcome === problem);
     expect(refused.length).toBeGreaterThan(500);

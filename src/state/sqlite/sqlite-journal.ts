@@ -24,8 +24,8 @@ export interface SqliteJournalOptions {
   readonly files?: FileSystem;
 }
 
-/** Requests that wait for a disk that hangs. */
-const MOST_WAITING = 256;
+/** Requests that wait for a disk that hangs, or for the thread to start. */
+const MOST_ASKED = 256;
 /** How long `close` waits for that. */
 const CLOSE_MS = 2_000;
 /** What SQLite says of a file that is no database any more. */
@@ -45,6 +45,8 @@ export class SqliteEventJournal implements EventJournal {
   readonly #options: SqliteJournalOptions;
   readonly #path: string;
   readonly #waiting: Waiting[] = [];
+  /** Requests that have no answer, also before the thread has them. */
+  #asked = 0;
   #worker: Promise<Worker> | null = null;
   #running: Worker | null = null;
   #problem: string | null = null;
@@ -87,7 +89,8 @@ export class SqliteEventJournal implements EventJournal {
 
   async #call(request: JournalRequest): Promise<readonly JournalEntry[]> {
     if (this.#closed) throw new TidegateError('STATE_CLOSED', 'the journal is closed');
-    if (this.#waiting.length >= MOST_WAITING) throw this.#fault('its disk does not answer');
+    if (this.#asked >= MOST_ASKED) throw this.#fault('its disk does not answer');
+    this.#asked += 1;
     try {
       const entries = await this.#ask(await this.#started(), request);
       this.#problem = null;
@@ -96,6 +99,8 @@ export class SqliteEventJournal implements EventJournal {
       const code = (error as { code?: string }).code ?? '';
       if (DAMAGED.test(code)) await this.#beginAnew();
       throw this.#fault(error instanceof Error ? error.message : String(error));
+    } finally {
+      this.#asked -= 1;
     }
   }
 
