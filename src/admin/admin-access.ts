@@ -55,9 +55,12 @@ function isLoopbackHost(host: string | undefined): boolean {
   return name === 'localhost' || name === '[::1]' || /^127(\.\d{1,3}){3}$/.test(name);
 }
 
+/** What is sent by no page of another origin: no browser says so, our own page, the operator's hand. */
+const OWN_SITES = new Set([undefined, 'same-origin', 'none']);
+
 /** Browsers send Origin with every POST; other clients send none. */
 function isSameOrigin(headers: ControlRequest['headers']): boolean {
   const { origin, host } = headers as { origin?: string; host?: string };
-  if (origin === undefined) return headers['sec-fetch-site'] !== 'cross-site';
+  if (origin === undefined) return OWN_SITES.has(headers['sec-fetch-site']);
   return URL.canParse(origin) && new URL(origin).host === host?.toLowerCase();
 }

@@ -5,6 +5,7 @@ import { FakeUpstream, jsonMessage, refusal } from '../support/fake-upstream.js'
 import { TemporaryDirectory } from '../support/temporary-directory.js';
 import { TidegateProcess } from '../support/tidegate-process.js';
 import { until } from '../support/until.js';
+import { Wire } from '../support/wire.js';
 
 let directory: TemporaryDirectory;
 let upstream: FakeUpstream;
@@ -290,6 +291,26 @@ describe('a stranger', () => {
     expect(rebound).toMatch(/^HTTP\/1.1 403 /);
     const own = new URL(gate.controlUrl).origin;
     expect((await post('/cooldown/clear', { origin: own })).status).toBe(200);
+  });
+
+  it('on another page is told by its browser also where that names no origin', async () => {
+    await start();
+    const from = async (site: string, method = 'POST') => {
+      const path = method === 'POST' ? '/cooldown/clear' : '/status';
+      const headers = ['host: localhost', `sec-fetch-site: ${site}`, 'content-length: 0'];
+      const wire = await Wire.open(gate.controlUrl);
+      await wire.write(`${method} ${path} HTTP/1.1\r\n${headers.join('\r\n')}\r\n\r\n`);
+      const { status } = await wire.answer();
+      wire.destroy();
+      return status;
+    };
+    // Another port of this host is another origin of the same site.
+    expect([await from('cross-site'), await from('same-site'), await from('unheard-of')]).toEqual([
+      403, 403, 403,
+    ]);
+    expect([await from('same-origin'), await from('none')]).toEqual([200, 200]);
+    expect(await from('cross-site', 'GET'), 'looking changes nothing').toBe(200);
+    expect((await post('/cooldown/clear')).status, 'no browser').toBe(200);
   });
 
   it('needs the token, where there is one', async () => {
