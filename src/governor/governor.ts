@@ -234,12 +234,16 @@ export class Governor {
 
   async #look(runtime: ScopeRuntime): Promise<void> {
     const { policies, instance: self, tickMs, repository } = this.#options;
+    // The same for every attempt: what one of them has found is news to the next.
+    const { startedAt } = runtime;
+    let latestStart = startedAt;
     const held = await this.#updates.update(runtime.rules, null, (draft) => {
-      const context = runtime.tickContext(self, tickMs, !repository.shared);
-      // Told once: the context has what was known before.
-      runtime.startedAt = otherStart(draft, context) ?? context.startedAt;
+      const context = { ...runtime.tickContext(self, tickMs, !repository.shared), startedAt };
+      latestStart = otherStart(draft, context) ?? startedAt;
       return tick(draft, policies, context);
     });
+    // Told once.
+    runtime.startedAt = latestStart;
     runtime.noteNudges(held);
   }
 

@@ -5,8 +5,9 @@ import type { Instant, ScopeState } from './scope-state.js';
  *
  * What a caller may rely on:
  * - `update` is serial within a scope; scopes are independent of one another.
- * - `decide` runs once for each attempt, on the latest state, and sees the result of updates folded
- *   into the same write before it, durable or not. Its promise resolves after that result is durable.
+ * - `decide` runs at least once for each attempt, on the latest state, and sees the result of updates folded
+ *   into the same write before it, durable or not. Only its last outcome counts, and what it sets outside must come out
+ *   the same however often it runs. Its promise resolves after that result is durable.
  * - A write that failed for certain rejects everything folded into it with `STATE_UNAVAILABLE`:
  *   nothing of it will ever be seen. One whose outcome can't be known (failed fsync, connection lost
  *   in COMMIT) rejects with `STATE_UNKNOWN`: repeat only what is safe to repeat, so charges, never
