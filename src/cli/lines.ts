@@ -14,13 +14,19 @@ export function* linesOf(path: string): Generator<string> {
   try {
     for (;;) {
       const bytes = readSync(file, chunk, 0, CHUNK_BYTES, null);
-      const lines = (rest + decoder.write(chunk.subarray(0, bytes))).split('\n');
-      rest = (lines.pop() ?? '').slice(0, LONGEST_LINE);
-      yield* lines;
+      const lines = decoder.write(chunk.subarray(0, bytes)).split('\n');
+      // What was cut already is as long as a line may be, and nothing of what follows is put behind it.
+      lines[0] = rest + lines[0];
+      rest = cut(lines.pop() ?? '');
+      for (const line of lines) yield cut(line);
       if (bytes === 0) break;
     }
     if (rest !== '') yield rest;
   } finally {
     closeSync(file);
   }
+}
+
+function cut(line: string): string {
+  return line.length > LONGEST_LINE ? line.slice(0, LONGEST_LINE) : line;
 }
