@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { appendFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { EventJournal, JournalEntry } from '../../src/state/event-journal.js';
 import { KEPT_MS, keyOf } from '../../src/state/event-journal.js';
@@ -184,6 +184,28 @@ describe('a journal on a disk', () => {
     await journal.append([entry, { ...entry, id: 2, at: 2 }]);
     const read = await journal.read({ stream: 'event', scope: null, from: 0, most: 10 });
     expect(read.map(({ id }) => id)).toEqual([1, 2]);
+    await journal.close();
+    directory.dispose();
+  });
+
+  it('that has no room for an entry says so, and counts it lost for nobody', async () => {
+    const directory = new TemporaryDirectory();
+    const path = directory.at('state.json');
+    // Nothing can be written, so what is taken waits.
+    mkdirSync(`${path}.refusals`);
+    const journal = new FileEventJournal({ path });
+    const entries = Array.from({ length: 100 }, (_, index) => ({
+      stream: 'refusals' as const,
+      scope: 'a',
+      id: index + 1,
+      at: 1,
+      requests: null,
+      document: { text: 'x'.repeat(60_000) },
+    }));
+    for (let time = 0; time < 3; time += 1) {
+      await expect(journal.append(entries)).rejects.toThrow('found no room');
+    }
+    expect(journal.health().dropped).toBe(0);
     await journal.close();
     directory.dispose();
   });
