@@ -132,6 +132,7 @@ describe('a refusal is judged', () => {
         await wire.says('\r\n\r\n');
         const headMs = performance.now() - asked;
         const answer = await wire.answer();
+        expect([answer.status, answer.headers.get('tidegate-decision')]).toEqual([429, undefined]);
         expect(answer.body.subarray(0, body.length).equals(body)).toBe(true);
         wire.destroy();
         return headMs;
