@@ -27,8 +27,8 @@ export const DATA_PLANE = Symbol('DataPlane');
 const RECORD_MS = 1_000;
 /** How long a stop waits for the last corrections to become durable, after the drain. */
 const SETTLE_MS = 5_000;
-/** And for each part to close: a disk that hangs never answers. */
-const CLOSE_MS = { listeners: 1_000, journals: 2_500, state: 3_000, accessLog: 1_500 } as const;
+/** And for each part to close: a disk that hangs never answers. Connections that were refused may linger, see LINGER_MS. */
+const CLOSE_MS = { listeners: 2_500, journals: 2_000, state: 2_500, accessLog: 1_000 } as const;
 /**
  * What a stop takes beside the drain, at most: a second for the job, one for exchanges that were cut off, and 13 s for
  * the above.

@@ -13,7 +13,9 @@ import { bannerOf } from './banner.js';
 import type { Terminal } from './terminal.js';
 
 /** What hangs in a process that has stopped keeps it alive for so long. */
-const END_MS = 1_000;
+const END_MS = 2_000;
+/** So much earlier than whoever asked for the stop may do it a stop that takes too long ends itself. */
+const AHEAD_MS = 1_000;
 
 /**
  * Serves until a signal asks it to stop; resolves after a clean stop. The data port opens before Nest
@@ -45,7 +47,7 @@ export async function serve(config: Config, terminal: Terminal): Promise<void> {
     const signal = await stopAsked;
     reports?.stopping();
     log.info('stopping', { signal, inFlight: plane.proxy.inFlight });
-    endAfter(config.drainMs + AFTER_DRAIN_MS - END_MS, log);
+    endAfter(config.drainMs + AFTER_DRAIN_MS - AHEAD_MS, log);
     await app.close();
     log.info('stopped');
   } finally {

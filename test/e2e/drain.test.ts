@@ -173,6 +173,7 @@ describe('a stop', () => {
     const asked = performance.now();
     expect(await gateway.tidegate.stop()).toEqual(CLEAN);
     expect(performance.now() - asked).toBeLessThan(2_500);
+    expect(gateway.tidegate.log().map(({ level }) => level)).not.toContain('error');
     for (const wire of wires) wire.destroy();
   });
 
