@@ -139,6 +139,15 @@ describe('usage of a stream', () => {
     expect(read(SSE, CHAT_STREAM.join(''))).toEqual({ ...CHAT_SAYS, relayedOutputTokens: 3 });
   });
 
+  it('that is told more than once has the largest input, for no part of it is given back', () => {
+    const told = [
+      usageChunk(CHAT_USAGE),
+      usageChunk({ ...CHAT_USAGE, prompt_tokens: 6 }),
+      '[DONE]',
+    ];
+    expect(read(SSE, told.map(data).join('')).inputTokens).toBe(CHAT_SAYS.inputTokens);
+  });
+
   it('of Responses is that of its last event', () => {
     expect(read(SSE, RESPONSES_STREAM.join(''))).toEqual({
       ...RESPONSES_SAYS,
