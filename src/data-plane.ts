@@ -17,7 +17,8 @@ import { RotatingLog } from './platform/rotating-log.js';
 import { SYSTEM_RANDOM } from './platform/random.js';
 import { SYSTEM_TIMERS, withDeadline } from './platform/timers.js';
 import { AccessLog } from './proxy/access-log.js';
-import { type Route, UpstreamProxy } from './proxy/upstream-proxy.js';
+import type { Route } from './proxy/route.js';
+import { UpstreamProxy } from './proxy/upstream-proxy.js';
 import type { StateRepository } from './state/state-repository.js';
 
 /** Injection token of the running DataPlane. */

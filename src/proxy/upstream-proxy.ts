@@ -1,9 +1,5 @@
-import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { PassThrough } from 'node:stream';
-import type { Dispatcher } from 'undici';
-import { cleanName } from '../dialects/clean-name.js';
-import type { Dialect, HeaderFields, ShapedAnswer } from '../dialects/dialect.js';
 import { headerFields } from '../dialects/header-fields.js';
 import type { Admission, AdmissionOutcome, AdmissionRequest } from '../governor/admission.js';
 import type { Governor } from '../governor/governor.js';
@@ -13,7 +9,7 @@ import { randomHex } from '../platform/random.js';
 import { withDeadline, type Timers } from '../platform/timers.js';
 import type { AccessLog } from './access-log.js';
 import { hasBody, type Exchange } from './exchange.js';
-import { requestHeaders } from './headers.js';
+import { Forwarder } from './forwarder.js';
 import { HeldBodies, type HeldBody, type HoldOutcome } from './held-bodies.js';
 import { createListener, listenOn } from './listener.js';
 import {
@@ -25,31 +21,11 @@ import {
 } from './local-answers.js';
 import { meteredPath } from './path-readings.js';
 import { ProxyTally } from './proxy-tally.js';
-import { Relay } from './relay.js';
+import type { OpenRoute, Route } from './route.js';
 import { screen } from './screen.js';
 import { Shaping } from './shaping.js';
 import { UnderWay } from './under-way.js';
 import { openUpstreamAgent } from './upstream-agent.js';
-
-/** One upstream and the listener whose every path belongs to it. */
-export interface Route {
-  readonly name: string;
-  /** Origin and base path, without a trailing slash. */
-  readonly url: URL;
-  /** Connections to it go through this one; null: there is none. */
-  readonly proxy: URL | null;
-  readonly listen: { readonly host: string; readonly port: number };
-  readonly dialect: Dialect;
-  /** Longest wait for response headers, in ms. */
-  readonly timeoutMs: number;
-  /** The scope that a request belongs to, by its headers. */
-  readonly scopeOf: (header: HeaderLookup) => string;
-  /** Takes the organization that an answer says the request's credential belongs to; null: not asked. */
-  readonly onOrganization: ((header: HeaderLookup, organization: string) => void) | null;
-}
-
-/** Values by lower-case name. */
-type HeaderLookup = (name: string) => string | undefined;
 
 export interface UpstreamProxyOptions {
   readonly routes: readonly Route[];
@@ -71,23 +47,6 @@ export interface UpstreamProxyOptions {
 
 /** How long exchanges that were cut off at the end of a drain have to settle. */
 const CUT_MS = 1_000;
-/** Longest id of an organization: what can be configured has no more characters. */
-const MAX_ORGANIZATION = 100;
-
-interface OpenRoute extends Route {
-  readonly server: Server;
-  readonly agent: Dispatcher;
-  readonly shaping: Shaping;
-}
-
-/** How an exchange goes on to the upstream. */
-interface Forwarding {
-  readonly body: HeldBody | PassThrough | null;
-  readonly admission: Admission | null;
-  readonly shaped: ShapedAnswer | null;
-  /** Called for a 2xx, before anything of it is relayed. */
-  readonly onSuccess: (() => void) | null;
-}
 
 /** What was asked of the governor. */
 interface Asked {
@@ -104,6 +63,7 @@ export class UpstreamProxy {
   readonly tally: ProxyTally;
   readonly #options: UpstreamProxyOptions;
   readonly #answers: LocalAnswers;
+  readonly #forwarder: Forwarder;
   readonly #bodies = new HeldBodies();
   /** Our name in `Via`; unlike any other's, so that two Tidegates may stand behind one another. */
   readonly #pseudonym = `tidegate-${randomHex(4)}`;
@@ -119,6 +79,12 @@ export class UpstreamProxy {
     const upstreams = routes.map(({ name }) => name);
     this.tally = new ProxyTally(governor.scopes, upstreams);
     this.#answers = new LocalAnswers({ ...options, tally: this.tally });
+    this.#forwarder = new Forwarder({
+      ...options,
+      tally: this.tally,
+      answers: this.#answers,
+      pseudonym: this.#pseudonym,
+    });
   }
 
   /** Exchanges under way: from the request's headers until the answer is out and settled. */
@@ -212,7 +178,7 @@ export class UpstreamProxy {
     exchange.invite();
     // undici destroys what it was given, and the request must live on.
     const body = hasBody(request) ? request.pipe(new PassThrough()) : null;
-    return this.#forward(route, exchange, {
+    return this.#forwarder.forward(route, exchange, {
       body,
       admission: null,
       shaped: null,
@@ -237,7 +203,7 @@ export class UpstreamProxy {
         admission === null ? null : route.shaping.shape(exchange.request, held, path, model);
       const onSuccess = shaped && (() => route.shaping.taken(model));
       const to = { body: held, admission, shaped, onSuccess };
-      const rejected = await this.#forward(route, exchange, to);
+      const rejected = await this.#forwarder.forward(route, exchange, to);
       if (!rejected || shaped === null || exchange.over) return;
       held.restart(shaped.undo(held.bytes));
       await this.#sendAsItCame(route, exchange, held, asked);
@@ -262,7 +228,12 @@ export class UpstreamProxy {
     const admission = this.#admissionOf(exchange, held, asked, outcome);
     if (admission === 'refused') return;
     const onSuccess = () => route.shaping.refused(asks.model, asks.requestId);
-    await this.#forward(route, exchange, { body: held, admission, shaped: null, onSuccess });
+    await this.#forwarder.forward(route, exchange, {
+      body: held,
+      admission,
+      shaped: null,
+      onSuccess,
+    });
   }
 
   /** The body is not whole. */
@@ -332,84 +303,5 @@ export class UpstreamProxy {
         });
         return null;
     }
-  }
-
-  /**
-   * Sends the request on, and the answer back; resolves when that is over and settled. To true if
-   * the answer was about what had been added to the request, and did not go back.
-   */
-  #forward(
-    route: OpenRoute,
-    exchange: Exchange,
-    { body, admission, shaped, onSuccess }: Forwarding,
-  ): Promise<boolean> {
-    const { governor, timers, now } = this.#options;
-    const { dialect, agent, url } = route;
-    const { request } = exchange;
-    const [held, stream] = body instanceof PassThrough ? [null, body] : [body, null];
-    if (exchange.over) {
-      if (admission !== null) governor.settle(admission, { kind: 'not-sent' });
-      return Promise.resolve(false);
-    }
-    const message = {
-      origin: url.origin,
-      method: request.method as Dispatcher.HttpMethod,
-      path: (url.pathname === '/' ? '' : url.pathname) + (request.url ?? '/'),
-      headers: requestHeaders(request.rawHeaders, {
-        pseudonym: this.#pseudonym,
-        // undici states the length of a buffer; of all else it knows what it is told.
-        contentLength: held === null ? request.headers['content-length'] : held.lengthToState,
-        httpVersion: request.httpVersion,
-        plainAnswer: shaped !== null,
-      }),
-      // Its types leave out what it takes besides: anything that can be walked.
-      body: (held?.outgoing() ?? stream) as NonNullable<Dispatcher.DispatchOptions['body']> | null,
-    };
-    const metered = held !== null;
-    exchange.record?.forwarded();
-    const sentAfterMs = metered ? SYSTEM_TIME.monotonic() - held.heldAt : 0;
-    return new Promise((resolve) => {
-      const relay = new Relay({
-        exchange,
-        dialect,
-        governor,
-        admission,
-        shaped,
-        timers,
-        timeoutMs: route.timeoutMs,
-        now,
-        onHead: (fields, status) => {
-          this.tally.answered(route.name, metered, status);
-          exchange.record?.answered(status);
-          if (!shaped?.mayReject(status)) held?.sent();
-          if (status < 300) onSuccess?.();
-          this.#takeHead(route, exchange, fields);
-        },
-        onRelayed: (afterHeadMs) => {
-          if (metered) this.tally.firstByteMs.record(sentAfterMs + afterHeadMs);
-        },
-        dispatch: (handler) => void agent.dispatch(message, handler),
-        onNoAnswer: (noAnswer) => {
-          this.tally.answered(route.name, metered, 0);
-          exchange.record?.answered(0);
-          this.#answers.fail(exchange, noAnswer, route);
-        },
-        onDone: resolve,
-      });
-      relay.send();
-    });
-  }
-
-  /** What an answer's headers tell beside its own business. */
-  #takeHead(route: OpenRoute, { request }: Exchange, answer: HeaderFields): void {
-    const date = answer.get('date');
-    if (date !== undefined) this.#options.onDate(date);
-    const { organizationHeader } = route.dialect;
-    if (route.onOrganization === null || organizationHeader === null) return;
-    const organization = answer.get(organizationHeader);
-    const asked = headerFields(request.headers);
-    if (organization === undefined) return;
-    const id = cleanName(organization, MAX_ORGANIZATION);
-    route.onOrganization((name) => asked.get(name), id);
   }
 }
