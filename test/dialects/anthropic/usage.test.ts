@@ -129,6 +129,7 @@ describe('usage of a stream', () => {
           iterations: [
             { type: 'compaction', input_tokens: 180_000, output_tokens: 3500 },
             { type: 'message', input_tokens: 23_000, output_tokens: 1000 },
+            { type: 'compaction' },
             {
               type: 'advisor_message',
               input_tokens: 40,

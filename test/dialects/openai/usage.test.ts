@@ -191,6 +191,11 @@ describe('usage of a stream', () => {
         event('response.output_audio.delta', { delta: 'AAAAAAAAAAAAAAAAAAAAAAAA' }),
       { relayedOutputTokens: 6 },
     ],
+    [
+      'what is heard, in a stream whose events have no names',
+      data({ type: 'response.output_audio.delta', delta: 'AAAAAAAAAAAAAAAAAAAAAAAA' }),
+      { relayedOutputTokens: 0 },
+    ],
     ['a stream cut before its usage', CHAT_STREAM.slice(0, 3).join(''), { relayedOutputTokens: 3 }],
   ])('%s', (_what, stream, expected) => {
     expect(read(SSE, stream)).toEqual({ ...NOTHING, ...expected });
