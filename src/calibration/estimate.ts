@@ -113,7 +113,8 @@ export function observe(
   return {
     ...observeCache(model, request.trail, usage, now),
     count,
-    usedAt: now,
+    // A long answer may settle after shorter ones that began later.
+    usedAt: Math.max(model.usedAt, now),
     promptTokensPerByte: mean(
       model.promptTokensPerByte,
       promptOf(usage) / Math.max(1, request.bodyBytes),

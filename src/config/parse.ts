@@ -191,7 +191,8 @@ export const INSTANCE_NAME: Parser<string> = {
  * What stands in examples in the place of a secret, there for everybody to read, or is left of a
  * variable that nobody has filled in: `replace-me-…`, `<your token>`, `${TOKEN}`.
  */
-const PLACEHOLDER = /^(replace|change)[-_]?(me|this)|^(your|example)[-_]|^<.*>$|^\$[({]/i;
+const PLACEHOLDER =
+  /^(replace|change)[-_]?(me|this|it|with)(?![a-z])|^(your|example|todo)[-_].*(token|key|secret)|^<.*>$|^\$[({]|^\{\{|^(?<same>.)\k<same>*$/i;
 
 /** A secret that people or machines made up. */
 export const SECRET: Parser<string> = {

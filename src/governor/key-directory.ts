@@ -4,6 +4,8 @@ import type { DurableUpdates } from './durable-updates.js';
 
 type Organizations = Readonly<Record<string, string>>;
 
+const DONE = Promise.resolve();
+
 /**
  * Which organization a credential belongs to, by its fingerprint: an upstream tells only with its
  * answer. Durable before it is used, or a restart would send a key's first request past its scope.
@@ -32,12 +34,13 @@ export class KeyDirectory {
   }
 
   /** Resolves when it is durable, from when on it counts, or given up: the next answer tells it again. */
-  async learn(fingerprint: string, organization: string): Promise<void> {
+  learn(fingerprint: string, organization: string): Promise<void> {
     const before = this.#told.get(fingerprint) ?? this.organizationOf(fingerprint);
     if (before !== organization) this.#tell(fingerprint, organization);
-    if (!this.#told.has(fingerprint)) return;
+    if (!this.#told.has(fingerprint)) return DONE;
+    // The same promise for all: while the state is away every answer asks, and a wait each would pile up.
     this.#writing ??= this.#write().finally(() => (this.#writing = null));
-    await this.#writing;
+    return this.#writing;
   }
 
   #tell(fingerprint: string, organization: string): void {

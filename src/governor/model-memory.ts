@@ -36,7 +36,7 @@ export class ModelMemory {
     const least = leastNeeded(known, at);
     if (least === null) return null;
     this.#models.delete(least);
-    // A name that comes once only is not worth a write: it is kept with its second request.
-    return { kept: 1, keptAt: at };
+    // Only one that stays is worth a write: names that push one another out would cause one each time.
+    return { kept: Infinity, keptAt: at };
   }
 }

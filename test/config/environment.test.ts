@@ -160,6 +160,9 @@ describe('secrets', () => {
     '<your-admin-token>',
     '${TIDEGATE_ADMIN_TOKEN}',
     '$(openssl-rand-hex-24)',
+    '{{ADMIN_TOKEN_OF_TIDEGATE}}',
+    'REPLACE_WITH_A_LONG_SECRET',
+    'xxxxxxxxxxxxxxxxxxxxxxxx',
   ])('are no placeholders: %s', (placeholder) => {
     expect(mistakes({ TIDEGATE_ADMIN_TOKEN: placeholder })).toEqual([
       'TIDEGATE_ADMIN_TOKEN: the value (not shown) is a placeholder, and no secret. ' +
@@ -168,6 +171,11 @@ describe('secrets', () => {
     const within = `a${placeholder}`;
     expect(config({ TIDEGATE_ADMIN_TOKEN: within }).admin.token).toBe(within);
   });
+
+  test.each(['changement-de-saison-9f8a', 'your-team-9f8a77c1d0e2', 'example-corp-77c1d0e29f8a'])(
+    'may begin like a placeholder: %s',
+    (token) => expect(config({ TIDEGATE_ADMIN_TOKEN: token }).admin.token).toBe(token),
+  );
 
   test('no token of any shape ever shows in what is said about it', () => {
     const token = fc.stringMatching(/^[!-~]{8,15}$/);
