@@ -1,11 +1,12 @@
 import { NO_COST, type Cost } from '../budget/cost.js';
-import { BOUNDS } from '../state/scope-state.js';
 import type { LimitStatement } from './attribution.js';
 
 /** What is left unexplained of a limit is news once it is this part of it. */
 const STEP = 0.002;
 /** What is refilled within this time has another reset with every answer, and none that ends anything. */
 const REFILLED_WITHIN_MS = 60_000;
+/** More than anybody uses in turn: each answer of one that was forgotten is a write. */
+const MOST_MODELS = 128;
 
 /** Of one model: what was stated last for news, and what this process has spent since. */
 interface Told {
@@ -39,7 +40,7 @@ export class StatementNews {
     this.#told.delete(model);
     const isNews = told === undefined || !isExplained(told, statements);
     this.#told.set(model, isNews ? { statements, ...NO_COST } : told);
-    if (this.#told.size > BOUNDS.models) this.#forgetOne();
+    if (this.#told.size > MOST_MODELS) this.#forgetOne();
     return isNews;
   }
 

@@ -396,11 +396,11 @@ describe('headers on every answer', () => {
 
   it('are kept apart for so many models, those that were used last', () => {
     const news = new StatementNews();
-    for (let model = 0; model < 16; model += 1) news.has(`m${model}`, [amount(5)]);
+    for (let model = 0; model < 128; model += 1) news.has(`m${model}`, [amount(5)]);
     expect(news.has('m0', [amount(5)])).toBe(false);
-    expect(news.has('m16', [amount(5)])).toBe(true);
-    expect(news.has('m16', [amount(5)])).toBe(false);
+    expect(news.has('m128', [amount(5)])).toBe(true);
+    expect(news.has('m128', [amount(5)])).toBe(false);
     expect(news.has('m0', [amount(5)])).toBe(false);
-    expect(news.has('m1', [amount(5)]), 'forgotten for the seventeenth').toBe(true);
+    expect(news.has('m1', [amount(5)]), 'forgotten for the one beyond').toBe(true);
   });
 });
