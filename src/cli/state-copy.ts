@@ -2,23 +2,18 @@ import { isDeepStrictEqual } from 'node:util';
 import type { StoreConfig } from '../config/config.js';
 import { storeName } from '../config/state-store.js';
 import { openRepository } from '../open-repository.js';
-import { rfc3339, SteadyClock } from '../platform/clock.js';
+import { SteadyClock } from '../platform/clock.js';
 import { TidegateError } from '../platform/tidegate-error.js';
-import type { Instant, ScopeState } from '../state/scope-state.js';
-import {
-  type LossPolicy,
-  SIGN_OF_LIFE_MS,
-  type StateRepository,
-} from '../state/state-repository.js';
+import type { ScopeState } from '../state/scope-state.js';
+import type { LossPolicy, StateRepository } from '../state/state-repository.js';
 import { readArguments, UsageError } from './arguments.js';
 import type { Run } from './commands.js';
+import { type CopySide, objectionsTo } from './copy-objections.js';
 import { EXIT } from './exit-codes.js';
 import { inspectExisting, readStore } from './store-argument.js';
 
 /** Named so to whoever is refused meanwhile. */
 const INSTANCE = 'tidegate state copy';
-/** An instance of a shared store that did not stop, and was heard of within this time, may be running. */
-const SILENT_MS = 3 * SIGN_OF_LIFE_MS;
 /** No scope has this name: what is read under it is what a new scope begins with. */
 const NO_SCOPE = 'tidegate state copy: no scope is called so';
 
@@ -56,16 +51,16 @@ export const run: Run = async (args, terminal) => {
     const writer = await open(target, lost ? 'cautious' : 'trust');
     // One that was there before has not heard of it, and the port can't tell it.
     if (lost && !(await hasLostScopes(writer))) throw knowsNoLoss(from, to);
-    const scopes = await statesOf(reader);
-    const before = await statesOf(writer);
+    const found = await look(from, reader);
+    const { scopes } = found;
     if (scopes.size === 0) throw new UsageError(`${from} has no scopes: there is nothing to copy.`);
-    if (options.force !== true) {
-      refuseNewer(scopes, before, to);
-      await refuseRunning(reader, scopes, from);
-      await refuseRunning(writer, before, to);
-    }
+    const before = await look(to, writer);
+    const objections = objectionsTo(found, before);
+    if (objections !== null && options.force !== true) throw objections.fault;
+    for (const why of objections?.reasons ?? [])
+      terminal.err(`tidegate: forced, although ${why}\n`);
     await write(writer, scopes);
-    const kept = [...before.keys()].filter((name) => !scopes.has(name));
+    const kept = [...before.scopes.keys()].filter((name) => !scopes.has(name));
     terminal.out(
       `${from} -> ${to}: ${[...scopes.keys()].join(', ')}\n` +
         (kept.length === 0 ? '' : `Kept, since only the target has them: ${kept.join(', ')}\n`) +
@@ -90,10 +85,13 @@ function knowsNoLoss(from: string, to: string): UsageError {
   );
 }
 
-async function statesOf(repository: StateRepository): Promise<Scopes> {
+async function look(name: string, repository: StateRepository): Promise<CopySide> {
   const scopes = new Map<string, ScopeState>();
-  for (const name of await repository.list()) scopes.set(name, (await repository.read(name)).state);
-  return scopes;
+  for (const scope of await repository.list()) {
+    scopes.set(scope, (await repository.read(scope)).state);
+  }
+  const { now } = await repository.read(NO_SCOPE);
+  return { name, repository, scopes, now };
 }
 
 /**
@@ -122,47 +120,4 @@ function inPart(cause: unknown, written: readonly string[], all: number): unknow
   const copied = `${written.length} of ${all} scopes were copied (${written.join(', ')})`;
   const hint = `${cause.hint ?? 'look at the store'}; then copy again, and start nothing on it before`;
   return new TidegateError(cause.code, `${copied}, then: ${cause.message}`, { cause, hint });
-}
-
-/** The latest that anybody was heard of in these scopes. */
-function lastSeenAt(scopes: Scopes): Instant {
-  const instants = [...scopes.values()].flatMap(({ hot }) =>
-    Object.values(hot.instances).flatMap(({ startedAt, seenAt, stoppedAt }) => [
-      startedAt,
-      seenAt,
-      stoppedAt ?? 0,
-    ]),
-  );
-  return Math.max(0, ...instants);
-}
-
-function refuseNewer(from: Scopes, to: Scopes, name: string): void {
-  const [theirs, ours] = [lastSeenAt(to), lastSeenAt(from)];
-  if (to.size === 0 || theirs <= ours) return;
-  throw new UsageError(
-    `${name} was in use until ${rfc3339(theirs)}, the source only until ${rfc3339(ours)}. ` +
-      'Copy the other way round, or use --force to overwrite the newer state.',
-  );
-}
-
-async function refuseRunning(
-  repository: StateRepository,
-  scopes: Scopes,
-  name: string,
-): Promise<void> {
-  // The others have a lock, which would have refused us.
-  if (!repository.shared) return;
-  const { now } = await repository.read(NO_SCOPE);
-  const running = [...scopes.values()].flatMap(({ hot }) =>
-    Object.entries(hot.instances)
-      .filter(([, { stoppedAt, seenAt }]) => stoppedAt === null && now - seenAt < SILENT_MS)
-      .map(([instance]) => instance),
-  );
-  if (running.length === 0) return;
-  const message = `${name} is in use by ${[...new Set(running)].join(', ')}`;
-  throw new TidegateError('STATE_LOCKED', message, {
-    hint:
-      'stop these instances: what they charge meanwhile is not copied. If they have died and nobody started ' +
-      'them again, use --force, or wait three hours',
-  });
 }

@@ -1,9 +1,10 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { PostgresEventJournal } from '../../src/state/postgres/postgres-journal.js';
+import type { StateRepository } from '../../src/state/state-repository.js';
 import { FileStore } from '../support/file-store.js';
 import { PostgresStore } from '../support/postgres-store.js';
-import { fullScopeState, withSequence } from '../support/scope-states.js';
+import { fullScopeState, sequenceOf, withSequence } from '../support/scope-states.js';
 import { HOUR } from '../governor/support.js';
 import { tidegate } from './run.js';
 
@@ -141,37 +142,104 @@ it('takes the loss of unknown scopes along into tables that nobody has used, and
   }
 });
 
-it('copies nothing into tables that an idle instance may be using, unless forced', async () => {
-  const file = new FileStore();
-  try {
+/** An instance in scope `a`, heard of `agoMs` ago for the last time; `sequence` tells whose the state is. */
+async function hear(
+  repository: StateRepository,
+  name: string,
+  { agoMs, stopped = false, sequence }: { agoMs: number; stopped?: boolean; sequence: number },
+): Promise<void> {
+  await repository.update('a', (state, now) => {
+    const at = now - agoMs;
+    const seen = { startedAt: at, seenAt: at, stoppedAt: stopped ? at : null };
+    const instances = { [name]: { ...seen, inFlight: 0, guessed: 0, coldTokens: 0 } };
+    const { hot, cold } = withSequence(state, sequence);
+    return { state: { hot: { ...hot, instances }, cold }, outcome: null };
+  });
+}
+
+describe('copies nothing, unless forced,', () => {
+  let file: FileStore;
+  let there: StateRepository;
+  beforeEach(async () => {
+    file = new FileStore();
     const repository = await file.open();
-    await repository.update('a', (state) => ({ state: withSequence(state, 1), outcome: null }));
+    await hear(repository, 'host-a', { agoMs: HOUR, stopped: true, sequence: 1 });
     await repository.close();
-    const there = await store.open();
-    const heardAgo = (agoMs: number, stopped: boolean) =>
-      there.update('a', (state, now) => {
-        const at = now - agoMs;
-        const idle = { startedAt: at, seenAt: at, stoppedAt: stopped ? at : null };
-        const instances = { idle: { ...idle, inFlight: 0, guessed: 0, coldTokens: 0 } };
-        return { state: { ...state, hot: { ...state.hot, instances } }, outcome: null };
-      });
-    // It is newer, too, and that is told first: so the copy goes the other way.
-    const copy = ['state', 'copy', store.url, `file:${file.path}`];
-    await heardAgo(2 * HOUR, false);
-    const refused = await tidegate(copy);
+    there = await store.open();
+  });
+  afterEach(() => file.dispose());
+
+  const copy = (from: string, to: string, ...options: string[]) =>
+    tidegate(['state', 'copy', from, to, ...options]);
+  const inUse = 'is in use by idle\n';
+  const isLost = 'is overwritten';
+  const isLeft = 'is not copied';
+
+  it('out of tables that an idle instance may be using', async () => {
+    const to = `file:${file.path}`;
+    await hear(there, 'idle', { agoMs: 0.5 * HOUR, sequence: 2 });
+    const refused = await copy(store.url, to);
     expect(refused).toMatchObject({ code: 75, out: '' });
-    expect(refused.err).toContain('is in use by idle\n');
-    expect(refused.err).toContain('If they have died');
-    for (const [agoMs, stopped] of [
-      [4 * HOUR, false],
-      [0, true],
-    ] as const) {
-      await heardAgo(agoMs, stopped);
-      expect(await tidegate(copy)).toMatchObject({ code: 0, err: '' });
+    expect(refused.err).toContain(inUse);
+    expect(refused.err).toContain(isLeft);
+    expect(refused.err).not.toContain(isLost);
+    expect(refused.err).toContain('if they have died');
+    const forced = await copy(store.url, to, '--force');
+    expect(forced.code).toBe(0);
+    expect(forced.err).toMatch(/^tidegate: forced, although postgres:.* is in use by idle\n$/);
+    for (const options of [
+      { agoMs: 4 * HOUR, sequence: 3 },
+      { agoMs: 0, stopped: true, sequence: 4 },
+    ]) {
+      rmSync(file.directory, { recursive: true });
+      await hear(there, 'idle', options);
+      expect(await copy(store.url, to)).toMatchObject({ code: 0, err: '' });
     }
-  } finally {
-    await file.dispose();
-  }
+  });
+
+  it('into them', async () => {
+    const from = `file:${file.path}`;
+    await hear(there, 'idle', { agoMs: 2 * HOUR, sequence: 2 });
+    const refused = await copy(from, store.url);
+    expect(refused).toMatchObject({ code: 75, out: '' });
+    expect(refused.err).toContain(inUse);
+    expect(refused.err).toContain(isLost);
+    expect(refused.err).not.toContain(isLeft);
+    expect(await sequenceOf(there, 'a')).toBe(2);
+    const forced = await copy(from, store.url, '--force');
+    expect(forced.code).toBe(0);
+    expect(forced.err).toMatch(/^tidegate: forced, although postgres:.* is in use by idle\n$/);
+    expect(await sequenceOf(there, 'a')).toBe(1);
+    await hear(there, 'idle', { agoMs: 4 * HOUR, sequence: 3 });
+    expect(await copy(from, store.url)).toMatchObject({ code: 0, err: '' });
+  });
+
+  it('and tells all that speaks against it, not the first of it', async () => {
+    const other = await PostgresStore.create();
+    try {
+      const target = await other.open();
+      await hear(there, 'dead', { agoMs: 2 * HOUR, sequence: 2 });
+      await hear(target, 'idle', { agoMs: HOUR, sequence: 3 });
+      // Two schemas have one name, since a query is not shown.
+      const to = other.url.replace('127.0.0.1', 'localhost');
+      const refused = await copy(store.url, to);
+      expect(refused).toMatchObject({ code: 75, out: '' });
+      const all = ['127.0.0.1.* is in use by dead', 'localhost.* is in use by idle'];
+      all.push('localhost.* was in use until .*, .*127.0.0.1.* only until');
+      expect(refused.err).toMatch(new RegExp(`^tidegate: .*${all.join('; .*')}`));
+      for (const hint of [isLeft, isLost, 'copy the other way round']) {
+        expect(refused.err).toContain(hint);
+      }
+      expect(await sequenceOf(target, 'a')).toBe(3);
+      const forced = await copy(store.url, to, '--force');
+      expect(forced.code).toBe(0);
+      const said = all.map((why) => `tidegate: forced, although .*${why}.*\n`);
+      expect(forced.err).toMatch(new RegExp(`^${said.join('')}$`));
+      expect(await sequenceOf(target, 'a')).toBe(2);
+    } finally {
+      await other.dispose();
+    }
+  });
 });
 
 it('has nothing to do for a file', async () => {

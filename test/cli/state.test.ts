@@ -92,6 +92,7 @@ describe('copy', () => {
     expect((await scopesOf(sqlite))['a']!.hot.sequence).toBe(30);
     const forced = await tidegate(['state', 'copy', address('file'), address('sqlite'), '--force']);
     expect(forced).toMatchObject({ code: 0 });
+    expect(forced.err).toMatch(/^tidegate: forced, although sqlite:.* only until .*\n$/);
     expect(forced.out).toContain('only the target has them: b\n');
     const { a, b } = await scopesOf(sqlite);
     expect([a!.hot.sequence, b!.hot.sequence]).toEqual([20, 5]);
