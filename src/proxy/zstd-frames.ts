@@ -5,6 +5,13 @@ const MAGIC = 0xfd2fb528;
 const SKIPPABLE_MAGIC = 0x184d2a50;
 /** Frames of a prefix that are decoded at most: each costs a decoder of its own. */
 const MAX_PREFIX_FRAMES = 16;
+/**
+ * Frames that follow others in one chunk cost a way to another thread and back each, and have nine bytes
+ * at least. More than these are not decoded, unless a frame has this many bytes on average: an event
+ * of a stream, compressed by itself, has more.
+ */
+const MOST_SMALL_FRAMES = 1_000;
+const FRAME_BYTES = 64;
 
 /** What a frame is made of (RFC 8878 §3.1), in this order; blocks repeat. */
 type Part =
@@ -31,9 +38,21 @@ export class ZstdFrames {
   #shift = 0;
   #hasChecksum = false;
   #isLastBlock = false;
+  /** The chunk has ended within the number that tells what kind of frame it is. */
+  #magicIsCut = false;
+  #isNothing = false;
+
+  /** What `frameEnd` counted last holds no content, and its decoder need not see it. */
+  get isNothing(): boolean {
+    return this.#isNothing;
+  }
 
   /** How many of these bytes belong to the frame under way: all of them, if it does not end in there. */
   frameEnd(bytes: Buffer): number {
+    if (this.#part === 'magic' && this.#left === 4) {
+      this.#isNothing = false;
+      this.#magicIsCut = false;
+    }
     for (let at = 0; at < bytes.length;) {
       if (this.#shift < 32) {
         this.#value += (bytes[at] as number) * 2 ** this.#shift;
@@ -47,6 +66,7 @@ export class ZstdFrames {
       }
       if (this.#left === 0 && this.#endPart()) return at;
     }
+    this.#magicIsCut ||= this.#part === 'magic';
     return bytes.length;
   }
 
@@ -56,7 +76,11 @@ export class ZstdFrames {
     switch (this.#part) {
       case 'magic':
         if (value === MAGIC) return this.#begin('descriptor', 1);
-        if ((value & ~0x0f) === SKIPPABLE_MAGIC) return this.#begin('skippable size', 4);
+        if ((value & ~0x0f) === SKIPPABLE_MAGIC) {
+          // A decoder that has seen its beginning sees all of it.
+          this.#isNothing = !this.#magicIsCut;
+          return this.#begin('skippable size', 4);
+        }
         return this.#begin('no frame', Number.POSITIVE_INFINITY);
       case 'descriptor':
         this.#hasChecksum = (value & 0x04) !== 0;
@@ -102,18 +126,36 @@ export function createZstdDecompress(options: zlib.ZstdOptions): zlib.ZstdDecomp
   const stream = zlib.createZstdDecompress(options);
   const frames = new ZstdFrames();
   const decode = stream._transform.bind(stream);
+  let allowed = MOST_SMALL_FRAMES * FRAME_BYTES;
   stream._transform = (chunk: Buffer, encoding, done) => {
-    const end = frames.frameEnd(chunk);
-    if (end === chunk.length) return decode(chunk, encoding, done);
-    decode(chunk.subarray(0, end), encoding, (error) => {
-      if (error) done(error);
-      else stream._transform(chunk.subarray(end), encoding, done);
-    });
+    // To flush.
+    if (chunk.length === 0) return decode(chunk, encoding, done);
+    allowed += chunk.length;
+    const decodeFrom = (start: number): void => {
+      for (let at = start; at < chunk.length;) {
+        const end = at + frames.frameEnd(chunk.subarray(at));
+        const piece = chunk.subarray(at, end);
+        at = end;
+        if (frames.isNothing) continue;
+        if (end === chunk.length) return decode(piece, encoding, done);
+        allowed -= FRAME_BYTES;
+        if (allowed < 0) return done(new Error('too many small frames'));
+        return decode(piece, encoding, (error) => {
+          if (error) done(error);
+          else decodeFrom(end);
+        });
+      }
+      done();
+    };
+    decodeFrom(0);
   };
   return stream;
 }
 
-/** Decodes frame by frame, until there are `enoughBytes`. */
+/**
+ * Decodes frame by frame, until there are `enoughBytes`; throws if not even the first one can be. What
+ * follows it may be no frame at all, and takes nothing from what was decoded.
+ */
 export function zstdDecompressSync(
   bytes: Buffer,
   options: zlib.ZstdOptions,
@@ -122,13 +164,20 @@ export function zstdDecompressSync(
   const frames = new ZstdFrames();
   const decoded: Buffer[] = [];
   let decodedBytes = 0;
-  for (let rest = bytes; decoded.length < MAX_PREFIX_FRAMES && decodedBytes < enoughBytes;) {
+  for (let rest = bytes; rest.length > 0;) {
     const end = frames.frameEnd(rest);
-    const part = zlib.zstdDecompressSync(rest.subarray(0, end), options);
-    decoded.push(part);
-    decodedBytes += part.length;
+    const frame = rest.subarray(0, end);
     rest = rest.subarray(end);
-    if (rest.length === 0) break;
+    if (frames.isNothing) continue;
+    try {
+      const part = zlib.zstdDecompressSync(frame, options);
+      decoded.push(part);
+      decodedBytes += part.length;
+    } catch (error) {
+      if (decoded.length === 0) throw error;
+      break;
+    }
+    if (decoded.length >= MAX_PREFIX_FRAMES || decodedBytes >= enoughBytes) break;
   }
   return Buffer.concat(decoded);
 }
