@@ -23,6 +23,8 @@ export class Shaping {
   readonly #options: ShapingOptions;
   readonly #taking = new Set<string>();
   readonly #refusing = new Set<string>();
+  /** In their order. */
+  readonly #doubted = new Set<string>();
 
   constructor(options: ShapingOptions) {
     this.#options = options;
@@ -38,21 +40,35 @@ export class Shaping {
     const { dialect } = this.#options;
     if (dialect.shapeRequest === undefined || this.#refusing.has(model)) return null;
     const shaped = dialect.shapeRequest(path, headerFields(headers), held.bytes);
-    if (shaped === null) return null;
+    if (shaped === null || this.#doubted.delete(model)) return null;
     // The body's only place is in `held`, which lets go of it.
     const { body, ...answer } = shaped;
     held.replace(body);
     return answer;
   }
 
+  /**
+   * A shaped request was refused, and could not be sent as it came. The next one for the model goes
+   * as it comes, once: where one request at a time is let through, none would ever get there.
+   */
+  doubted(model: string): void {
+    if (this.#taking.has(model)) return;
+    this.#doubted.delete(model);
+    this.#doubted.add(model);
+    const [oldest = model] = this.#doubted;
+    if (this.#doubted.size > MOST_MODELS) this.#doubted.delete(oldest);
+  }
+
   /** A shaped request succeeded: so the model can, whatever it has refused and will refuse. */
   taken(model: string): void {
     this.#refusing.delete(model);
+    this.#doubted.delete(model);
     if (this.#taking.size < MOST_MODELS) this.#taking.add(model);
   }
 
   /** A shaped request was refused, and succeeded as it came: from now on the model is left alone. */
   refused(model: string, requestId: string): void {
+    this.#doubted.delete(model);
     if (this.#taking.has(model) || this.#refusing.has(model)) return;
     if (this.#refusing.size >= MOST_MODELS) return;
     this.#refusing.add(model);

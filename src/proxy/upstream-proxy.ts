@@ -224,9 +224,10 @@ export class UpstreamProxy {
     asked: Asked,
   ): Promise<void> {
     const { scope, asks } = asked;
+    if (this.#draining) return this.#answers.postpone(exchange, DRAINING);
     const outcome = await this.#options.governor.admit(scope, asks);
     const admission = this.#admissionOf(exchange, held, asked, outcome);
-    if (admission === 'refused') return;
+    if (admission === 'refused') return route.shaping.doubted(asks.model);
     const onSuccess = () => route.shaping.refused(asks.model, asks.requestId);
     await this.#forwarder.forward(route, exchange, {
       body: held,

@@ -70,4 +70,37 @@ describe('shaping', () => {
     other.shaping.refused('old', 'tg_1');
     expect([other.shapes('old'), other.shapes('m1')]).toEqual([false, true]);
   });
+
+  it('leaves the next one of a model alone, once, where a refused one could not be sent again', () => {
+    const { shaping, shapes } = open();
+    shaping.doubted('a');
+    expect([shapes('b'), shapes('a'), shapes('a')]).toEqual([true, false, true]);
+    // That was no proof.
+    shaping.doubted('a');
+    shaping.doubted('a');
+    expect([shapes('a'), shapes('a')]).toEqual([false, true]);
+    shaping.doubted('a');
+    shaping.taken('a');
+    expect(shapes('a')).toBe(true);
+    shaping.doubted('a');
+    expect(shapes('a'), 'it is the request that was refused').toBe(true);
+  });
+
+  it('keeps that for one that would be shaped', () => {
+    let shapesIt = false;
+    const dialect = { shapeRequest: () => (shapesIt ? REQUEST : null) };
+    const shaping = new Shaping({ name: 'api', dialect, log: { warn: () => {} } });
+    const shape = () =>
+      shaping.shape({ headers: {} }, { bytes: ASKING, replace: () => {} }, '/', 'm') !== null;
+    shaping.doubted('m');
+    expect(shape()).toBe(false);
+    shapesIt = true;
+    expect([shape(), shape()]).toEqual([false, true]);
+  });
+
+  it('keeps that for a bounded number of models, the newest', () => {
+    const { shaping, shapes } = open();
+    for (let n = 0; n < 101; n += 1) shaping.doubted(`m${n}`);
+    expect([shapes('m0'), shapes('m1'), shapes('m100')]).toEqual([true, false, false]);
+  });
 });

@@ -1,4 +1,5 @@
 import { ANTHROPIC } from '../../src/dialects/anthropic/anthropic-dialect.js';
+import type { Dialect } from '../../src/dialects/dialect.js';
 import { SILENT_LOG } from '../../src/platform/log.js';
 import { UpstreamProxy } from '../../src/proxy/upstream-proxy.js';
 import { SCOPE, type Town } from '../governor/support.js';
@@ -6,7 +7,11 @@ import { SCOPE, type Town } from '../governor/support.js';
 export const LONGEST_MS = 60_000;
 
 /** The proxy on real sockets, once it listens; the governor and all timers are the town's. */
-export function proxyTo(upstreamUrl: string, { governor, time }: Town): UpstreamProxy {
+export function proxyTo(
+  upstreamUrl: string,
+  { governor, time }: Town,
+  dialect: Dialect = ANTHROPIC,
+): UpstreamProxy {
   return new UpstreamProxy({
     routes: [
       {
@@ -14,7 +19,7 @@ export function proxyTo(upstreamUrl: string, { governor, time }: Town): Upstream
         url: new URL(upstreamUrl),
         proxy: null,
         listen: { host: '127.0.0.1', port: 0 },
-        dialect: ANTHROPIC,
+        dialect,
         timeoutMs: LONGEST_MS,
         scopeOf: () => SCOPE,
         onOrganization: null,
