@@ -16,7 +16,8 @@ import type { Instant, ScopeState } from './scope-state.js';
  *   So does one that returns a state which could not be read again (NaN, a list beyond its bound).
  * - Unchanged state (the same reference) writes nothing.
  * - Calls waiting at once are bounded; beyond the bound an update rejects with `STATE_UNAVAILABLE`.
- * - After `close` every call rejects with `STATE_CLOSED`; updates accepted before it are made durable first.
+ * - After `close` every call rejects with `STATE_CLOSED`; updates accepted before it are made durable first, where
+ *   the store is one that answers: a database that does not is given up after a moment.
  */
 export interface StateRepository {
   readonly kind: StoreKind;

@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { hasCode } from '../../src/platform/tidegate-error.js';
-import { SYSTEM_TIMERS } from '../../src/platform/timers.js';
+import { SYSTEM_TIMERS, turnEnds } from '../../src/platform/timers.js';
 import { Database } from '../../src/state/postgres/database.js';
+import { openPostgresStateRepository } from '../../src/state/postgres/postgres-repository.js';
 import type { ScopeState } from '../../src/state/scope-state.js';
-import type { StateRepository } from '../../src/state/state-repository.js';
+import { type StateRepository, TRUSTING } from '../../src/state/state-repository.js';
 import { ManualTime } from '../support/manual-time.js';
 import { PostgresStore, postgresUrl } from '../support/postgres-store.js';
 import { increment, sequenceOf } from '../support/scope-states.js';
@@ -280,6 +281,61 @@ describe('a network that is gone', () => {
     await expect(database.pendingMigrations()).rejects.toThrow();
     expect(closed).not.toBeNull();
     await until(() => shut.links.size === 0);
+    await shut.close();
+  });
+
+  it.each([
+    ['a read', (late: StateRepository) => codeOf(late.read('a'))],
+    ['the look once a second', () => Promise.resolve('STATE_CLOSED')],
+  ])('nor does a store that is closed while %s connects', async (_, connect) => {
+    const shut = await TcpProxy.open(store.url);
+    shut.onClientData = (link) => link.cut();
+    const late = await store.open({ url: shut.through(store.url) });
+    expect(late.health().healthy).toBe(false);
+    let closed: Promise<void> | null = null;
+    shut.onClientData = (__, chunk) => {
+      if (/version\(\)/i.test(chunk.toString('latin1'))) closed ??= late.close();
+    };
+    const told = connect(late);
+    await until(() => closed !== null);
+    await closed;
+    expect(await told).toBe('STATE_CLOSED');
+    await until(() => shut.links.size === 0);
+    expect(await codeOf(late.read('a'))).toBe('STATE_CLOSED');
+    await shut.close();
+  });
+
+  it('does not keep a store from closing within the time that a stop has for it', async () => {
+    const shut = await TcpProxy.open(store.url);
+    const time = new ManualTime();
+    const stuck = await openPostgresStateRepository({
+      url: shut.through(store.url),
+      instance: 'stuck',
+      loss: TRUSTING,
+      timers: time,
+    });
+    await stuck.update('a', increment);
+    let sent = false;
+    shut.onClientData = (link) => {
+      link.blackhole();
+      sent = true;
+    };
+    const last = codeOf(stuck.update('a', increment));
+    await until(() => sent);
+    const behind = codeOf(stuck.update('a', increment));
+    let closed = false;
+    const closing = stuck.close().then(() => (closed = true));
+    const since = time.monotonic();
+    while (!closed && time.monotonic() - since < 10_000) {
+      time.advance(50);
+      await turnEnds();
+    }
+    await closing;
+    // CLOSE_MS in data-plane.ts.
+    expect(time.monotonic() - since).toBeLessThan(2_500);
+    await until(() => shut.links.size === 0);
+    expect(await last).toMatch(/STATE_(UNKNOWN|CLOSED)/);
+    expect(await behind).toBe('STATE_CLOSED');
     await shut.close();
   });
 

@@ -3,7 +3,7 @@ import { DataSource, MigrationExecutor } from 'typeorm';
 import { OpenSockets } from '../../platform/open-sockets.js';
 import { randomHex } from '../../platform/random.js';
 import { type Timers, withDeadline } from '../../platform/timers.js';
-import { isMissingTable, isNameUnknownOrTaken, NoAnswer } from './faults.js';
+import { closedError, isMissingTable, isNameUnknownOrTaken, NoAnswer } from './faults.js';
 import { MIGRATION_LOCK, MIGRATIONS, MIGRATIONS_TABLE } from './migrations.js';
 
 /** Connections of one instance: a commit for each of a few scopes, and what people ask for. */
@@ -42,8 +42,8 @@ export class Database {
   #source: DataSource | null = null;
   /** Of the present source and of those before it, as long as they are open. */
   readonly #sockets = new OpenSockets();
-  /** Counts the calls of `close`. */
-  #closed = 0;
+  /** For good. */
+  #closed = false;
   /** Counts failures to answer: connections made before one may be as dead as the one that failed. */
   #generation = 0;
   readonly #generations = new WeakMap<PoolClient, number>();
@@ -57,9 +57,9 @@ export class Database {
 
   /** Connects, if it has not yet. */
   async #connect(): Promise<DataSource> {
+    this.#assertOpen();
     if (this.#source !== null) return this.#source;
     const { applicationName } = this.#options;
-    const closed = this.#closed;
     const url = withVerifiedTls(this.#options.url);
     const source = new DataSource({
       type: 'postgres',
@@ -85,7 +85,7 @@ export class Database {
     });
     try {
       await this.answer(CONNECT_MS + ANSWER_MS, source.initialize());
-      if (closed !== this.#closed) throw new Error('the database was closed meanwhile');
+      this.#assertOpen();
     } catch (error) {
       // It has a pool already if only its first statements failed, or may be there late.
       this.#sockets.cut();
@@ -107,7 +107,7 @@ export class Database {
       return await this.answer(MIGRATE_MS, runMigrations(source));
     } catch (error) {
       // Its connection may be stuck in the pool.
-      await this.close();
+      await this.#disconnect();
       throw error;
     }
   }
@@ -183,9 +183,15 @@ export class Database {
     return value as Value;
   }
 
-  /** Closes every connection, also one that is just being made, or stuck. */
+  /** For good: closes every connection, also one that is just being made, or stuck. Takes a second at most. */
   async close(): Promise<void> {
-    this.#closed += 1;
+    this.#closed = true;
+    // Nobody else would end those of a source that is not there yet.
+    if (this.#source === null) this.#sockets.cut();
+    await this.#disconnect();
+  }
+
+  async #disconnect(): Promise<void> {
     const source = this.#source;
     this.#source = null;
     if (source !== null) await this.#end(source);
@@ -210,7 +216,13 @@ export class Database {
     }
   }
 
+  /** @throws TidegateError STATE_CLOSED, which nobody takes for a connection that was lost. */
+  #assertOpen(): void {
+    if (this.#closed) throw closedError();
+  }
+
   #pool(): Pool {
+    this.#assertOpen();
     if (this.#source === null) throw new Error('there is no connection');
     // TypeORM's driver keeps its pool in `master`; the type of a driver does not say so.
     return (this.#source.driver as unknown as { readonly master: Pool }).master;

@@ -1,4 +1,4 @@
-import { TidegateError } from '../../platform/tidegate-error.js';
+import { hasCode, TidegateError } from '../../platform/tidegate-error.js';
 
 /** The five letters by which Postgres names an error; empty where it was not Postgres that spoke. */
 export function sqlState(error: unknown): string {
@@ -86,9 +86,13 @@ const REMEDIES: Readonly<Record<string, string>> = {
   '55P03': 'something holds the row of a scope: look at pg_stat_activity',
 };
 
-/** STATE_UNAVAILABLE: it has not happened. */
+export function closedError(): TidegateError {
+  return new TidegateError('STATE_CLOSED', 'the store is closed');
+}
+
+/** STATE_UNAVAILABLE, or STATE_CLOSED: it has not happened. */
 export function unavailable(error: unknown, url: string): TidegateError {
-  if (error instanceof TidegateError && error.code === 'STATE_UNAVAILABLE') return error;
+  if (hasCode(error, 'STATE_UNAVAILABLE') || hasCode(error, 'STATE_CLOSED')) return error;
   return fault('STATE_UNAVAILABLE', `the database at ${addressOf(url)} can't be used`, error);
 }
 

@@ -1,7 +1,7 @@
 import { type SteadyClock, SYSTEM_TIME, type TimeSources } from '../../platform/clock.js';
 import { randomHex } from '../../platform/random.js';
 import { hasCode, TidegateError } from '../../platform/tidegate-error.js';
-import { type Cancel, SYSTEM_TIMERS, type Timers } from '../../platform/timers.js';
+import { type Cancel, SYSTEM_TIMERS, type Timers, withDeadline } from '../../platform/timers.js';
 import { checkMajor } from '../parse-state.js';
 import type {
   Decide,
@@ -14,6 +14,7 @@ import { type Fold, UpdateQueue } from '../update-queue.js';
 import { Database, type Session } from './database.js';
 import { enterStore } from './entry.js';
 import {
+  closedError,
   isConnectionLoss,
   isMissingTable,
   isPassing,
@@ -42,6 +43,8 @@ export interface PostgresStoreOptions {
 const RETRY_EVERY_MS = 1_000;
 /** Of one commit: conflicts, and connections that had been dead for long. */
 const MOST_ATTEMPTS = 4;
+/** What was accepted before a close has this long; with the connections, closing takes a second more. */
+const DRAIN_MS = 1_250;
 /** To look whether the database takes writes again. */
 const PROBE_MS = 2_000;
 
@@ -150,8 +153,10 @@ class PostgresStateRepository implements StateRepository {
   }
 
   async #close(): Promise<void> {
-    await Promise.all([...this.#queues.values()].map((queue) => queue.close()));
     this.#cancelLook?.();
+    const drained = Promise.all([...this.#queues.values()].map((queue) => queue.close()));
+    await withDeadline(this.#timers, DRAIN_MS, drained, undefined);
+    // Where it does not answer, what still waits ends with the connections.
     await this.#database.close();
   }
 
@@ -266,8 +271,4 @@ class PostgresStateRepository implements StateRepository {
       this.#fail(unavailable(error, this.#options.url));
     }
   }
-}
-
-function closedError(): TidegateError {
-  return new TidegateError('STATE_CLOSED', 'the store is closed');
 }
