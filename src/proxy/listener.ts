@@ -21,6 +21,8 @@ const KEEP_ALIVE_MS = 75_000;
 /** Headers that take longer than this are an attack, or a dead client. */
 const HEADERS_MS = 30_000;
 const MAX_HEADER_BYTES = 65_536;
+/** Refused connections that are not over yet: Node's servers let go of what their parser does not take. */
+const LINGERING = new WeakMap<Server, Set<Socket>>();
 
 /**
  * A server that makes an exchange of every request that Node's parser takes. What it does not take
@@ -42,6 +44,8 @@ export function createListener(options: ListenerOptions): Server {
   });
   // Node would drop the headers beyond a thousand without a word.
   server.maxHeadersCount = 0;
+  const lingering = new Set<Socket>();
+  LINGERING.set(server, lingering);
 
   server.on('connection', (socket) => {
     const connection: Connection = { latest: null, open: [], ends: false };
@@ -68,7 +72,12 @@ export function createListener(options: ListenerOptions): Server {
     socket.end(rawAnswer(dialect, status, requestId));
     // What comes after it is dropped for a while, see LINGER_MS.
     socket.on('error', () => {}).resume();
-    timers.after(LINGER_MS, () => socket.destroy());
+    lingering.add(socket);
+    const cancel = timers.after(LINGER_MS, () => socket.destroy());
+    socket.once('close', () => {
+      cancel();
+      lingering.delete(socket);
+    });
   };
   server.on('connect', (_request, socket: Socket) => {
     const exchange = connections.get(socket)?.latest ?? null;
@@ -92,6 +101,14 @@ export function createListener(options: ListenerOptions): Server {
     socket.destroySoon();
   });
   return server;
+}
+
+/** Takes no connection more and cuts off those that are open, also those that only linger after a refusal. */
+export async function closeListener(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeAllConnections();
+  for (const socket of LINGERING.get(server) ?? []) socket.destroy();
+  await closed;
 }
 
 /** Opens the server; rejects if it can't be. What fails later, the accepting of a connection, is told. */

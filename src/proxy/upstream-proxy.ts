@@ -11,7 +11,7 @@ import type { AccessLog } from './access-log.js';
 import { hasBody, type Exchange } from './exchange.js';
 import { Forwarder } from './forwarder.js';
 import { HeldBodies, type HeldBody, type HoldOutcome } from './held-bodies.js';
-import { createListener, listenOn } from './listener.js';
+import { closeListener, createListener, listenOn } from './listener.js';
 import {
   DRAINING,
   LocalAnswers,
@@ -46,7 +46,7 @@ export interface UpstreamProxyOptions {
 }
 
 /** How long exchanges that were cut off at the end of a drain have to settle. */
-const CUT_MS = 1_000;
+export const CUT_MS = 1_000;
 
 /** What was asked of the governor. */
 interface Asked {
@@ -121,15 +121,12 @@ export class UpstreamProxy {
     await withDeadline(timers, CUT_MS, this.#underWay.ended(), undefined);
   }
 
-  /** Closes the listeners and the connections to the upstreams. */
+  /** Closes the listeners, all at once, and the connections to the upstreams. */
   async close(): Promise<void> {
     this.#draining = true;
-    for (const { server, agent } of this.#routes.splice(0)) {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      server.closeAllConnections();
-      await closed;
-      await agent.destroy();
-    }
+    const routes = this.#routes.splice(0);
+    await Promise.all(routes.map(({ server }) => closeListener(server)));
+    await Promise.all(routes.map(({ agent }) => agent.destroy()));
   }
 
   #open(route: Route): OpenRoute {

@@ -4,6 +4,7 @@ import type { UpstreamProxy } from '../../src/proxy/upstream-proxy.js';
 import { Town } from '../governor/support.js';
 import { FakeUpstream, messageText } from '../support/fake-upstream.js';
 import { until } from '../support/until.js';
+import { Wire } from '../support/wire.js';
 import { LONGEST_MS, proxyTo } from './support.js';
 
 /** What passes after a start before anything was answered; the others are held back for a moment. */
@@ -90,4 +91,18 @@ describe('a drain', () => {
     expect(told.filter(({ status }) => status === 0)).toHaveLength(FIRST);
     await until(() => upstream.aborted === FIRST);
   });
+});
+
+it('the end does not wait for connections that linger after a refusal', async () => {
+  const wires = await Promise.all(
+    ['CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n', 'no HTTP\r\n\r\n'].map(async (request) => {
+      const wire = await Wire.open(url);
+      await wire.write(request);
+      expect((await wire.answer()).status).toBe(400);
+      return wire;
+    }),
+  );
+  // The time of their lingering stands still.
+  await proxy.close();
+  for (const wire of wires) wire.destroy();
 });
