@@ -32,6 +32,8 @@ export class History {
   readonly #onProblem: HistoryOptions['onProblem'];
   #prunedAt: Instant | null = null;
   #told: string | null = null;
+  #keepingUp: Promise<void> | null = null;
+  #closing = false;
 
   constructor({ repository, journal, scopes, timers, onProblem }: HistoryOptions) {
     const names = scopes.map(({ name }) => name);
@@ -68,9 +70,15 @@ export class History {
 
   /**
    * At a start, and with every run of the job: what is missing is copied, what is old dropped. A journal
-   * that can't be used is told of, and tried again the next time.
+   * that can't be used is told of, and tried again the next time. One at a time, and none after `close`.
    */
-  async upkeep(now: Instant): Promise<void> {
+  upkeep(now: Instant): Promise<void> {
+    if (this.#closing) return Promise.resolve();
+    this.#keepingUp ??= this.#keepUp(now).finally(() => (this.#keepingUp = null));
+    return this.#keepingUp;
+  }
+
+  async #keepUp(now: Instant): Promise<void> {
     try {
       await this.#recorder.catchUp();
       if (this.#prunedAt === null || now - this.#prunedAt >= PRUNE_EVERY_MS) {
@@ -92,7 +100,9 @@ export class History {
   }
 
   async close(): Promise<void> {
+    this.#closing = true;
     this.events.close();
+    await this.#keepingUp;
     await Promise.all([this.#recorder.flush(), this.refusals.flush()]);
     await this.#journal.close();
   }
