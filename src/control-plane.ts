@@ -35,7 +35,13 @@ export async function openControlPlane(
     .getInstance()
     .addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null));
   const { host, port } = plane.config.admin.listen;
-  await app.listen(port, host);
+  try {
+    await app.listen(port, host);
+  } catch (error) {
+    // Its intervals have begun, and would keep the process alive.
+    await app.close();
+    throw error;
+  }
   outliveErrors(app.getHttpServer(), 'control', log);
   nestLog.open();
   return app;

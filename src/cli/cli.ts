@@ -12,11 +12,13 @@ export async function main(): Promise<void> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error;
   });
-  const code = await runCommandLine(process.argv.slice(2), THIS_TERMINAL);
+  const args = process.argv.slice(2);
+  const code = await runCommandLine(args, THIS_TERMINAL);
   if (code === EXIT.ok) return;
   process.exitCode = code;
-  // A start that failed halfway may have left a listener open. The empty write comes back once
-  // everything before it has gone out.
+  // It has closed what it opened, and bounds its own end: this one would wait for whatever hangs.
+  if (args[0] === 'serve') return;
+  // The empty write comes back once everything before it has gone out.
   process.stderr.write('', () => process.exit(code));
 }
 

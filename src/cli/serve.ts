@@ -12,14 +12,14 @@ import { StoreReports } from '../store-reports.js';
 import { bannerOf } from './banner.js';
 import type { Terminal } from './terminal.js';
 
-/** What hangs in a process that has stopped keeps it alive for so long. */
+/** What hangs in a process that has failed to start, or has stopped, keeps it alive for so long. */
 const END_MS = 2_000;
 /** So much earlier than whoever asked for the stop may do it a stop that takes too long ends itself. */
-const AHEAD_MS = 1_000;
+export const AHEAD_MS = 1_000;
 
 /**
- * Serves until a signal asks it to stop; resolves after a clean stop. The data port opens before Nest
- * is loaded, for agents notice every second of a restart and operators don't.
+ * Serves until a signal asks it to stop; resolves after a clean stop. After another the process ends as
+ * from outside: an exit code would say that all is well, or let Node unload what is not closed.
  */
 export async function serve(config: Config, terminal: Terminal): Promise<void> {
   const clock = new SteadyClock();
@@ -28,8 +28,22 @@ export async function serve(config: Config, terminal: Terminal): Promise<void> {
     write: terminal.err,
     now: () => clock.now(),
   });
-  const plane = await DataPlane.open(config, { clock, log, report: logEvents(log) });
-  onFault((error) => log.error('a fault of its own ends Tidegate', { error: faultText(error) }));
+  try {
+    const plane = await DataPlane.open(config, { clock, log, report: logEvents(log) });
+    onFault((error) => log.error('a fault of its own ends Tidegate', { error: faultText(error) }));
+    if (!(await run(plane, terminal))) return endAtOnce();
+    log.info('stopped');
+  } finally {
+    endAfter(END_MS, log);
+  }
+}
+
+/**
+ * From the opening of the ports to the end of the stop; resolves to whether that was clean. The data port
+ * opens before Nest is loaded, for agents notice every second of a restart and operators don't.
+ */
+async function run(plane: DataPlane, terminal: Terminal): Promise<boolean> {
+  const { config, log } = plane;
   const stopAsked = new Promise<string>((resolve) => onStopSignal(resolve));
   const release = holdProcess();
   const store = new StoreReports(plane.repository, log, SYSTEM_TIMERS);
@@ -49,13 +63,12 @@ export async function serve(config: Config, terminal: Terminal): Promise<void> {
     log.info('stopping', { signal, inFlight: plane.proxy.inFlight });
     endAfter(config.drainMs + AFTER_DRAIN_MS - AHEAD_MS, log);
     await app.close();
-    log.info('stopped');
+    return await plane.stop();
   } finally {
     await plane.stop();
     store.close();
     reports?.close();
     release();
-    endAfter(END_MS, log);
   }
 }
 

@@ -132,7 +132,7 @@ export class Governor {
 
   /**
    * Writes what is outstanding and records a clean stop. Call when every admission has settled. Resolves to
-   * whether that was done in time.
+   * whether that was done in time; rejects, once no scope is under way any more, if it can't be done for one.
    */
   async stop(deadlineMs: number): Promise<boolean> {
     const { instance, timers } = this.#options;
@@ -141,10 +141,11 @@ export class Governor {
       runtime.flushAll();
       await runtime.settled();
       const decide = (draft: Draft) => stopInstance(draft, instance);
-      await this.#updates.persist(runtime.rules, { requestId: null, decide });
+      return this.#updates.persist(runtime.rules, { requestId: null, decide });
     });
-    const stopped = Promise.all(stops).then(() => true);
-    return withDeadline(timers, deadlineMs, stopped, false);
+    const stopped = Promise.allSettled(stops).then(() => Promise.all(stops));
+    const recorded = await withDeadline(timers, deadlineMs, stopped, [false]);
+    return recorded.every(Boolean);
   }
 
   /**

@@ -10,24 +10,25 @@ const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 const ONE_REQUEST_MS = 1_000;
 
 export interface SignalSource {
-  readonly process: Pick<NodeJS.Process, 'on' | 'exit'>;
+  readonly process: Pick<NodeJS.Process, 'on'>;
   /** In ms; its zero does not matter. */
   readonly monotonic: () => number;
+  readonly endAtOnce: () => void;
 }
 
 /**
  * Calls `stop` at the first signal that asks for it. A later one ends the process at once, as a
- * person at a terminal expects; durable state is safe at any moment.
+ * person at a terminal expects; durable state is safe at any moment, unless Node ends, see `endAtOnce`.
  */
 export function onStopSignal(
   stop: (signal: string) => void,
-  source: SignalSource = { process, monotonic: SYSTEM_TIME.monotonic },
+  source: SignalSource = { process, monotonic: SYSTEM_TIME.monotonic, endAtOnce },
 ): void {
   let askedAt: number | null = null;
   for (const signal of STOP_SIGNALS) {
     source.process.on(signal, () => {
       const now = source.monotonic();
-      if (askedAt !== null && now - askedAt >= ONE_REQUEST_MS) source.process.exit(1);
+      if (askedAt !== null && now - askedAt >= ONE_REQUEST_MS) return source.endAtOnce();
       if (askedAt !== null) return;
       askedAt = now;
       stop(signal);
@@ -35,11 +36,7 @@ export function onStopSignal(
   }
 }
 
-/**
- * Calls `report` when something is thrown that nobody catches, and ends the process at once. Node's own
- * end would unload drivers first: SQLite would then clear away its log as at a clean stop, and the next
- * start would miss it.
- */
+/** Calls `report` when something is thrown that nobody catches, and ends the process at once. */
 export function onFault(report: (error: unknown) => void): void {
   process.on('uncaughtException', (error) => {
     report(error);
@@ -47,9 +44,15 @@ export function onFault(report: (error: unknown) => void): void {
   });
 }
 
-/** Ends this process whatever hangs in it: `process.exit` waits for threads that wait for a disk. */
+/**
+ * Ends this process whatever hangs in it, and before a store is closed. `process.exit` would do neither: it
+ * waits for threads that wait for a disk, and it unloads drivers. SQLite would then clear away its log
+ * as at a clean stop, and the next start would miss it.
+ */
 export function endAtOnce(): void {
   process.kill(process.pid, 'SIGKILL');
+  // Still here: the first process of a container is spared its own signals. What takes its place ends.
+  process.execve?.(process.execPath, [process.execPath, '-e', 'process.exit(137)'], {});
 }
 
 /** Keeps the process alive until the returned function is called, whatever else has ended. */

@@ -13,7 +13,7 @@ import { JobRecord } from './job-record.js';
 
 const JOB = 'governor';
 /** How long a stop waits for a run under way, which takes some milliseconds. */
-const LAST_RUN_MS = 1_000;
+export const LAST_RUN_MS = 1_000;
 
 /**
  * The scheduled job: ends windows nobody touched, weighs the anti-windup guards, finds instances that

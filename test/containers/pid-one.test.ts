@@ -2,6 +2,8 @@ import { spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { expect, it } from 'vitest';
+import { FakeUpstream, jsonMessage } from '../support/fake-upstream.js';
+import { FullPipe } from '../support/full-pipe.js';
 import { TemporaryDirectory } from '../support/temporary-directory.js';
 import { TidegateProcess } from '../support/tidegate-process.js';
 import { until } from '../support/until.js';
@@ -27,6 +29,38 @@ it.skipIf(!ABLE)('stops cleanly at SIGTERM as PID 1', async () => {
   process.kill(leaderOf(tidegate.child.pid!), 'SIGTERM');
   expect(await tidegate.exited).toEqual({ code: 0, signal: null });
   expect(tidegate.log().at(-1)).toMatchObject({ message: 'stopped' });
+  directory.dispose();
+});
+
+it.skipIf(!ABLE)('ends at a second SIGTERM as PID 1, which its own SIGKILL spares', async () => {
+  const directory = new TemporaryDirectory();
+  const full = new FullPipe(directory.at('access.log'));
+  const env = { TIDEGATE_STATE: `sqlite:${directory.at('state.db')}` };
+  const upstream = await FakeUpstream.open(jsonMessage());
+  const tidegate = await TidegateProcess.start(
+    { ...env, TIDEGATE_UPSTREAM: upstream.url, TIDEGATE_ACCESS_LOG: full.path },
+    UNSHARE,
+  );
+  await (await tidegate.call()).text();
+  upstream.answer = () => {};
+  const call = tidegate.call().catch(() => null);
+  await until(() => upstream.seen.length === 2);
+  const leader = leaderOf(tidegate.child.pid!);
+  await until(() => {
+    try {
+      return !process.kill(leader, 'SIGTERM');
+    } catch {
+      return true;
+    }
+  });
+  expect(await tidegate.exited).toEqual({ code: 137, signal: null });
+  await call;
+  full.close();
+  const next = await TidegateProcess.start(env);
+  expect(await next.scope()).toMatchObject({ state: 'open' });
+  expect(next.err).toContain('did not stop cleanly');
+  await next.kill();
+  await upstream.close();
   directory.dispose();
 });
 

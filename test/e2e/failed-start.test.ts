@@ -1,0 +1,58 @@
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { FakeUpstream, jsonMessage } from '../support/fake-upstream.js';
+import { freePort } from '../support/free-port.js';
+import { FullPipe } from '../support/full-pipe.js';
+import { TemporaryDirectory } from '../support/temporary-directory.js';
+import { TidegateProcess } from '../support/tidegate-process.js';
+import { until } from '../support/until.js';
+
+let directory: TemporaryDirectory;
+let upstream: FakeUpstream;
+/** Has the port of the control plane: that is noticed when the data port serves already. */
+let holder: FakeUpstream;
+
+beforeEach(async () => {
+  directory = new TemporaryDirectory();
+  upstream = await FakeUpstream.open(jsonMessage());
+  holder = await FakeUpstream.open();
+});
+
+afterEach(async () => {
+  await upstream.close();
+  await holder.close();
+  directory.dispose();
+});
+
+it.each(['file', 'sqlite'])('ends by itself, with its exit code, and cleanly: %s', async (kind) => {
+  const env = {
+    TIDEGATE_UPSTREAM: upstream.url,
+    TIDEGATE_STATE: `${kind}:${directory.at('state')}`,
+  };
+  const failed = TidegateProcess.spawn({ ...env, TIDEGATE_ADMIN_LISTEN: new URL(holder.url).host });
+  expect(await failed.exited).toEqual({ code: 75, signal: null });
+  expect(failed.err).toMatch(/^tidegate: 127\.0\.0\.1 port \d+ is in use by another program/);
+  const next = await TidegateProcess.start(env);
+  expect(next.err).toBe('');
+  await next.kill();
+});
+
+it('ends also where a disk hangs', async () => {
+  const full = new FullPipe(directory.at('access.log'));
+  const port = await freePort();
+  const failed = TidegateProcess.spawn({
+    TIDEGATE_UPSTREAM: upstream.url,
+    TIDEGATE_STATE: `file:${directory.at('state.json')}`,
+    TIDEGATE_ACCESS_LOG: full.path,
+    TIDEGATE_LISTEN: `127.0.0.1:${port}`,
+    TIDEGATE_ADMIN_LISTEN: new URL(holder.url).host,
+  });
+  // The line of this one is what hangs.
+  const call = { method: 'POST', body: '{}' };
+  await until(async () => {
+    const answer = await fetch(`http://127.0.0.1:${port}/v1/messages`, call).catch(() => null);
+    return (await answer?.text()) !== undefined;
+  });
+  expect(await failed.exited).toEqual({ code: null, signal: 'SIGKILL' });
+  expect(failed.err).toMatch(/"late":"access log"[^]*is in use[^]*something hangs/);
+  full.close();
+}, 20_000);
