@@ -18,19 +18,13 @@ import { DurableUpdates, isStateFailure, STATE_WAIT_MS, UpdateTally } from './du
 import type { EventListener, NudgeOutcome } from './events.js';
 import type { KeyDirectory } from './key-directory.js';
 import { learnFrom } from './learning.js';
+import { lookAtStarts } from './own-start.js';
 import type { Policies } from './policies.js';
 import { ScopeRuntime } from './scope-runtime.js';
 import { viewScope, type ScopeView } from './scope-view.js';
 import { exceedsCharge } from './settle.js';
 import { costOf, type Settlement } from './settlement.js';
-import {
-  clearCooldown,
-  otherStart,
-  resetBudget,
-  startInstance,
-  stopInstance,
-  tick,
-} from './upkeep.js';
+import { clearCooldown, resetBudget, startInstance, stopInstance, tick } from './upkeep.js';
 import { overload, refuse, type UpstreamRefusal } from './verdict.js';
 
 export interface GovernorOptions {
@@ -116,7 +110,7 @@ export class Governor {
         decide: (draft) => {
           startInstance(draft, policies, self);
           runtime.keys.load(draft.cold.organizations);
-          runtime.startedAt = draft.now;
+          runtime.start = { startedAt: draft.now, replaced: false };
         },
       });
       runtime.holdUntil(started);
@@ -140,7 +134,7 @@ export class Governor {
     const stops = [...this.#scopes.values()].map(async (runtime) => {
       runtime.flushAll();
       await runtime.settled();
-      const decide = (draft: Draft) => stopInstance(draft, instance);
+      const decide = (draft: Draft) => stopInstance(draft, instance, runtime.start);
       return this.#updates.persist(runtime.rules, { requestId: null, decide });
     });
     const stopped = Promise.allSettled(stops).then(() => Promise.all(stops));
@@ -236,15 +230,16 @@ export class Governor {
   async #look(runtime: ScopeRuntime): Promise<void> {
     const { policies, instance: self, tickMs, repository } = this.#options;
     // The same for every attempt: what one of them has found is news to the next.
-    const { startedAt } = runtime;
-    let latestStart = startedAt;
+    const known = runtime.start;
+    let start = known;
     const held = await this.#updates.update(runtime.rules, null, (draft) => {
-      const context = { ...runtime.tickContext(self, tickMs, !repository.shared), startedAt };
-      latestStart = otherStart(draft, context) ?? startedAt;
-      return tick(draft, policies, context);
+      const context = runtime.tickContext(self, tickMs, !repository.shared);
+      const guards = tick(draft, policies, { ...context, start: known });
+      start = lookAtStarts(draft, self, known);
+      return guards;
     });
-    // Told once.
-    runtime.startedAt = latestStart;
+    // Told once. Meanwhile our own start may have come on record.
+    if (start !== known) runtime.start = start;
     runtime.noteNudges(held);
   }
 

@@ -1,4 +1,3 @@
-import type { Instant } from '../state/scope-state.js';
 import { Counts } from '../platform/counts.js';
 import type { Cancel, Timers } from '../platform/timers.js';
 import type { AdmissionOutcome, AttemptOutcome } from './admission.js';
@@ -11,6 +10,7 @@ import { HeldRequests } from './held-requests.js';
 import { KeyDirectory } from './key-directory.js';
 import { ModelMemory } from './model-memory.js';
 import { SessionMemory } from './session-memory.js';
+import { NOT_STARTED, type OwnStart } from './own-start.js';
 import { StatementNews } from './statement-news.js';
 import type { TickContext } from './upkeep.js';
 
@@ -49,8 +49,7 @@ export class ScopeRuntime {
   guards: GuardsHeld = {};
   /** What came of the looks at budgets since the process started, by limit. */
   readonly nudges: Counts<NudgeOutcome>;
-  /** When the latest start under this instance's name was, as far as it is known. */
-  startedAt: Instant | null = null;
+  start: OwnStart = NOT_STARTED;
   readonly #corrections: CorrectionQueue;
   #cancel: Cancel | null = null;
   #refusals = 0;
@@ -85,7 +84,7 @@ export class ScopeRuntime {
   /** For the scheduled job's look. */
   tickContext(self: string, tickMs: number, alone: boolean): TickContext {
     const silentAfterMs = MISSED_TICKS * tickMs;
-    return { self, idle: this.active === 0, alone, silentAfterMs, startedAt: this.startedAt };
+    return { self, idle: this.active === 0, alone, silentAfterMs, start: this.start };
   }
 
   /** Makes the correction with the next admission, at most 250 ms from now; an urgent one at once. */

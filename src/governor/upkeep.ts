@@ -21,6 +21,7 @@ import {
   uncleanStarts,
   NONE_IN_FLIGHT,
 } from './instances.js';
+import { isOnRecord, lookAtStarts, type OwnStart } from './own-start.js';
 import type { Policies } from './policies.js';
 import {
   forgetIdlePools,
@@ -159,10 +160,11 @@ export function makeRoomFor(draft: Draft, policies: Policies, name: string): voi
   draft.state = forget(draft.state, [dropped]);
 }
 
-/** A clean stop, with everything settled. */
-export function stopInstance(draft: Draft, name: string): void {
+/** A clean stop, with everything settled. The record of another that has started since is left alone: it goes on. */
+export function stopInstance(draft: Draft, name: string, known: OwnStart): void {
   const instance = draft.hot.instances[name];
-  if (instance === undefined) return;
+  const start = lookAtStarts(draft, name, known);
+  if (instance === undefined || start.replaced || !isOnRecord(draft, name, start)) return;
   const stopped = { ...instance, seenAt: draft.now, stoppedAt: draft.now };
   draft.setHot({ instances: { ...draft.hot.instances, [name]: stopped } });
 }
@@ -207,8 +209,7 @@ export interface TickContext {
   readonly alone: boolean;
   /** Another instance not heard of for this long, with something in flight, is gone. */
   readonly silentAfterMs: number;
-  /** When this instance's latest start was, as it is on record; null before it is. */
-  readonly startedAt: Instant | null;
+  readonly start: OwnStart;
 }
 
 /** The scheduled job's look at a scope. Returns which guard held each budget back. */
@@ -218,8 +219,11 @@ export function tick(draft: Draft, policies: Policies, context: TickContext): Gu
   for (const name of silentInstances(draft.hot, context.self, now, context.silentAfterMs)) {
     orphanInstance(draft, policies, name);
   }
-  keepAlive(draft, policies, context);
-  if (otherStart(draft, context) !== null) {
+  const start = lookAtStarts(draft, context.self, context.start);
+  keepAlive(draft, policies, { ...context, start });
+  // Both spend one budget all the same; but each start of one takes what the other has in flight for
+  // orphaned, and counts as unclean.
+  if (start.replaced && isLater(start, context.start)) {
     draft.report({ kind: 'name-shared', instance: context.self });
   }
   draft.state = forgetOldInstances(draft.state, context.self, now);
@@ -228,32 +232,30 @@ export function tick(draft: Draft, policies: Policies, context: TickContext): Gu
   return weighGuards(draft, policies);
 }
 
-/**
- * The latest start under this instance's name, if it was another's. Both spend one budget all the
- * same; but each start of one takes what the other has in flight for orphaned, and counts as unclean.
- */
-export function otherStart(
-  { cold }: Draft,
-  { self, startedAt }: Pick<TickContext, 'self' | 'startedAt'>,
-): Instant | null {
-  const latestStart = cold.starts[self]?.at(-1)?.at ?? null;
-  return startedAt !== null && latestStart !== null && latestStart > startedAt ? latestStart : null;
+function isLater(start: OwnStart, than: OwnStart): boolean {
+  return (start.startedAt ?? 0) > (than.startedAt ?? 0);
 }
 
 /**
  * Long streams write nothing between admission and settlement: without a sign of life other replicas
  * would take this one for dead. What an idle instance still has in flight, it will never settle: the
  * outcome of its charge was unknown and the charge repeated. One that only waits for requests is heard
- * of now and then, for whoever must know that it is there: `state copy`, and what forgets instances.
+ * of now and then, for whoever must know that it is there: `state copy`, and what forgets instances. One
+ * that is stopped on record runs all the same: it shares its name with one that has stopped.
  */
-function keepAlive(draft: Draft, policies: Policies, { self, idle, alone }: TickContext): void {
+function keepAlive(draft: Draft, policies: Policies, context: TickContext): void {
+  const { self, idle, alone, start } = context;
   const instance = draft.hot.instances[self];
   if (instance === undefined) return;
   const flies = instance.inFlight > 0;
+  // Before its own start is on record it is that of the run before.
+  const mine = isOnRecord(draft, self, start);
   const heard = alone || draft.now - instance.seenAt < SIGN_OF_LIFE_MS;
-  if (!flies && heard) return;
+  if (!flies && heard && (instance.stoppedAt === null || !mine)) return;
   if (flies && idle) orphanInstance(draft, policies, self);
-  const seen = { ...(draft.hot.instances[self] ?? instance), seenAt: draft.now };
+  const before = draft.hot.instances[self] ?? instance;
+  const stoppedAt = mine ? null : before.stoppedAt;
+  const seen = { ...before, seenAt: draft.now, stoppedAt };
   draft.setHot({ instances: { ...draft.hot.instances, [self]: seen } });
 }
 

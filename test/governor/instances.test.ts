@@ -1,6 +1,7 @@
 import fc from 'fast-check';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { countInFlight, NONE_IN_FLIGHT } from '../../src/governor/instances.js';
+import { TidegateError } from '../../src/platform/tidegate-error.js';
 import type { HotState } from '../../src/state/scope-state.js';
 import type { StateRepository } from '../../src/state/state-repository.js';
 import { HOUR, MINUTE, SCOPE, SECOND, Town } from './support.js';
@@ -96,4 +97,102 @@ it('one that waits for requests is heard of every hour, if others share the stor
     }
     expect([...seen]).toEqual(shared ? [0, 1, 2, 3, 4, 5].map((hour) => hour * HOUR) : [0]);
   }
+});
+
+describe('of two processes under one name', () => {
+  const record = (town: Town) => town.disk.scopes.get(SCOPE)!.hot.instances['a']!;
+  const isUnclean = (town: Town) => town.disk.scopes.get(SCOPE)!.cold.starts['a']!.at(-1)!.unclean;
+  const overlap = async (town: Town) => {
+    const old = town.governor;
+    await town.pass(SECOND);
+    await town.start();
+    return old;
+  };
+  const stop = async (town: Town, governor = town.governor) => {
+    const stopped = governor.stop(5 * SECOND);
+    await town.pass(0);
+    await stopped;
+  };
+
+  it.each([
+    ['before a look', false],
+    ['after it', true],
+  ])('the one that goes on is not stopped by the stop of the older one, %s', async (_, looks) => {
+    const town = await Town.open();
+    const old = await overlap(town);
+    if (looks) await old.tick();
+    await town.pass(SECOND);
+    await stop(town, old);
+    expect(record(town).stoppedAt).toBeNull();
+    await town.crash();
+    expect(isUnclean(town)).toBe(true);
+    await town.stop();
+    await town.start();
+    expect(isUnclean(town)).toBe(false);
+  });
+
+  it('the older one that goes on is heard of again, by its job or a request', async () => {
+    for (const goOn of ['tick', 'admission']) {
+      const town = await Town.open();
+      const old = await overlap(town);
+      await stop(town);
+      expect(record(town).stoppedAt).not.toBeNull();
+      town.governor = old;
+      await (goOn === 'tick' ? town.tick() : town.admit());
+      expect(record(town).stoppedAt, goOn).toBeNull();
+    }
+  });
+
+  it('which is which can be told although the clock was set back meanwhile', async () => {
+    let offsetMs = 0;
+    const wrap = (inner: StateRepository) =>
+      instead(inner, {
+        update: (scope, decide) =>
+          inner.update(scope, (state, now) => decide(state, now + offsetMs)),
+      });
+    const setBack = (town: Town) => {
+      const recordedAt = town.time.wall();
+      offsetMs = -6 * HOUR;
+      const state = town.disk.scopes.get(SCOPE)!;
+      const lost = { reason: 'clock', at: recordedAt + offsetMs, recordedAt } as const;
+      town.disk.scopes.set(SCOPE, { ...state, hot: { ...state.hot, lost } });
+    };
+    for (const overlaps of [false, true]) {
+      offsetMs = 0;
+      const town = await Town.open({ wrap });
+      setBack(town);
+      await town.tick();
+      const stopping = overlaps ? await overlap(town) : town.governor;
+      await stop(town, stopping);
+      expect(record(town).stoppedAt === null).toBe(overlaps);
+    }
+  });
+
+  it.each([false, true])(
+    'a run whose start is not on record leaves that of the run before as it is (stopped: %s)',
+    async (stopped) => {
+      let fails = false;
+      const wrap = (inner: StateRepository) =>
+        instead(inner, {
+          update: async (scope, decide) => {
+            if (!fails) return inner.update(scope, decide);
+            const { state, now } = await inner.read(scope);
+            decide(state, now);
+            throw new TidegateError('STATE_UNAVAILABLE', 'the disk is full');
+          },
+        });
+      const town = await Town.open({ wrap });
+      if (stopped) await stop(town);
+      const before = record(town);
+      await town.pass(SECOND);
+      fails = true;
+      void town.start();
+      await town.pass(0);
+      fails = false;
+      await town.tick();
+      await stop(town);
+      expect(record(town)).toEqual(before);
+      expect(before.stoppedAt !== null).toBe(stopped);
+    },
+  );
 });

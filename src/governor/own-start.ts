@@ -1,0 +1,33 @@
+import type { Instant } from '../state/scope-state.js';
+import type { Draft } from './draft.js';
+
+/**
+ * What a process knows of the starts under its name. The name should be its own; where it is not, as
+ * when the next process starts before this one has stopped, the record is that of the latest start.
+ */
+export interface OwnStart {
+  /** The latest one, as it is on record; null before this process's own. */
+  readonly startedAt: Instant | null;
+  /** It was another's. */
+  readonly replaced: boolean;
+}
+
+export const NOT_STARTED: OwnStart = { startedAt: null, replaced: false };
+
+/** What becomes of it by a look at the record. */
+export function lookAtStarts(draft: Draft, self: string, known: OwnStart): OwnStart {
+  const latest = latestStart(draft, self);
+  if (known.startedAt === null || latest === null || latest === known.startedAt) return known;
+  if (latest > known.startedAt) return { startedAt: latest, replaced: true };
+  // A clock that was set back took it along. Without one, ours has not become durable.
+  return draft.hot.setBack === null ? known : { ...known, startedAt: latest };
+}
+
+/** The latest start on record is the one that is known. Others may have forgotten all of them. */
+export function isOnRecord(draft: Draft, self: string, { startedAt }: OwnStart): boolean {
+  return startedAt !== null && (latestStart(draft, self) ?? startedAt) === startedAt;
+}
+
+function latestStart({ cold }: Draft, self: string): Instant | null {
+  return cold.starts[self]?.at(-1)?.at ?? null;
+}
