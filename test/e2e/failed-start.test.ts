@@ -10,6 +10,7 @@ let directory: TemporaryDirectory;
 let upstream: FakeUpstream;
 /** Has the port of the control plane: that is noticed when the data port serves already. */
 let holder: FakeUpstream;
+let failed: TidegateProcess;
 
 beforeEach(async () => {
   directory = new TemporaryDirectory();
@@ -18,6 +19,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  await failed.kill();
   await upstream.close();
   await holder.close();
   directory.dispose();
@@ -28,7 +30,7 @@ it.each(['file', 'sqlite'])('ends by itself, with its exit code, and cleanly: %s
     TIDEGATE_UPSTREAM: upstream.url,
     TIDEGATE_STATE: `${kind}:${directory.at('state')}`,
   };
-  const failed = TidegateProcess.spawn({ ...env, TIDEGATE_ADMIN_LISTEN: new URL(holder.url).host });
+  failed = TidegateProcess.spawn({ ...env, TIDEGATE_ADMIN_LISTEN: new URL(holder.url).host });
   expect(await failed.exited).toEqual({ code: 75, signal: null });
   expect(failed.err).toMatch(/^tidegate: 127\.0\.0\.1 port \d+ is in use by another program/);
   const next = await TidegateProcess.start(env);
@@ -39,7 +41,7 @@ it.each(['file', 'sqlite'])('ends by itself, with its exit code, and cleanly: %s
 it('ends also where a disk hangs', async () => {
   const full = new FullPipe(directory.at('access.log'));
   const port = await freePort();
-  const failed = TidegateProcess.spawn({
+  failed = TidegateProcess.spawn({
     TIDEGATE_UPSTREAM: upstream.url,
     TIDEGATE_STATE: `file:${directory.at('state.json')}`,
     TIDEGATE_ACCESS_LOG: full.path,
