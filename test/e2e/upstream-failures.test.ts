@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { STREAM_HEADERS, streamEvents } from '../support/fake-upstream.js';
+import { jsonMessage, STREAM_HEADERS, streamEvents } from '../support/fake-upstream.js';
 import { Gateway, useGateway } from '../support/gateway.js';
 import { expectLocalAnswer } from '../support/local-answer.js';
 import { until } from '../support/until.js';
@@ -85,6 +85,28 @@ describe('an answer that breaks off', () => {
     expect((await client.answer()).body.toString()).toBe('whole');
     expect(client.rest).toMatch(/^HTTP\/1\.1 200 [^]*\r\n\r\nhalf of it$/);
     expect([client.ended, client.error]).toEqual([true, null]);
+  });
+
+  it('is the last on its connection where that is its end, whatever is asked there', async () => {
+    const open: ServerResponse[] = [];
+    gateway.upstream.answer = (request, response) => {
+      if (request.url !== '/v1/models') return jsonMessage()(request, response);
+      response.useChunkedEncodingByDefault = false;
+      response.shouldKeepAlive = false;
+      open.push(response.writeHead(200));
+      response.write('half of it');
+    };
+    const client = await gateway.connect();
+    await client.write(GET);
+    await client.says('half of it');
+    await client.write(CALL);
+    // What was asked before it would be with the upstream before it, too.
+    expect((await gateway.exchange(CALL)).status).toBe(200);
+    open[0]!.end();
+    await client.isOver();
+    expect(client.text).toMatch(/^HTTP\/1\.1 200 [^]*\r\n\r\nhalf of it$/);
+    expect(gateway.upstream.seen).toHaveLength(2);
+    client.destroy();
   });
 
   it('is a reset for HTTP/1.0, to which a close would be a clean end', async () => {
@@ -199,7 +221,14 @@ describe('an upstream that answers before it has read the request', () => {
     const head = 'POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\nstart';
     await client.write(head);
     await client.says(/\r\n\r\nno$/);
-    await client.write(Buffer.alloc(199_995, 'x'));
+    await client.write(Buffer.alloc(100_000, 'x'));
+    // An end of the connection that was to come before the upload's would be here by now.
+    await gateway.tidegate.status();
+    await client.write(Buffer.alloc(99_994, 'x'));
+    await gateway.tidegate.status();
+    expect([client.ended, client.closed]).toEqual([false, false]);
+    client.end('x');
+    await until(() => client.closed);
     expect(await client.answer()).toMatchObject({ status: 401, framing: 'close' });
     expect([client.ended, client.error]).toEqual([true, null]);
   });

@@ -55,6 +55,7 @@ afterEach(() => {
 /** A relay for a client's request, on a connection that is real, and a governor that takes notes. */
 async function openRelay({
   metered = true,
+  timeoutMs = 60_000,
   timers = SYSTEM_TIMERS as Timers,
   shaped = null as ShapedAnswer | null,
   request = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n',
@@ -85,7 +86,7 @@ async function openRelay({
     governor: governor as unknown as Governor,
     admission: metered ? ({} as Admission) : null,
     timers,
-    timeoutMs: 60_000,
+    timeoutMs,
     now: () => 0,
     shaped,
     onHead: () => {},
@@ -99,7 +100,16 @@ async function openRelay({
   });
   relay.send();
   const controller = new Controller(relay);
-  return { relay, client, exchange: exchanges[0]!, state, settled, failures, controller };
+  return {
+    relay,
+    client,
+    exchanges,
+    exchange: exchanges[0]!,
+    state,
+    settled,
+    failures,
+    controller,
+  };
 }
 
 const UNSHAPED: ShapedAnswer = {
@@ -224,6 +234,19 @@ describe('a relay', () => {
       expect([client.ended, client.error]).toEqual([true, null]);
     });
 
+    it('is the last on its connection, whatever follows the rest of the upload', async () => {
+      const request = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n';
+      const { relay, client, exchanges, controller } = await openRelay({ request });
+      relay.onRequestStart(controller);
+      relay.onResponseStart(controller, 200, { 'transfer-encoding': 'chunked' });
+      relay.onResponseError(controller, reset());
+      await client.isOver();
+      await client.write('restGET / HTTP/1.1\r\nHost: x\r\n\r\n');
+      client.end();
+      await expect.poll(() => client.closed).toBe(true);
+      expect(exchanges).toHaveLength(1);
+    });
+
     it('has its client get the head, if that is all there is', async () => {
       const { relay, client, controller } = await openRelay();
       relay.onRequestStart(controller);
@@ -262,6 +285,26 @@ describe('a relay', () => {
       await expect.poll(() => exchange.over).toBe(true);
       client.destroy();
     });
+  });
+
+  it('gives up an upstream that only says that it works, but not while the request is uploaded', async () => {
+    const request = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n';
+    const { relay, client, exchange, controller } = await openRelay({ request, timeoutMs: 1 });
+    const waits = async () => {
+      relay.onResponseStart(controller, 102, {});
+      const from = performance.now();
+      await expect.poll(() => performance.now() - from).toBeGreaterThan(2);
+      relay.onResponseStart(controller, 102, {});
+    };
+    relay.onRequestStart(controller);
+    await waits();
+    expect(controller.aborted).toBe(false);
+    await client.write('{}');
+    exchange.request.resume();
+    await expect.poll(() => exchange.request.complete).toBe(true);
+    await waits();
+    expect(controller.reason?.name).toBe('HeadersTimeoutError');
+    client.destroy();
   });
 
   it('settles once, whatever comes after the end', async () => {
