@@ -192,7 +192,7 @@ export const INSTANCE_NAME: Parser<string> = {
  * variable that nobody has filled in: `replace-me-…`, `<your token>`, `${TOKEN}`.
  */
 const PLACEHOLDER =
-  /^(replace|change)[-_]?(me|this|it|with)(?![a-z])|^(your|example|todo)[-_].*(token|key|secret)|^<.*>$|^\$[({]|^\{\{|^(?<same>.)\k<same>*$/i;
+  /^(replace|change)[-_]?(me(?!nt)|this|it|with)|^(your|example|todo)[-_].*(token|key|secret|pass|here)|^<.*>$|^\$[({]|^\{\{|^(?<same>.)\k<same>*$/i;
 
 /** A secret that people or machines made up. */
 export const SECRET: Parser<string> = {

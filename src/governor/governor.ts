@@ -110,11 +110,13 @@ export class Governor {
         decide: (draft) => {
           startInstance(draft, policies, self);
           runtime.keys.load(draft.cold.organizations);
-          runtime.start = { startedAt: draft.now, replaced: false };
+          runtime.start = { startedAt: draft.now, replaced: false, durable: false };
         },
       });
       runtime.holdUntil(started);
-      return started;
+      return started.then((made) => {
+        if (made) runtime.start = { ...runtime.start, durable: true };
+      });
     });
     await Promise.all(starts);
   }
@@ -229,17 +231,18 @@ export class Governor {
 
   async #look(runtime: ScopeRuntime): Promise<void> {
     const { policies, instance: self, tickMs, repository } = this.#options;
-    // The same for every attempt: what one of them has found is news to the next.
-    const known = runtime.start;
+    let known = runtime.start;
     let start = known;
     const held = await this.#updates.update(runtime.rules, null, (draft) => {
+      // What one attempt has found is news to the next; but our own start may be decided anew between them.
+      known = runtime.start;
       const context = runtime.tickContext(self, tickMs, !repository.shared);
       const guards = tick(draft, policies, { ...context, start: known });
       start = lookAtStarts(draft, self, known);
       return guards;
     });
     // Told once. Meanwhile our own start may have come on record.
-    if (start !== known) runtime.start = start;
+    if (start !== known && runtime.start === known) runtime.start = start;
     runtime.noteNudges(held);
   }
 

@@ -131,12 +131,13 @@ export function countInFlight(
 ): Instances {
   // One that had to go for others has nothing in flight any more.
   if (by.inFlight !== 1 && !Object.hasOwn(instances, name)) return instances;
-  const before = instances[name] ?? { startedAt: now, ...NONE_IN_FLIGHT };
+  const before = instances[name] ?? { startedAt: now, stoppedAt: null, ...NONE_IN_FLIGHT };
   const inFlight = Math.max(0, before.inFlight + by.inFlight);
   const guessed = Math.min(inFlight, Math.max(0, before.guessed + by.guessed));
   const coldTokens =
     guessed === 0 ? 0 : Math.max(0, before.coldTokens + by.guessed * by.coldTokens);
-  // Whoever counts runs, also if another under its name has stopped.
-  const after = { ...before, inFlight, guessed, coldTokens, seenAt: now, stoppedAt: null };
+  // Whoever admits runs, also if another under its name has stopped. What settles late does not take a stop back.
+  const stoppedAt = by.inFlight === 1 ? null : before.stoppedAt;
+  const after = { ...before, inFlight, guessed, coldTokens, seenAt: now, stoppedAt };
   return { ...instances, [name]: after };
 }

@@ -10,17 +10,19 @@ export interface OwnStart {
   readonly startedAt: Instant | null;
   /** It was another's. */
   readonly replaced: boolean;
+  /** This process's own has become durable. */
+  readonly durable: boolean;
 }
 
-export const NOT_STARTED: OwnStart = { startedAt: null, replaced: false };
+export const NOT_STARTED: OwnStart = { startedAt: null, replaced: false, durable: false };
 
 /** What becomes of it by a look at the record. */
 export function lookAtStarts(draft: Draft, self: string, known: OwnStart): OwnStart {
   const latest = latestStart(draft, self);
   if (known.startedAt === null || latest === null || latest === known.startedAt) return known;
-  if (latest > known.startedAt) return { startedAt: latest, replaced: true };
-  // A clock that was set back took it along. Without one, ours has not become durable.
-  return draft.hot.setBack === null ? known : { ...known, startedAt: latest };
+  if (latest > known.startedAt) return { ...known, startedAt: latest, replaced: true };
+  // Set back with a clock; unless ours never came on record, and this is the one before.
+  return known.durable ? { ...known, startedAt: latest } : known;
 }
 
 /** The latest start on record is the one that is known. Others may have forgotten all of them. */

@@ -163,6 +163,9 @@ describe('secrets', () => {
     '{{ADMIN_TOKEN_OF_TIDEGATE}}',
     'REPLACE_WITH_A_LONG_SECRET',
     'xxxxxxxxxxxxxxxxxxxxxxxx',
+    'changemechangeme',
+    'replacemewithasecret1',
+    'your-password-goes-here',
   ])('are no placeholders: %s', (placeholder) => {
     expect(mistakes({ TIDEGATE_ADMIN_TOKEN: placeholder })).toEqual([
       'TIDEGATE_ADMIN_TOKEN: the value (not shown) is a placeholder, and no secret. ' +

@@ -4,7 +4,7 @@ import { countInFlight, NONE_IN_FLIGHT } from '../../src/governor/instances.js';
 import { TidegateError } from '../../src/platform/tidegate-error.js';
 import type { HotState } from '../../src/state/scope-state.js';
 import type { StateRepository } from '../../src/state/state-repository.js';
-import { HOUR, MINUTE, SCOPE, SECOND, Town } from './support.js';
+import { HOUR, limit, MINUTE, SCOPE, SECOND, success, Town } from './support.js';
 
 it('what is in flight is never less than nothing, and nothing guessed leaves no tokens in doubt', () => {
   const change = fc.record({
@@ -29,6 +29,14 @@ it('what is in flight is never less than nothing, and nothing guessed leaves no 
 it('an instance that had to go for others is not counted again when its request settles', () => {
   const settled = { inFlight: -1, guessed: -1, coldTokens: 0 } as const;
   expect(countInFlight({}, 'gone', settled, 0)).toEqual({});
+});
+
+it('an answer that settles after its stop does not take that back, and a new request does', () => {
+  const stopped = { startedAt: 0, seenAt: 1, stoppedAt: 2, ...NONE_IN_FLIGHT, inFlight: 1 };
+  const by = { guessed: 0, coldTokens: 0 } as const;
+  const after = (inFlight: 1 | 0 | -1) =>
+    countInFlight({ a: stopped }, 'a', { ...by, inFlight }, 3)['a']?.stoppedAt;
+  expect([after(-1), after(0), after(1)]).toEqual([2, 2, null]);
 });
 
 it('a replica that fell silent has nothing in flight any more', async () => {
@@ -99,6 +107,23 @@ it('one that waits for requests is heard of every hour, if others share the stor
   }
 });
 
+/** A store whose clock can be found six hours behind the record. */
+function steppingClock() {
+  let offsetMs = 0;
+  const wrap = (inner: StateRepository) =>
+    instead(inner, {
+      update: (scope, decide) => inner.update(scope, (state, now) => decide(state, now + offsetMs)),
+    });
+  const setBack = (town: Town) => {
+    const recordedAt = town.time.wall();
+    offsetMs = -6 * HOUR;
+    const state = town.disk.scopes.get(SCOPE)!;
+    const lost = { reason: 'clock', at: recordedAt + offsetMs, recordedAt } as const;
+    town.disk.scopes.set(SCOPE, { ...state, hot: { ...state.hot, lost } });
+  };
+  return { wrap, setBack };
+}
+
 describe('of two processes under one name', () => {
   const record = (town: Town) => town.disk.scopes.get(SCOPE)!.hot.instances['a']!;
   const isUnclean = (town: Town) => town.disk.scopes.get(SCOPE)!.cold.starts['a']!.at(-1)!.unclean;
@@ -144,21 +169,8 @@ describe('of two processes under one name', () => {
   });
 
   it('which is which can be told although the clock was set back meanwhile', async () => {
-    let offsetMs = 0;
-    const wrap = (inner: StateRepository) =>
-      instead(inner, {
-        update: (scope, decide) =>
-          inner.update(scope, (state, now) => decide(state, now + offsetMs)),
-      });
-    const setBack = (town: Town) => {
-      const recordedAt = town.time.wall();
-      offsetMs = -6 * HOUR;
-      const state = town.disk.scopes.get(SCOPE)!;
-      const lost = { reason: 'clock', at: recordedAt + offsetMs, recordedAt } as const;
-      town.disk.scopes.set(SCOPE, { ...state, hot: { ...state.hot, lost } });
-    };
     for (const overlaps of [false, true]) {
-      offsetMs = 0;
+      const { wrap, setBack } = steppingClock();
       const town = await Town.open({ wrap });
       setBack(town);
       await town.tick();
@@ -166,6 +178,55 @@ describe('of two processes under one name', () => {
       await stop(town, stopping);
       expect(record(town).stoppedAt === null).toBe(overlaps);
     }
+  });
+
+  it('a clock that was set back, and is over with before the next look, hides no stop', async () => {
+    const { wrap, setBack } = steppingClock();
+    const town = await Town.open({ wrap, limits: [limit({ windowMs: MINUTE })] });
+    setBack(town);
+    await town.settle(await town.admit(), success(1));
+    await town.pass(2 * MINUTE);
+    await town.tick();
+    await stop(town);
+    expect(record(town).stoppedAt).not.toBeNull();
+  });
+
+  it('a start that is decided again while a look waits for it is nobody else’s', async () => {
+    let fails = false;
+    let waits = false;
+    const waiting: (() => void)[] = [];
+    const wrap = (inner: StateRepository) =>
+      instead(inner, {
+        update: async (scope, decide) => {
+          if (fails) {
+            fails = false;
+            waits = true;
+            const { state, now } = await inner.read(scope);
+            decide(state, now);
+            throw new TidegateError('STATE_UNAVAILABLE', 'read-only for a moment');
+          }
+          if (waits) await new Promise<void>((resolve) => waiting.push(resolve));
+          return inner.update(scope, decide);
+        },
+      });
+    const town = await Town.open({ wrap });
+    await stop(town);
+    await town.pass(SECOND);
+    fails = true;
+    const started = town.start();
+    for (let second = 0; second < 10 && waiting.length === 0; second += 1) await town.pass(SECOND);
+    const ticked = town.governor.tick();
+    await town.pass(0);
+    expect(waiting).toHaveLength(2);
+    waits = false;
+    for (const goOn of waiting) {
+      goOn();
+      await town.pass(0);
+    }
+    await Promise.all([started, ticked]);
+    expect(town.happened('name-shared')).toEqual([]);
+    await stop(town);
+    expect(record(town).stoppedAt).not.toBeNull();
   });
 
   it.each([false, true])(
