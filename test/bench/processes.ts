@@ -133,6 +133,9 @@ export async function drive(
     ...typescript('../bench/http-load.ts'),
     JSON.stringify({ ...whole, port: target.port }),
   ]);
+  // Heard from the start: what a process has said that is over is gone, and a short load is over soon.
+  const said = firstLine(child);
+  said.catch(() => {});
   // The load's own start and end lie outside of what is measured.
   const from = (whole.durationMs ?? 0) / 10;
   let cpu = Number.NaN;
@@ -144,7 +147,7 @@ export async function drive(
     cpu = ((cpuSeconds(target.pid) - before) * 1000) / (performance.now() - began);
   }
   const rssBytes = target.pid === null ? 0 : rss(target.pid);
-  const result = JSON.parse(await firstLine(child)) as LoadResult;
+  const result = JSON.parse(await said) as LoadResult;
   await stopChild(child);
   return { ...result, cpuShare: cpu, rssBytes };
 }
