@@ -66,7 +66,7 @@ export const run: Run = async (args, terminal) => {
   }
   const { events, next } = first.body as Events;
   asked.show(events);
-  tellOfMore(terminal, asked, events.length);
+  tellOfExtent(terminal, asked, events.length);
   if (options.follow === true) await follow(terminal, plane, asked, next);
   return EXIT.ok;
 };
@@ -117,14 +117,16 @@ async function showJournal(
     terminal.err(
       `tidegate: no control plane answers at ${plane.url}; read from the journal of ${storeName(state)}\n`,
     );
-    tellOfMore(terminal, asked, entries.length);
+    tellOfExtent(terminal, asked, entries.length);
     show(entries.map((entry) => viewEvent({ scope: entry.scope, ...recordOf(entry) })));
   } finally {
     await journal.close();
   }
 }
 
-function tellOfMore(terminal: Terminal, { since }: Asked, shown: number): void {
+/** Nothing at all, or not all there is: silence would be taken for something else. */
+function tellOfExtent(terminal: Terminal, { since }: Asked, shown: number): void {
+  if (shown === 0) terminal.err(`tidegate: no events within --since ${since}\n`);
   if (shown < MOST) return;
   terminal.err(
     `tidegate: these are the newest ${formatCount(shown)}; there may be older ones within --since ${since}\n`,

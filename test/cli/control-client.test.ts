@@ -66,6 +66,12 @@ it('events says that older ones were left out', async () => {
   expect((await tidegate(['events', '--url', url])).err).toBe('');
 });
 
+it('events says that there are none', async () => {
+  answer = json(200, { events: [], next: '' });
+  const none = await tidegate(['events', '--url', url]);
+  expect(none).toMatchObject({ code: 0, out: '', err: 'tidegate: no events within --since 24h\n' });
+});
+
 it('events of a directory without a state says so, and ends with 78', async () => {
   const directory = new TemporaryDirectory();
   const env = { TIDEGATE_ADMIN_LISTEN: '127.0.0.1:1' };
