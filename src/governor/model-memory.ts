@@ -6,7 +6,7 @@ const KEEP_MS = 30_000;
 
 interface Entry {
   readonly estimate: ModelEstimate;
-  /** What it counted when it was kept in the state, and when that was. */
+  /** What it counted when it was kept in the state, and when that was; Infinity and when it came: not yet. */
   readonly kept: number;
   readonly keptAt: Instant;
 }
