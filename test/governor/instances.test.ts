@@ -229,6 +229,44 @@ describe('of two processes under one name', () => {
     expect(record(town).stoppedAt).not.toBeNull();
   });
 
+  it('what a look found is nothing against a start that was decided anew before it was told', async () => {
+    let fails = false;
+    let isHeldBack = false;
+    let tell = () => {};
+    const wrap = (inner: StateRepository) =>
+      instead(inner, {
+        update: async (scope, decide) => {
+          if (fails) {
+            fails = false;
+            const { state, now } = await inner.read(scope);
+            decide(state, now);
+            throw new TidegateError('STATE_UNAVAILABLE', 'read-only for a moment');
+          }
+          const holdsBack = isHeldBack;
+          isHeldBack = false;
+          const outcome = await inner.update(scope, decide);
+          if (holdsBack) await new Promise<void>((resolve) => (tell = resolve));
+          return outcome;
+        },
+      });
+    const town = await Town.open({ wrap });
+    await stop(town);
+    await town.pass(SECOND);
+    fails = true;
+    const started = town.start();
+    const old = town.governor;
+    await town.pass(1);
+    await town.start();
+    isHeldBack = true;
+    const ticked = old.tick();
+    await town.pass(SECOND);
+    await started;
+    tell();
+    await ticked;
+    await stop(town, old);
+    expect(record(town).stoppedAt).not.toBeNull();
+  });
+
   it.each([false, true])(
     'a run whose start is not on record leaves that of the run before as it is (stopped: %s)',
     async (stopped) => {
