@@ -18,7 +18,6 @@ import { DurableUpdates, isStateFailure, STATE_WAIT_MS, UpdateTally } from './du
 import type { EventListener, NudgeOutcome } from './events.js';
 import type { KeyDirectory } from './key-directory.js';
 import { learnFrom } from './learning.js';
-import { lookAtStarts } from './own-start.js';
 import type { Policies } from './policies.js';
 import { ScopeRuntime } from './scope-runtime.js';
 import { viewScope, type ScopeView } from './scope-view.js';
@@ -232,18 +231,14 @@ export class Governor {
   async #look(runtime: ScopeRuntime): Promise<void> {
     const { policies, instance: self, tickMs, repository } = this.#options;
     let known = runtime.start;
-    let start = known;
-    const held = await this.#updates.update(runtime.rules, null, (draft) => {
+    const { guards, start } = await this.#updates.update(runtime.rules, null, (draft) => {
       // What one attempt has found is news to the next; but our own start may be decided anew between them.
       known = runtime.start;
-      const context = runtime.tickContext(self, tickMs, !repository.shared);
-      const guards = tick(draft, policies, { ...context, start: known });
-      start = lookAtStarts(draft, self, known);
-      return guards;
+      return tick(draft, policies, runtime.tickContext(self, tickMs, !repository.shared));
     });
-    // Told once. Meanwhile our own start may have come on record.
-    if (start !== known && runtime.start === known) runtime.start = start;
-    runtime.noteNudges(held);
+    // Told once. Meanwhile our own start may have come on record, or been decided anew.
+    if (runtime.start === known) runtime.start = start;
+    runtime.noteNudges(guards);
   }
 
   /** The operator ends the scope's cooldown. */

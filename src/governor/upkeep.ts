@@ -212,8 +212,16 @@ export interface TickContext {
   readonly start: OwnStart;
 }
 
-/** The scheduled job's look at a scope. Returns which guard held each budget back. */
-export function tick(draft: Draft, policies: Policies, context: TickContext): GuardsHeld {
+/** What the scheduled job's look at a scope has found. */
+export interface Looked {
+  /** Which guard held each budget back. */
+  readonly guards: GuardsHeld;
+  /** What is known of the starts from now on. */
+  readonly start: OwnStart;
+}
+
+/** The scheduled job's look at a scope. */
+export function tick(draft: Draft, policies: Policies, context: TickContext): Looked {
   freshen(draft, policies);
   const { now } = draft;
   for (const name of silentInstances(draft.hot, context.self, now, context.silentAfterMs)) {
@@ -229,7 +237,7 @@ export function tick(draft: Draft, policies: Policies, context: TickContext): Gu
   draft.state = forgetOldInstances(draft.state, context.self, now);
   closeCompleteSamples(draft, policies);
   if (inFlight(draft.hot) === 0) forgetIdlePools(draft);
-  return weighGuards(draft, policies);
+  return { guards: weighGuards(draft, policies), start };
 }
 
 function isLater(start: OwnStart, than: OwnStart): boolean {
