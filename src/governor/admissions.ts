@@ -19,6 +19,7 @@ import {
   MOST_UNKNOWN,
   STATE_WAIT_MS,
 } from './durable-updates.js';
+import { outlive } from './own-start.js';
 import type { Policies } from './policies.js';
 import type { ScopeRuntime } from './scope-runtime.js';
 
@@ -100,6 +101,7 @@ export class Admissions {
     let estimate: Cost = NO_COST;
     let outcome: AdmitOutcome;
     const decide = (draft: Draft) => {
+      runtime.start = outlive(draft, instance, runtime.start);
       learned ??= learnedBefore(draft, model);
       const { coldTokens, ...tokens } = estimateCost(learned, basis, draft.now);
       estimate = { requests: 1, ...tokens };

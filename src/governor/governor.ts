@@ -18,6 +18,7 @@ import { DurableUpdates, isStateFailure, STATE_WAIT_MS, UpdateTally } from './du
 import type { EventListener, NudgeOutcome } from './events.js';
 import type { KeyDirectory } from './key-directory.js';
 import { learnFrom } from './learning.js';
+import { NOT_STARTED } from './own-start.js';
 import type { Policies } from './policies.js';
 import { ScopeRuntime } from './scope-runtime.js';
 import { viewScope, type ScopeView } from './scope-view.js';
@@ -109,7 +110,7 @@ export class Governor {
         decide: (draft) => {
           startInstance(draft, policies, self);
           runtime.keys.load(draft.cold.organizations);
-          runtime.start = { startedAt: draft.now, replaced: false, durable: false };
+          runtime.start = { ...NOT_STARTED, startedAt: draft.now };
         },
       });
       runtime.holdUntil(started);

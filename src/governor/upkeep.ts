@@ -21,7 +21,7 @@ import {
   uncleanStarts,
   NONE_IN_FLIGHT,
 } from './instances.js';
-import { isOnRecord, lookAtStarts, type OwnStart } from './own-start.js';
+import { isOnRecord, isReplaced, lookAtStarts, type OwnStart } from './own-start.js';
 import type { Policies } from './policies.js';
 import {
   forgetIdlePools,
@@ -164,7 +164,7 @@ export function makeRoomFor(draft: Draft, policies: Policies, name: string): voi
 export function stopInstance(draft: Draft, name: string, known: OwnStart): void {
   const instance = draft.hot.instances[name];
   const start = lookAtStarts(draft, name, known);
-  if (instance === undefined || start.replaced || !isOnRecord(draft, name, start)) return;
+  if (instance === undefined || isReplaced(start) || !isOnRecord(draft, name, start)) return;
   const stopped = { ...instance, seenAt: draft.now, stoppedAt: draft.now };
   draft.setHot({ instances: { ...draft.hot.instances, [name]: stopped } });
 }

@@ -168,6 +168,46 @@ describe('of two processes under one name', () => {
     }
   });
 
+  it.each(['look', 'admission', 'stop'])(
+    'the older one that outlives the other is stopped by its own stop, found out by its %s',
+    async (by) => {
+      for (const knowsOfIt of [false, true]) {
+        const town = await Town.open();
+        const old = await overlap(town);
+        if (knowsOfIt) await old.tick();
+        await town.pass(SECOND);
+        await stop(town);
+        town.governor = old;
+        await town.pass(SECOND);
+        if (by === 'look') await town.tick();
+        if (by === 'admission') await town.settle(await town.admit(), success(1));
+        await town.pass(SECOND);
+        await stop(town);
+        expect(record(town).stoppedAt).toBe(town.time.wall());
+        await town.start();
+        expect(isUnclean(town)).toBe(false);
+      }
+    },
+  );
+
+  it('and by a crash it is not, nor by its stop after a third one has crashed', async () => {
+    for (const crashes of ['itself', 'another']) {
+      const town = await Town.open();
+      const old = await overlap(town);
+      await stop(town);
+      await old.tick();
+      await town.pass(SECOND);
+      if (crashes === 'another') {
+        await town.start();
+        await town.pass(SECOND);
+        await stop(town, old);
+      }
+      expect(record(town).stoppedAt, crashes).toBeNull();
+      await town.crash();
+      expect(isUnclean(town), crashes).toBe(true);
+    }
+  });
+
   it('which is which can be told although the clock was set back meanwhile', async () => {
     for (const overlaps of [false, true]) {
       const { wrap, setBack } = steppingClock();
