@@ -1,4 +1,5 @@
 import type { StoreConfig } from '../config/config.js';
+import { wrongPlace } from '../config/files.js';
 import { printable } from '../config/problem.js';
 import { resolveStore, STATE_STORE, storeName } from '../config/state-store.js';
 import { inspectStore } from '../inspect-store.js';
@@ -13,9 +14,17 @@ import type { Terminal } from './terminal.js';
 export function readStore(text: string | undefined, terminal: Terminal): StoreConfig {
   if (text === undefined) return mustLoadFrom(terminal).state;
   const result = STATE_STORE.parse(text);
-  if (result.ok) return resolveStore(result.value, terminal.cwd);
-  throw new UsageError(
-    `${JSON.stringify(printable(text))} ${result.message}. Allowed: ${STATE_STORE.allowed}`,
+  if (!result.ok) throw wrongStore(text, result.message);
+  const store = resolveStore(result.value, terminal.cwd);
+  const fault = wrongPlace(store, terminal.machine);
+  if (fault !== null) throw wrongStore(text, fault);
+  return store;
+}
+
+function wrongStore(text: string, fault: string): UsageError {
+  const stop = fault.endsWith('?') ? '' : '.';
+  return new UsageError(
+    `${JSON.stringify(printable(text))} ${fault}${stop} Allowed: ${STATE_STORE.allowed}`,
   );
 }
 

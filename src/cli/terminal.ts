@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { Environment } from '../config/given.js';
-import type { Machine } from '../config/load.js';
+import type { Machine } from '../config/files.js';
 
 /** All that a command sees of the process it runs in. */
 export interface Terminal {
@@ -31,7 +31,7 @@ export function terminalOf(
   return {
     env,
     cwd,
-    machine: { hostname: hostname(), readFile: (path) => readFileSync(path, 'utf8') },
+    machine: { hostname: hostname(), readFile: (path) => readFileSync(path, 'utf8'), kindOf },
     interactive: stdin.isTTY === true,
     watched: stderr.isTTY === true,
     async readInput(mostBytes) {
@@ -50,6 +50,17 @@ export function terminalOf(
     out: (text) => void stdout.write(text),
     err: (text) => void stderr.write(text),
   };
+}
+
+function kindOf(path: string): ReturnType<Machine['kindOf']> {
+  try {
+    const found = statSync(path, { throwIfNoEntry: false });
+    if (found === undefined || found.isFile()) return 'file';
+    return found.isDirectory() ? 'directory' : 'device';
+  } catch {
+    // Whoever opens it will say why it can't be looked at.
+    return 'file';
+  }
 }
 
 export const THIS_TERMINAL = terminalOf(process.env, process.cwd(), process);

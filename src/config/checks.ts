@@ -196,6 +196,9 @@ function matchFault(ways: number, header: Given<string | null>): string {
 /** Clients keep a `retry-after` of 1 to 59 s, every one of them; above that they differ. */
 const KEPT_BY_ALL_CLIENTS_MS = 59_000;
 
+/** What no base path ends in. */
+const SENT_BY_CLIENTS = /\/v1(\/(messages|chat\/completions|completions|responses|embeddings))?$/;
+
 function warnOfOddities(
   settings: Settings,
   upstreams: readonly UpstreamDraft[],
@@ -215,9 +218,10 @@ function warnOfOddities(
   for (const { url } of upstreams) {
     if (!url.ok) continue;
     const { protocol, pathname, hostname } = url.value;
-    if (pathname.endsWith('/v1')) {
+    const sent = SENT_BY_CLIENTS.exec(pathname)?.[0];
+    if (sent !== undefined) {
       findings.warn(
-        `${formatPlace(url.place)}: ends in /v1, which clients send themselves: their requests would go to ${pathname}/v1/…`,
+        `${formatPlace(url.place)}: ends in ${sent}, which clients send themselves: their requests would go to ${pathname}/v1/…`,
       );
     }
     if (protocol === 'http:' && !isLoopback(hostname.replace(/^\[|\]$/g, ''))) {

@@ -9,6 +9,7 @@ import type {
   ScopeMatch,
   UpstreamConfig,
 } from './config.js';
+import { wrongPlace, type Machine } from './files.js';
 import { readSection, readVariable, type Environment, type Given } from './given.js';
 import { type OutboundProxies, proxyFor, readOutboundProxies } from './outbound-proxy.js';
 import { Findings, type Problem } from './problem.js';
@@ -21,15 +22,8 @@ import {
   type Settings,
   type UpstreamDraft,
 } from './upstreams.js';
-import { resolveStore } from './state-store.js';
+import { resolveStore, STATE_STORE, storeName } from './state-store.js';
 import { readYaml, type FileMap } from './yaml-file.js';
-
-/** What reading the configuration needs to know of the machine. */
-export interface Machine {
-  readonly hostname: string;
-  /** The text of a file; throws like `readFileSync`. */
-  readFile(path: string): string;
-}
 
 export type LoadResult =
   | {
@@ -58,6 +52,7 @@ export function loadConfig(env: Environment, cwd: string, machine: Machine): Loa
   const settings = readSection(SETTINGS, { map: root, path: '', env }, findings);
   const upstreams = readUpstreams(root, settings, findings);
   checkTogether(settings, upstreams, findings);
+  checkStore(settings, cwd, machine, findings);
   const proxies = readOutboundProxies(env, findings);
   if (problems.length > 0) return { ok: false, problems, warnings };
   const surroundings = { cwd, hostname: machine.hostname, proxies };
@@ -88,6 +83,15 @@ function readFile(
     return null;
   }
   return readYaml(text, given.value, findings);
+}
+
+function checkStore({ state }: Settings, cwd: string, machine: Machine, findings: Findings): void {
+  if (!state.ok) return;
+  const store = resolveStore(state.value, cwd);
+  const message = wrongPlace(store, machine);
+  if (message === null) return;
+  const { allowed, example } = STATE_STORE;
+  findings.problem(state.place, { given: storeName(store), message, allowed, example });
 }
 
 function reason(error: unknown): string {

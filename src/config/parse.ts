@@ -3,6 +3,7 @@
  * parser throws. Each knows in words what it takes; the reference and every error message use them.
  */
 import { DURATION_UNITS, formatCount, formatDuration, formatPercent } from './format.js';
+import { countMeant, durationMeant, percentMeant } from './meant.js';
 
 export interface Parser<Value> {
   /** Goes on from `Allowed: `. */
@@ -46,7 +47,7 @@ export function duration(bounds: DurationBounds, example: string): Parser<number
     example,
     parse(text) {
       const durationMs = readDuration(text, zero !== undefined || min === 0);
-      if (durationMs === null) return wrong('is not a duration');
+      if (durationMs === null) return wrong(`is not a duration${durationMeant(text)}`);
       if (durationMs === 0 && zero !== undefined) return parsed(0);
       if (durationMs < min) return wrong(`is shorter than ${formatDuration(min)}`);
       if (durationMs > max) return wrong(`is longer than ${formatDuration(max)}`);
@@ -110,13 +111,6 @@ export function percent(min: number, max: number, example: string): Parser<numbe
   };
 }
 
-function percentMeant(text: string, max: number): string {
-  if (!/^\d{0,6}(\.\d{1,5})?$/.test(text) || text === '') return '';
-  const number = Number(text);
-  const fraction = number < 1 ? number : number / 100;
-  return fraction > 0 && fraction <= max ? `; did you mean "${formatPercent(fraction)}"?` : '';
-}
-
 /** Beyond any budget, and far enough below 2^53 that sums of a few stay exact. */
 const MOST_COUNTED = 1_000_000_000_000;
 
@@ -127,7 +121,9 @@ export function countOr(word: string, example: string): Parser<number | null> {
     example,
     parse(text) {
       if (text === word) return parsed(null);
-      if (!/^\d{1,3}(_\d{3})+$|^\d{1,15}$/.test(text)) return wrong('is not a whole number');
+      if (!/^\d{1,3}(_\d{3})+$|^\d{1,15}$/.test(text)) {
+        return wrong(`is not a whole number${countMeant(text, MOST_COUNTED)}`);
+      }
       const count = Number(text.replaceAll('_', ''));
       if (count < 1) return wrong('is less than 1');
       if (count > MOST_COUNTED) return wrong(`is more than ${formatCount(MOST_COUNTED)}`);

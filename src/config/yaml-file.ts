@@ -117,7 +117,13 @@ class Reader {
       this.#nodes = Infinity;
       return { kind: 'text', text: '', at };
     }
-    if (isAlias(node)) return this.#read(node.resolve(this.document), path, at, depth + 1);
+    if (isAlias(node)) {
+      const meant = node.resolve(this.document);
+      if (meant !== undefined) return this.#read(meant, path, at, depth + 1);
+      const message = 'begins with *, which has a meaning in YAML';
+      this.findings.problem({ name: path, at }, { message, allowed: 'such values in quotes' });
+      return { kind: 'text', text: '*', at };
+    }
     if (isSeq(node)) {
       const items = node.items.map((item, index) =>
         this.#read(item, `${path}[${index}]`, at, depth + 1),

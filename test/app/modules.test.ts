@@ -13,6 +13,7 @@ import { SILENT_LOG } from '../../src/platform/log.js';
 import { UpstreamProxy } from '../../src/proxy/upstream-proxy.js';
 import { GovernorJob } from '../../src/schedule/governor-job.js';
 import { STATE_REPOSITORY, type StateRepository } from '../../src/state/state-repository.js';
+import { NO_FILES } from '../config/load.js';
 import { TemporaryDirectory } from '../support/temporary-directory.js';
 
 let directory: TemporaryDirectory;
@@ -29,7 +30,7 @@ beforeEach(async () => {
       TIDEGATE_TICK: '1h',
     },
     directory.path,
-    { hostname: 'test', readFile: () => '' },
+    NO_FILES,
   );
   if (!result.ok) throw new Error(JSON.stringify(result.problems));
   const options = { clock: new SteadyClock(), log: SILENT_LOG, report: () => {} };

@@ -7,6 +7,7 @@ import { SteadyClock } from '../../src/platform/clock.js';
 import { openLog } from '../../src/platform/log.js';
 import { CUT_MS } from '../../src/proxy/upstream-proxy.js';
 import { LAST_RUN_MS } from '../../src/schedule/governor-job.js';
+import { NO_FILES } from '../config/load.js';
 import { TemporaryDirectory } from '../support/temporary-directory.js';
 
 /** For what a busy machine adds to them. */
@@ -24,7 +25,7 @@ let lines: string[];
 async function open(): Promise<void> {
   directory = new TemporaryDirectory();
   const env = { TIDEGATE_CONFIG: 'x', TIDEGATE_STATE: `file:${directory.at('state')}` };
-  const machine = { hostname: 'test', readFile: () => FILE };
+  const machine = { ...NO_FILES, readFile: () => FILE };
   const result = loadConfig(env, directory.path, machine);
   if (!result.ok) throw new Error(JSON.stringify(result.problems));
   lines = [];

@@ -118,7 +118,7 @@ describe('check-config', () => {
     expect(err).toBe(`\
 tidegate: there are 2 mistakes in the configuration
   TIDEGATE_ADMIN_TOKEN: the value (not shown) is shorter than 16 characters. Allowed: 16 to 256 visible ASCII characters, no spaces; example: what "openssl rand -hex 24" prints
-  TIDEGATE_WINDOW: "5 hours" is not a duration. Allowed: a whole number with ms, s, m, h or d, from 1s to 366d; example: 5h
+  TIDEGATE_WINDOW: "5 hours" is not a duration; did you mean "5h"? Allowed: a whole number with ms, s, m, h or d, from 1s to 366d; example: 5h
 What can be set: tidegate help settings
 `);
   });

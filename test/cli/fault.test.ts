@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { NO_FILES } from '../config/load.js';
 import { UsageError } from '../../src/cli/arguments.js';
 import { describeFault, runCommandLine } from '../../src/cli/cli.js';
 import { EXIT_CODES, EXIT_OF_ERROR } from '../../src/cli/exit-codes.js';
@@ -24,7 +25,7 @@ describe('a fault that ends a command', () => {
     'of the configuration is told once: %s',
     async (...args) => {
       let err = '';
-      const machine = { hostname: 'x', readFile: () => '' };
+      const machine = { ...NO_FILES, readFile: () => '' };
       const written = { out: () => {}, err: (text: string) => void (err += text) };
       const terminal = {
         ...written,
@@ -101,7 +102,7 @@ test('a person who types the credential is told how to end it, on stderr', async
   const terminal: Terminal = {
     env: { TIDEGATE_CONFIG: 'tidegate.yaml' },
     cwd: '/work',
-    machine: { hostname: 'box', readFile: () => file },
+    machine: { ...NO_FILES, readFile: () => file },
     interactive: true,
     watched: false,
     outGone: false,

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { NO_FILES } from '../config/load.js';
 import { run } from '../../src/cli/state-show.js';
 import type { Terminal } from '../../src/cli/terminal.js';
 import { rfc3339 } from '../../src/platform/clock.js';
@@ -17,7 +18,7 @@ async function show(town: Town, ...flags: string[]): Promise<string> {
   const state = town.disk.scopes.get(SCOPE) as ScopeState;
   await repository.update(SCOPE, () => ({ state, outcome: null }));
   let told = '';
-  const terminal = { cwd: '/', env: {}, out: (text: string) => (told += text) };
+  const terminal = { cwd: '/', env: {}, machine: NO_FILES, out: (text: string) => (told += text) };
   await run([`file:${store.path}`, ...flags], terminal as unknown as Terminal);
   return told.replaceAll(/ +/g, ' ');
 }

@@ -1,6 +1,6 @@
 /** `tidegate state`, built, on stores that are in use, at rest, damaged and not there. */
 import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { auditScope } from '../../src/state/audit.js';
@@ -303,6 +303,21 @@ describe.each(['file', 'sqlite'] as const)('show and check on %s', (kind) => {
 });
 
 describe('the command line', () => {
+  it.each([[['show']], [['copy', 'FROM']], [['copy', 'TO']]])(
+    'a directory is no store, and is left alone: %j',
+    async ([verb, end]) => {
+      const directory = dirname(file.path);
+      await (await file.open()).close();
+      const other = `sqlite:${sqlite.path}`;
+      const store = `file:${directory}`;
+      const args = end === 'FROM' ? [store, other] : end === 'TO' ? [other, store] : [store];
+      const { code, err } = await tidegate(['state', verb!, ...args]);
+      expect({ code, err }).toMatchObject({ code: 64 });
+      expect(err).toContain(`names a directory; did you mean "${store}/state.json"?`);
+      expect(statSync(file.path).isFile()).toBe(true);
+    },
+  );
+
   it.each([
     [[], 'Say what to do: show, check, copy'],
     [['shwo'], 'did you mean "show"?'],

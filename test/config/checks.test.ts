@@ -229,12 +229,37 @@ describe('matches', () => {
   });
 });
 
+describe('the place of the state', () => {
+  test.each([
+    [
+      'file:data',
+      '"file:/home/op/data" names a directory; did you mean "file:/home/op/data/state.json"?',
+    ],
+    [
+      'sqlite:./data',
+      '"sqlite:/home/op/data" names a directory; did you mean "sqlite:/home/op/data/state.db"?',
+    ],
+    ['file:/dev/null', '"file:/dev/null" names a device, which keeps nothing.'],
+  ])('%s', (text, message) => {
+    expect(mistakes({ TIDEGATE_STATE: text })).toEqual([
+      expect.stringContaining(`TIDEGATE_STATE: ${message} Allowed: `),
+    ]);
+    expect(mistakes({}, `state: ${text}`)).toEqual([
+      expect.stringContaining(`state (tidegate.yaml:1): ${message} Allowed: `),
+    ]);
+  });
+});
+
 describe('warnings', () => {
   test.each([
     [{ TIDEGATE_MAX_RETRY_AFTER: '60s' }, 'above 59s some clients retry at once'],
     [
       { TIDEGATE_UPSTREAM: 'https://llm.example/api/v1' },
       'ends in /v1, which clients send themselves',
+    ],
+    [
+      { TIDEGATE_UPSTREAM: 'https://llm.example/v1/messages' },
+      'ends in /v1/messages, which clients send themselves',
     ],
     [{ TIDEGATE_UPSTREAM: 'http://llm.example' }, "http sends the agents' credentials"],
     [
@@ -250,6 +275,7 @@ describe('warnings', () => {
 
   test('there are none about what is usual', () => {
     expect(load({ TIDEGATE_UPSTREAM: 'http://[::1]:4000/v1x' }).warnings).toEqual([]);
+    expect(load({ TIDEGATE_UPSTREAM: 'https://gate.example/v1/a/b' }).warnings).toEqual([]);
     expect(load({}).warnings).toEqual([]);
   });
 });

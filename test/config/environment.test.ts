@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { loadConfig } from '../../src/config/load.js';
 import { SETTINGS } from '../../src/config/settings.js';
-import { config, load, mistakes } from './load.js';
+import { config, load, mistakes, NO_FILES } from './load.js';
 
 test('with nothing set it is the default configuration', () => {
   const { upstreams, ...rest } = config({});
@@ -120,7 +120,7 @@ test('all mistakes are reported at once, each with value, what is allowed and an
   expect(found).toEqual([
     'TIDEGATE_DIALECT: "cohere" is not known. Allowed: one of anthropic, openai, generic; example: anthropic',
     'TIDEGATE_STATE: "postgres://***@db/" names no database. Allowed: "file:" or "sqlite:" and the path of a file, relative to the working directory or absolute; or postgres://user:password@host:port/database; example: file:./data/state.json',
-    'TIDEGATE_WINDOW: "5 hours" is not a duration. Allowed: a whole number with ms, s, m, h or d, from 1s to 366d; example: 5h',
+    'TIDEGATE_WINDOW: "5 hours" is not a duration; did you mean "5h"? Allowed: a whole number with ms, s, m, h or d, from 1s to 366d; example: 5h',
     'TIDEGATE_NUDGE: "60%" is more than 50%. Allowed: a percentage from 0.001% to 50%; example: 3%',
   ]);
 });
@@ -239,7 +239,7 @@ test.each([
   ['-_', 'host:8787'],
   ['h'.repeat(300), `${'h'.repeat(100)}:8787`],
 ])('the host name %s makes the instance %s', (hostname, instance) => {
-  const result = loadConfig({}, '/home/op', { hostname, readFile: () => '' });
+  const result = loadConfig({}, '/home/op', { ...NO_FILES, hostname });
   expect(result.ok && result.config.instance).toBe(instance);
 });
 

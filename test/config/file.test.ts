@@ -146,6 +146,13 @@ describe('a file that cannot be read', () => {
     ]);
   });
 
+  test('an asterisk without quotes is named as the cause', () => {
+    const file = `upstreams: [{url: "${URL}", limits: [{models: [*-opus]}]}]`;
+    expect(mistakes({}, file)).toEqual([
+      'upstreams[0].limits[0].models[0] (tidegate.yaml:1): begins with *, which has a meaning in YAML. Allowed: such values in quotes',
+    ]);
+  });
+
   test('aliases work; those that go round or multiply end at a bound', () => {
     const shared = `
 upstreams:

@@ -1,17 +1,31 @@
 import { loadConfig, type LoadResult } from '../../src/config/load.js';
 import { formatProblem } from '../../src/config/problem.js';
+import type { Machine } from '../../src/config/files.js';
 import type { Config } from '../../src/config/config.js';
 
 export type Env = Readonly<Record<string, string>>;
 
-/** Loads as on a machine `box`, in /home/op, with `file` as /home/op/tidegate.yaml. */
+/** A machine `box` with nothing on its disk. */
+export const NO_FILES: Machine = {
+  hostname: 'box',
+  readFile(path) {
+    throw Object.assign(new Error(`no such file: ${path}`), { code: 'ENOENT' });
+  },
+  kindOf: () => 'file',
+};
+
+/** Loads as on a machine `box`, in /home/op, with a directory `data` and `file` as tidegate.yaml. */
 export function load(env: Env, file?: string): LoadResult {
   const withFile = file === undefined ? env : { TIDEGATE_CONFIG: 'tidegate.yaml', ...env };
   return loadConfig(withFile, '/home/op', {
-    hostname: 'box',
+    ...NO_FILES,
     readFile(path) {
       if (file !== undefined && path === '/home/op/tidegate.yaml') return file;
-      throw Object.assign(new Error(`no such file: ${path}`), { code: 'ENOENT' });
+      return NO_FILES.readFile(path);
+    },
+    kindOf(path) {
+      if (path === '/home/op/data') return 'directory';
+      return path === '/dev/null' ? 'device' : 'file';
     },
   });
 }

@@ -56,21 +56,26 @@ describe('durations', () => {
     expect(outcome(anyDuration, text)).toBe(expected);
   });
 
+  test.each(['', '5', '-5h', '5 fortnights', '30m1h', '1h1h', 'h', '1e3s'])(
+    '"%s" is not a duration',
+    (text) => {
+      expect(outcome(anyDuration, text)).toBe('is not a duration');
+    },
+  );
+
   test.each([
-    '',
-    '5',
-    '5 h',
-    '5H',
-    '1.5h',
-    '-5h',
-    '5hours',
-    '5 hours',
-    '30m1h',
-    '1h1h',
-    'h',
-    '1e3s',
-  ])('"%s" is not a duration', (text) => {
-    expect(outcome(anyDuration, text)).toBe('is not a duration');
+    ['5 h', '5h'],
+    ['5H', '5h'],
+    ['1.5h', '1h30m'],
+    ['5hours', '5h'],
+    ['5 hours', '5h'],
+    ['90 Seconds', '1m30s'],
+    ['250 ms', '250ms'],
+    ['1 day', '1d'],
+    ['1 min', '1m'],
+  ])('"%s" is not a duration, and "%s" was meant', (text, meant) => {
+    expect(outcome(anyDuration, text)).toBe(`is not a duration; did you mean "${meant}"?`);
+    expect(outcome(anyDuration, meant)).toBeTypeOf('number');
   });
 
   test('bounds are inclusive, and what lies beyond them is named', () => {
@@ -173,8 +178,13 @@ describe('counts', () => {
   test.each([
     ['0', 'is less than 1'],
     ['1_000_000_000_001', 'is more than 1_000_000_000_000'],
-    ['1e6', 'is not a whole number'],
-    ['1,000,000', 'is not a whole number'],
+    ['1e6', 'is not a whole number; did you mean "1_000_000"?'],
+    ['1,000,000', 'is not a whole number; did you mean "1_000_000"?'],
+    ['1M', 'is not a whole number; did you mean "1_000_000"?'],
+    ['1.5 m', 'is not a whole number; did you mean "1_500_000"?'],
+    ['200k', 'is not a whole number; did you mean "200_000"?'],
+    ['1e99', 'is not a whole number'],
+    ['1,00', 'is not a whole number'],
     ['1_00', 'is not a whole number'],
     ['1_000_', 'is not a whole number'],
     ['1.5', 'is not a whole number'],

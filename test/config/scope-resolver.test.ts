@@ -3,6 +3,7 @@ import type { UpstreamConfig } from '../../src/config/config.js';
 import { fingerprint } from '../../src/config/fingerprint.js';
 import { loadConfig } from '../../src/config/load.js';
 import { scopeResolver, tellsOrganizations } from '../../src/config/scope-resolver.js';
+import { NO_FILES } from './load.js';
 
 const KEY = 'a-key-of-16-char';
 
@@ -14,7 +15,7 @@ upstreams:
     fingerprintKey: ${KEY}
     ${scopes}
 `;
-  const machine = { hostname: 'h', readFile: () => file };
+  const machine = { ...NO_FILES, readFile: () => file };
   const result = loadConfig({ TIDEGATE_CONFIG: 'tidegate.yaml' }, '/', machine);
   if (!result.ok) throw new Error(JSON.stringify(result.problems));
   return result.config.upstreams[0]!;

@@ -1,3 +1,4 @@
+import { readFileSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { FakeUpstream, jsonMessage } from '../support/fake-upstream.js';
 import { freePort } from '../support/free-port.js';
@@ -36,6 +37,15 @@ it.each(['file', 'sqlite'])('ends by itself, with its exit code, and cleanly: %s
   const next = await TidegateProcess.start(env);
   expect(next.err).toBe('');
   await next.kill();
+});
+
+it.each(['file', 'sqlite'])('a directory is no state, and is left alone: %s', async (kind) => {
+  const path = directory.at('state.json');
+  writeFileSync(path, 'here');
+  failed = TidegateProcess.spawn({ TIDEGATE_STATE: `${kind}:${directory.path}` });
+  expect(await failed.exited).toEqual({ code: 78, signal: null });
+  expect(failed.err).toContain('names a directory; did you mean');
+  expect(readFileSync(path, 'utf8')).toBe('here');
 });
 
 it('ends also where a disk hangs', async () => {
