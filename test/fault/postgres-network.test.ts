@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { hasCode } from '../../src/platform/tidegate-error.js';
 import { SYSTEM_TIMERS, turnEnds } from '../../src/platform/timers.js';
 import { Database } from '../../src/state/postgres/database.js';
+import { PostgresEventJournal } from '../../src/state/postgres/postgres-journal.js';
 import { openPostgresStateRepository } from '../../src/state/postgres/postgres-repository.js';
 import type { ScopeState } from '../../src/state/scope-state.js';
 import { type StateRepository, TRUSTING } from '../../src/state/state-repository.js';
@@ -337,6 +338,25 @@ describe('a network that is gone', () => {
     await until(() => shut.links.size === 0);
     expect(await last).toMatch(/STATE_(UNKNOWN|CLOSED)/);
     expect(await behind).toBe('STATE_CLOSED');
+    await shut.close();
+  });
+
+  it('nor the journal of events, whose connection is gone once that is closed', async () => {
+    const shut = await TcpProxy.open(store.url);
+    const journal = new PostgresEventJournal({ url: shut.through(store.url), instance: 'test' });
+    const newest = { stream: 'event', scope: null, from: 0, most: 1 } as const;
+    expect(await journal.read(newest)).toEqual([]);
+    let sent = false;
+    shut.onClientData = (link) => {
+      link.blackhole();
+      sent = true;
+    };
+    const last = codeOf(journal.read(newest));
+    await until(() => sent);
+    await journal.close();
+    // Sooner than the statement is given up: what a stop leaves open keeps the process.
+    await until(() => shut.links.size === 0, 1_000);
+    expect(await last).toBe('STATE_UNAVAILABLE');
     await shut.close();
   });
 

@@ -1,4 +1,5 @@
 import { Pool, type QueryResultRow } from 'pg';
+import { OpenSockets } from '../../platform/open-sockets.js';
 import { TidegateError } from '../../platform/tidegate-error.js';
 import { SYSTEM_TIMERS, withDeadline } from '../../platform/timers.js';
 import {
@@ -60,6 +61,7 @@ const INSERT = `insert into tidegate_journal (${COLUMNS})
 export class PostgresEventJournal implements EventJournal {
   readonly kind = 'postgres';
   readonly #pool: Pool;
+  readonly #sockets = new OpenSockets();
   #problem: string | null = null;
   #closing: Promise<void> | null = null;
 
@@ -72,6 +74,7 @@ export class PostgresEventJournal implements EventJournal {
       query_timeout: STATEMENT_MS,
       idleTimeoutMillis: IDLE_MS,
       allowExitOnIdle: true,
+      stream: () => this.#sockets.create(),
     });
     // An idle connection that breaks is no event: the next use finds out.
     this.#pool.on('error', () => undefined);
@@ -118,9 +121,15 @@ export class PostgresEventJournal implements EventJournal {
     return { problem: this.#problem, dropped: 0 };
   }
 
-  async close(): Promise<void> {
-    this.#closing ??= this.#pool.end();
-    await withDeadline(SYSTEM_TIMERS, CLOSE_MS, this.#closing, undefined);
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await withDeadline(SYSTEM_TIMERS, CLOSE_MS, this.#pool.end(), undefined);
+    // The driver waits for an answer to what is under way, and with it the process would.
+    this.#sockets.cut();
   }
 
   async #query(text: string, values: readonly unknown[]): Promise<readonly Row[]> {
