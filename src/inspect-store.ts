@@ -22,3 +22,19 @@ export async function inspectStore(store: StoreConfig): Promise<FoundState | nul
     }
   }
 }
+
+/**
+ * Whether both are one store, by whatever names.
+ *
+ * @throws TidegateError STATE_UNAVAILABLE.
+ */
+export async function isSameStore(one: StoreConfig, other: StoreConfig): Promise<boolean> {
+  if (one.kind === 'postgres' && other.kind === 'postgres') {
+    if (one.url === other.url) return true;
+    const { isSameTables } = await import('./state/postgres/same-tables.js');
+    return isSameTables(one.url, other.url);
+  }
+  if (one.kind === 'postgres' || other.kind === 'postgres' || one.kind !== other.kind) return false;
+  const { isSamePlace } = await import('./state/same-place.js');
+  return isSamePlace(one.path, other.path);
+}

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { StoreConfig } from '../config/config.js';
 import { storeName } from '../config/state-store.js';
+import { isSameStore } from '../inspect-store.js';
 import { openRepository } from '../open-repository.js';
 import { SteadyClock } from '../platform/clock.js';
 import { TidegateError } from '../platform/tidegate-error.js';
@@ -30,7 +31,7 @@ export const run: Run = async (args, terminal) => {
   const source = readStore(fromText, terminal);
   const target = readStore(toText, terminal);
   const [from, to] = [storeName(source), storeName(target)];
-  if (from === to) throw new UsageError('FROM and TO are the same store.');
+  if (await isSameStore(source, target)) throw new UsageError('FROM and TO are the same store.');
   // Opening it would make it.
   await inspectExisting(source);
 

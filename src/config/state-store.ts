@@ -38,15 +38,23 @@ export function resolveStore(store: StoreConfig, cwd: string): StoreConfig {
   return store.kind === 'postgres' ? store : { ...store, path: resolve(cwd, store.path) };
 }
 
+/** In the query of an address, what else says which store it is. */
+const PLACE = ['host', 'port', 'user', 'database'];
+/** `options` may hold any setting of the server, so only the one that is about the place is shown. */
+const SCHEMA = /^\s*-c\s*search_path=[\w$, "\\]+$/;
+
 /**
- * As TIDEGATE_STATE would say it, safe to print: of an address without password and without its
- * query, where some drivers take the password too.
+ * As TIDEGATE_STATE would say it, safe to print: of an address without password, and of its query, where
+ * some drivers take the password too, only what says which store it is.
  */
 export function storeName(store: StoreConfig): string {
   if (store.kind !== 'postgres') return `${store.kind}:${store.path}`;
   const url = new URL(store.url);
   if (url.password !== '') url.password = '***';
-  url.search = '';
+  const shown = [...url.searchParams].filter(
+    ([name, value]) => PLACE.includes(name) || (name === 'options' && SCHEMA.test(value)),
+  );
+  url.search = new URLSearchParams(shown).toString();
   return url.href;
 }
 

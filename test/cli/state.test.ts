@@ -1,6 +1,6 @@
 /** `tidegate state`, built, on stores that are in use, at rest, damaged and not there. */
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { auditScope } from '../../src/state/audit.js';
@@ -12,6 +12,7 @@ import { fullScopeState, withSequence } from '../support/scope-states.js';
 import { SqliteStore } from '../support/sqlite-store.js';
 import { FileStore } from '../support/file-store.js';
 import type { StoreOnDisk } from '../support/store-on-disk.js';
+import { TcpProxy } from '../support/tcp-proxy.js';
 import { TidegateProcess } from '../support/tidegate-process.js';
 import { until } from '../support/until.js';
 import { tidegate } from './run.js';
@@ -133,6 +134,35 @@ describe('copy', () => {
       ['a', 'b', 'c'].map((name) => ({ name, sequence: '9' })),
     );
     await postgres.dispose();
+  });
+
+  it('knows one store by two names, and two by one', async () => {
+    const [one, two] = [await PostgresStore.create(), await PostgresStore.create()];
+    const filled = await one.open();
+    await filled.update('a', () => ({ state: soundState(), outcome: null }));
+    await filled.close();
+    const target = await two.open();
+    await target.close();
+    // As a backup that was put beside the original would have it.
+    await two.sql('update tidegate_store set id = $1', [filled.health().id]);
+    const proxy = await TcpProxy.open(one.url);
+    const again = await tidegate(['state', 'copy', one.url, proxy.through(one.url), '--force']);
+    expect(again).toMatchObject({ code: 64, out: '' });
+    expect(again.err).toContain('FROM and TO are the same store');
+    const copied = await tidegate(['state', 'copy', one.url, two.url]);
+    expect(copied).toMatchObject({ code: 0, err: '' });
+    expect(copied.out).toMatch(new RegExp(`${one.schema} -> .*${two.schema}: a\n`));
+    expect(await two.sql('select name from tidegate_scopes')).toEqual([{ name: 'a' }]);
+    await proxy.close();
+    await one.dispose();
+    await two.dispose();
+
+    await fill(file, { a: soundState() });
+    const link = `${file.directory}-link`;
+    symlinkSync(file.directory, link);
+    const linked = `file:${join(link, basename(file.path))}`;
+    expect(await tidegate(['state', 'copy', address('file'), linked])).toEqual({ ...again });
+    rmSync(link);
   });
 
   it('makes no store where there was none to copy', async () => {

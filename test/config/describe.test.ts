@@ -94,7 +94,12 @@ test('observe and the absence of probes are said in words', () => {
 
 test.each([
   ['postgres://tide:hunter2@db:5432/tide', 'postgres://tide:***@db:5432/tide'],
-  ['postgres://db/tide?user=tide&password=hunter2', 'postgres://db/tide'],
+  ['postgres://db/tide?user=tide&password=hunter2', 'postgres://db/tide?user=tide'],
+  [
+    'postgres://db/tide?sslmode=require&options=-c%20search_path%3Dtide',
+    'postgres://db/tide?options=-c+search_path%3Dtide',
+  ],
+  ['postgres://db/tide?options=-c search_path=a -c x.key=hunter2', 'postgres://db/tide'],
   ['postgresql://tide@%2Fvar%2Frun/tide', 'postgresql://tide@%2Fvar%2Frun/tide'],
 ])('of the store %s a person sees %s', (url, shown) => {
   const state = { kind: 'postgres', url } as const;
