@@ -27,6 +27,8 @@ export interface ForwarderOptions {
   readonly onDate: (date: string) => void;
   readonly tally: ProxyTally;
   readonly answers: LocalAnswers;
+  /** All exchanges of this process. */
+  readonly underWay: { readonly size: number };
   /** Our name in `Via`. */
   readonly pseudonym: string;
 }
@@ -53,7 +55,7 @@ export class Forwarder {
     exchange: Exchange,
     { body, admission, shaped, onSuccess }: Forwarding,
   ): Promise<boolean> {
-    const { governor, timers, now, tally, answers, pseudonym } = this.options;
+    const { governor, timers, now, tally, answers, underWay, pseudonym } = this.options;
     const { dialect, agent, url } = route;
     const { request } = exchange;
     const [held, stream] = body instanceof PassThrough ? [null, body] : [body, null];
@@ -86,6 +88,7 @@ export class Forwarder {
         admission,
         shaped,
         timers,
+        underWay,
         timeoutMs: route.timeoutMs,
         now,
         onHead: (fields, status) => {

@@ -38,6 +38,8 @@ export interface RelayOptions {
   /** What the request was made into; null where it was forwarded as it came. */
   readonly shaped: ShapedAnswer | null;
   readonly timers: Timers;
+  /** All exchanges of this process. */
+  readonly underWay: { readonly size: number };
   /** Longest wait for the head of the answer, in ms. */
   readonly timeoutMs: number;
   /** Epoch ms. */
@@ -94,8 +96,9 @@ export class Relay implements Dispatcher.DispatchHandler {
 
   constructor(options: RelayOptions) {
     this.#options = options;
-    this.#outlet = new Outlet(options.exchange.response, () => this.#awaitClient());
-    options.exchange.whenClosed(() => this.#onClientClose());
+    const { exchange, underWay } = options;
+    this.#outlet = new Outlet(exchange.response, () => this.#awaitClient(), underWay);
+    exchange.whenClosed(() => this.#onClientClose());
   }
 
   send(): void {
@@ -295,12 +298,23 @@ export class Relay implements Dispatcher.DispatchHandler {
     const { exchange, onNoAnswer } = this.#options;
     if (!exchange.over) this.#filter?.end().forEach((part) => this.#outlet.write(part));
     this.#over = true;
-    // On its own, for undici would take a fault in there for one of the answer; and first of all, for no fault in
-    // what follows may leave the charge in flight.
-    queueMicrotask(() => this.#settle(end.whole));
-    if (end.whole) exchange.end(this.#outlet.takeRest());
-    else if (this.#status !== 0) this.#cut();
+    if (end.whole) return this.#outlet.end(this.#leave);
+    this.#settleSoon(false);
+    if (this.#status !== 0) this.#cut();
     else if (!exchange.over) onNoAnswer({ error: end.error, sent: this.#controller !== null });
+  }
+
+  readonly #leave = (rest: Buffer | undefined) => {
+    this.#settleSoon(true);
+    this.#options.exchange.end(rest);
+  };
+
+  /**
+   * On its own, for undici would take a fault in there for one of the answer; and before anything
+   * that follows, for no fault in there may leave the charge in flight.
+   */
+  #settleSoon(whole: boolean): void {
+    queueMicrotask(() => this.#settle(whole));
   }
 
   #cut(): void {

@@ -83,6 +83,7 @@ export class UpstreamProxy {
       ...options,
       tally: this.tally,
       answers: this.#answers,
+      underWay: this.#underWay,
       pseudonym: this.#pseudonym,
     });
   }

@@ -19,6 +19,9 @@ import { ManualTime } from '../support/manual-time.js';
 import { Wire } from '../support/wire.js';
 
 const MIB = 1024 * 1024;
+/** Exchanges under way. */
+const FEW = 1;
+const MANY = 100;
 
 /** Stands for undici's side of one request. */
 class Controller implements Dispatcher.DispatchController {
@@ -58,6 +61,7 @@ async function openRelay({
   timeoutMs = 60_000,
   timers = SYSTEM_TIMERS as Timers,
   shaped = null as ShapedAnswer | null,
+  underWay = FEW,
   request = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n',
 } = {}) {
   const settled: Settlement[] = [];
@@ -86,6 +90,7 @@ async function openRelay({
     governor: governor as unknown as Governor,
     admission: metered ? ({} as Admission) : null,
     timers,
+    underWay: { size: underWay },
     timeoutMs,
     now: () => 0,
     shaped,
@@ -192,9 +197,9 @@ describe('a relay', () => {
     client.destroy();
   });
 
-  describe('whose answer breaks off', () => {
+  describe.each([FEW, MANY])('whose answer breaks off, one of %i under way,', (underWay) => {
     it('has its client get what came in the same turn, and no clean end', async () => {
-      const { relay, client, controller } = await openRelay();
+      const { relay, client, controller } = await openRelay({ underWay });
       relay.onRequestStart(controller);
       relay.onResponseStart(controller, 200, { 'transfer-encoding': 'chunked' });
       relay.onResponseData(controller, Buffer.from('half of it'));
@@ -206,7 +211,7 @@ describe('a relay', () => {
 
     it('has its client get what a filter holds', async () => {
       const shaped = { ...UNSHAPED, openFilter: () => new UsageChunkFilter() };
-      const { relay, client, controller } = await openRelay({ shaped });
+      const { relay, client, controller } = await openRelay({ underWay, shaped });
       relay.onRequestStart(controller);
       relay.onResponseStart(controller, 200, { 'transfer-encoding': 'chunked' });
       relay.onResponseData(controller, Buffer.from('data: {"choices":[1]}\n\n'));
@@ -219,7 +224,7 @@ describe('a relay', () => {
 
     it('has a client that still uploads get it all, too', async () => {
       const head = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n';
-      const { relay, client, controller } = await openRelay({ request: head });
+      const { relay, client, controller } = await openRelay({ underWay, request: head });
       // A connection that closes on these is reset.
       client.socket.write(Buffer.alloc(MIB));
       relay.onRequestStart(controller);
@@ -236,7 +241,7 @@ describe('a relay', () => {
 
     it('is the last on its connection, whatever follows the rest of the upload', async () => {
       const request = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n';
-      const { relay, client, exchanges, controller } = await openRelay({ request });
+      const { relay, client, exchanges, controller } = await openRelay({ underWay, request });
       relay.onRequestStart(controller);
       relay.onResponseStart(controller, 200, { 'transfer-encoding': 'chunked' });
       relay.onResponseError(controller, reset());
@@ -248,7 +253,7 @@ describe('a relay', () => {
     });
 
     it('has its client get the head, if that is all there is', async () => {
-      const { relay, client, controller } = await openRelay();
+      const { relay, client, controller } = await openRelay({ underWay });
       relay.onRequestStart(controller);
       relay.onResponseStart(controller, 200, { 'content-length': '5' });
       relay.onResponseError(controller, reset());
@@ -257,7 +262,7 @@ describe('a relay', () => {
     });
 
     it('has a client that is behind get all that there is', async () => {
-      const { relay, client, exchange, controller } = await openRelay();
+      const { relay, client, exchange, controller } = await openRelay({ underWay });
       client.socket.pause();
       relay.onRequestStart(controller);
       relay.onResponseStart(controller, 200, { 'transfer-encoding': 'chunked' });
@@ -274,7 +279,7 @@ describe('a relay', () => {
 
     it('does not wait for ever for a client that takes nothing', async () => {
       const time = new ManualTime();
-      const { relay, client, exchange, controller } = await openRelay({ timers: time });
+      const { relay, client, exchange, controller } = await openRelay({ underWay, timers: time });
       client.socket.pause();
       relay.onRequestStart(controller);
       relay.onResponseStart(controller, 200, { 'transfer-encoding': 'chunked' });
@@ -307,8 +312,8 @@ describe('a relay', () => {
     client.destroy();
   });
 
-  it('settles once, whatever comes after the end', async () => {
-    const { relay, client, state, settled, controller } = await openRelay();
+  it.each([FEW, MANY])('of %i settles once, whatever comes after the end', async (underWay) => {
+    const { relay, client, state, settled, controller } = await openRelay({ underWay });
     relay.onRequestStart(controller);
     relay.onResponseStart(controller, 200, {});
     relay.onResponseEnd();
@@ -317,6 +322,39 @@ describe('a relay', () => {
     await expect.poll(() => state.done).toBe(1);
     relay.onResponseEnd();
     expect([settled.length, state.done]).toEqual([1, 1]);
+  });
+
+  it.each([FEW, MANY])('of %i settles after its answer has left', async (underWay) => {
+    const { relay, client, exchange, settled, controller } = await openRelay({ underWay });
+    const settledAtEnd: number[] = [];
+    const end = exchange.end.bind(exchange);
+    exchange.end = (rest) => {
+      settledAtEnd.push(settled.length);
+      end(rest);
+    };
+    relay.onRequestStart(controller);
+    relay.onResponseStart(controller, 200, { 'content-length': '5' });
+    relay.onResponseData(controller, Buffer.from('whole'));
+    relay.onResponseEnd();
+    await client.says('whole');
+    await expect.poll(() => settled.length).toBe(1);
+    expect(settledAtEnd).toEqual([0]);
+    client.destroy();
+  });
+
+  it('of many settles, though its client leaves before its answer does', async () => {
+    const { relay, client, exchange, state, settled, controller } = await openRelay({
+      underWay: MANY,
+    });
+    relay.onRequestStart(controller);
+    relay.onResponseStart(controller, 200, {});
+    relay.onResponseData(controller, Buffer.from('whole'));
+    relay.onResponseEnd();
+    exchange.leave();
+    expect([settled.length, state.done]).toEqual([0, 0]);
+    await expect.poll(() => state.done).toBe(1);
+    expect([settled.length, controller.aborted]).toEqual([1, false]);
+    client.destroy();
   });
 
   it('takes headers that can not be said for no answer, and stops the upstream', async () => {
