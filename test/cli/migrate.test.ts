@@ -12,6 +12,7 @@ const TABLES = [
   'CreateTables1763856000000',
   'CreateJournal1764115200000',
   'AddReplaces1764201600000',
+  'AddColdRevision1764288000000',
 ];
 
 let store: PostgresStore;
@@ -96,7 +97,7 @@ it('a state is copied from a file into the database and back, and can be looked 
     expect(await tidegate(['state', 'copy', from, store.url])).toMatchObject({ code: 0, err: '' });
     const shown = await tidegate(['state', 'show', store.url, '--json']);
     expect(JSON.parse(shown.out)).toMatchObject({ loss: null, revision: 1, scopes: { a: state } });
-    expect(shown.out).not.toContain('search_path');
+    expect(shown.out).toContain(store.schema);
     const back = new FileStore();
     const to = `file:${back.path}`;
     expect((await tidegate(['state', 'copy', store.url, to])).code).toBe(0);

@@ -368,6 +368,46 @@ describe('rows that can’t be believed', () => {
   );
 
   it.each([
+    ['cold', 'tidegate_scopes_cold', 'a start'],
+    ['cold', 'tidegate_scopes_cold', 'a running instance'],
+    ['cold', 'tidegate_scopes_cold', 'another that runs'],
+    ['hot', 'tidegate_scopes', 'a start'],
+    ['hot', 'tidegate_scopes', 'a running instance'],
+  ])('a %s part that was put back alone, in %s, is noticed by %s', async (part, table, who) => {
+    const before = await store.open();
+    const writeBoth = async (count: number) =>
+      before.update('a', ({ hot, cold }) => ({
+        state: {
+          hot: { ...hot, sequence: count },
+          cold: { ...cold, calibration: { ...cold.calibration, accepted: count } },
+        },
+        outcome: null,
+      }));
+    await writeBoth(1);
+    await store.sql(`create table before as select * from ${table}`);
+    await writeBoth(2);
+    const other = await store.open();
+    await other.update('a', look);
+    await writeBoth(3);
+    await store.sql(`delete from ${table}; insert into ${table} select * from before`);
+    const refused = await refusal(store.open({ loss: { onCorrupt: 'refuse' } }));
+    expect(String(refused)).toContain(`${part}: older than`);
+    const running = who === 'another that runs' ? other : before;
+    const after = who === 'a start' ? await store.open() : running;
+    const { state } = await after.read('a');
+    expect(lostOf(state)).toBe('rolled-back');
+    expect([state.hot.sequence, state.cold.calibration.accepted]).toEqual(
+      part === 'cold' ? [3, 1] : [1, 3],
+    );
+    expect(await after.update('a', takeIn)).toBe('rolled-back');
+    expect(await store.sql('select * from tidegate_set_aside')).toHaveLength(1);
+    for (const one of [after, before, await store.open()]) {
+      expect(await one.update('a', takeIn)).toBeNull();
+      expect(lostOf((await one.read('a')).state)).toBeNull();
+    }
+  });
+
+  it.each([
     ['a start', false, 'corrupt'],
     ['a running instance', true, 'rolled-back'],
   ])('%s takes the cold part where the hot one is gone', async (_, running, why) => {

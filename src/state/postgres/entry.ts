@@ -163,13 +163,15 @@ async function readScopes(
   return scopes;
 }
 
-/** Both parts of every scope. */
+/** Both parts of every scope; `leastCold`: the column for it, or what stands for that. */
 export async function selectScopes(
   client: Client,
+  leastCold: 'cold_revision' | '0' = 'cold_revision',
 ): Promise<(HotRow & ColdRow & { name: string })[]> {
   const { rows } = await client.query<HotRow & ColdRow & { name: string }>(
     `select scope.name, scope.revision, scope.written_by, recorded_at, clock_ahead_ms, schema_major,
-       hot::text as hot, part.revision as cold_revision, part.written_by as cold_written_by,
+       ${leastCold} as least_cold, hot::text as hot,
+       part.revision as cold_revision, part.written_by as cold_written_by,
        part.cold::text as cold, part.others::text as others
      from tidegate_scopes scope left join tidegate_scopes_cold part on part.name = scope.name`,
   );

@@ -6,7 +6,7 @@ import type { ScopeState } from '../scope-state.js';
 import { Database, type Session } from './database.js';
 import { readClock, readStore, selectScopes } from './entry.js';
 import { unavailable } from './faults.js';
-import { MIGRATIONS } from './migrations.js';
+import { ADD_COLD_REVISION, MIGRATIONS } from './migrations.js';
 import { readScope } from './scope-row.js';
 
 /** For the whole of it. */
@@ -21,9 +21,13 @@ export async function inspectTables(url: string): Promise<FoundState | null> {
   const timers = SYSTEM_TIMERS;
   const database = new Database({ url, applicationName: 'tidegate state', timers });
   try {
-    // What later ones add is not looked at.
-    if ((await database.pendingMigrations()).length === MIGRATIONS.length) return null;
-    return await database.session((session) => database.answer(INSPECT_MS, inspect(session)));
+    const pending = await database.pendingMigrations();
+    if (pending.length === MIGRATIONS.length) return null;
+    // What later ones add is not looked at, or only where it is.
+    const leastCold = pending.includes(ADD_COLD_REVISION) ? '0' : 'cold_revision';
+    return await database.session((session) =>
+      database.answer(INSPECT_MS, inspect(session, leastCold)),
+    );
   } catch (error) {
     throw error instanceof TidegateError ? error : unavailable(error, url);
   } finally {
@@ -31,11 +35,14 @@ export async function inspectTables(url: string): Promise<FoundState | null> {
   }
 }
 
-async function inspect({ client }: Session): Promise<FoundState | null> {
+async function inspect(
+  { client }: Session,
+  leastCold: Parameters<typeof selectScopes>[1],
+): Promise<FoundState | null> {
   await client.query('begin isolation level repeatable read, read only');
   const now = await readClock(client);
   const store = await readStore(client);
-  const rows = await selectScopes(client);
+  const rows = await selectScopes(client, leastCold);
   await client.query('commit');
   if (store === undefined) return null;
   checkMajor(store.schema_major);

@@ -1,5 +1,8 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
+/** Whoever only looks does so also where this one has not run. */
+export const ADD_COLD_REVISION = 'AddColdRevision1764288000000';
+
 /*
  * The tables. Append-only: a migration that has been released is never edited.
  *
@@ -98,11 +101,27 @@ class AddReplaces1764201600000 implements MigrationInterface {
   }
 }
 
+/** Which version of the cold part a hot one was written with, or a later one: see readScope in scope-row.ts. */
+class AddColdRevision1764288000000 implements MigrationInterface {
+  readonly name = ADD_COLD_REVISION;
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(
+      'alter table tidegate_scopes add column cold_revision bigint not null default 0',
+    );
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('alter table tidegate_scopes drop column cold_revision');
+  }
+}
+
 /** In their order; listed here because a search by file name would find what a build left behind. */
 export const MIGRATIONS = [
   CreateTables1763856000000,
   CreateJournal1764115200000,
   AddReplaces1764201600000,
+  AddColdRevision1764288000000,
 ];
 
 export const MIGRATIONS_TABLE = 'tidegate_migrations';

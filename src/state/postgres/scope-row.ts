@@ -42,6 +42,8 @@ export interface HotRow {
   readonly recorded_at: string;
   readonly clock_ahead_ms: string;
   readonly schema_major: number;
+  /** Its cold part was written with this revision, or a later one; 0 where that is not known. */
+  readonly least_cold: string;
   /** Null where it is the version asked about. */
   readonly hot: string | null;
 }
@@ -111,8 +113,8 @@ export function readScope(
     const state = marked(rest.state, known === undefined ? noticed : lossAt('rolled-back'));
     return { ...time, state, exists: false, asStored: false, hot, cold: NEVER, damage };
   }
-  const hot = { revision: Number(row.revision), writtenBy: row.written_by };
   const parsed = parseRows(row, cold, known);
+  const hot = versionOf(row, cold);
   if (parsed.damage !== null && policy.onCorrupt === 'refuse') throw refused(parsed.damage);
   const found = {
     ...time,
@@ -134,6 +136,23 @@ export function readScope(
   }
   const state = markSetRight(parsed.state, time.now - Number(row.recorded_at), time.now);
   return { ...found, hot, state, asStored: state === parsed.state };
+}
+
+/** Both parts of a scope are written with one revision, or the hot one alone with a later one. */
+function versionOf(row: HotRow, { cold_revision }: ColdRow): Version {
+  const [revision, latest] = [Number(row.revision), Number(cold_revision)];
+  // The next one must be above both.
+  if (revision < latest) return { revision: latest, writtenBy: '' };
+  return { revision, writtenBy: row.written_by };
+}
+
+/** Why the two parts can't be of one time, as where one table was put back; else null. */
+function tearOf(row: HotRow, cold: ColdRow, known: KnownScope | undefined): string | null {
+  const revision = Number(cold.cold_revision);
+  if (revision > Number(row.revision)) return 'hot: older than the cold part';
+  if (revision < Number(row.least_cold)) return 'cold: older than the hot part';
+  const isOther = known !== undefined && row.hot === null && cold.cold !== null;
+  return isOther ? 'cold: another than the hot part was written with' : null;
 }
 
 export function isSame(one: Version, other: Version): boolean {
@@ -182,7 +201,12 @@ function parseRows(row: HotRow, cold: ColdRow, known: KnownScope | undefined): P
     parseScopeState({ ...others, hot: hotPart, cold: coldPart }, row.schema_major);
   try {
     if (cold.cold_revision === null) throw new TidegateError('STATE_CORRUPT', 'cold: no row');
-    return { state: parse(rawHot, rawCold), loss: null, damage: null };
+    const damage = tearOf(row, cold, known);
+    return {
+      state: parse(rawHot, rawCold),
+      loss: damage === null ? null : 'rolled-back',
+      damage,
+    };
   } catch (error) {
     if (!hasCode(error, 'STATE_CORRUPT')) throw error;
     const damage = error.message;

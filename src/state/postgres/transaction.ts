@@ -44,12 +44,15 @@ export const BEGIN = `begin isolation level read committed;
 const WAITS_FOR_NO_DISK = new Set(['off', 'local']);
 
 const INSERT_HOT = `insert into tidegate_scopes
-  (name, revision, written_by, recorded_at, clock_ahead_ms, schema_major, hot)
-  values ($1, $2, $3, $4, $5, $6, $7)`;
+  (name, revision, written_by, recorded_at, clock_ahead_ms, schema_major, hot, cold_revision)
+  values ($1, $2, $3, $4, $5, $6, $7, $2)`;
 
-const UPDATE_HOT = `update tidegate_scopes set
+const update = (also: string) => `update tidegate_scopes set
   revision = $2, written_by = $3, recorded_at = $4, clock_ahead_ms = $5, schema_major = $6, hot = $7
-  where name = $1`;
+  ${also} where name = $1`;
+
+const UPDATE_HOT = update('');
+const UPDATE_HOT_OF_BOTH = update(', cold_revision = $2');
 
 const WRITE_COLD = `insert into tidegate_scopes_cold (name, revision, written_by, cold, others)
   values ($1, $2, $3, $4, $5)
@@ -109,6 +112,7 @@ function selects({ client }: Session, scope: string, known: KnownScope | undefin
     `${table}.revision = ${revision} and ${table}.written_by = ${text(writtenBy)}`;
   return {
     hot: `select revision, written_by, recorded_at, clock_ahead_ms, schema_major,
+      cold_revision as least_cold,
       case when ${isKnown('scope', known?.hot ?? NEVER)} then null else hot::text end as hot
       from tidegate_scopes scope where name = ${text(scope)}`,
     storeAndCold: `select store.id, store.schema_major, store.lost::text as lost,
@@ -154,8 +158,10 @@ export async function writeScope(
     statements.push(client.query('set local synchronous_commit = on'));
   }
   if (found.damage !== null) statements.push(client.query(SET_ASIDE, [scope, found.damage]));
+  const withCold = written.cold === written.hot;
+  const writeHot = withCold ? UPDATE_HOT_OF_BOTH : UPDATE_HOT;
   statements.push(
-    client.query(found.exists ? UPDATE_HOT : INSERT_HOT, [
+    client.query(found.exists ? writeHot : INSERT_HOT, [
       scope,
       revision,
       writtenBy,
@@ -165,7 +171,7 @@ export async function writeScope(
       JSON.stringify(hot),
     ]),
   );
-  if (written.cold === written.hot) {
+  if (withCold) {
     const values = [scope, revision, writtenBy, JSON.stringify(cold), JSON.stringify(others)];
     statements.push(client.query(WRITE_COLD, values));
   }

@@ -32,12 +32,14 @@ const WAIT_FOR_DISK = `case when current_setting('synchronous_commit') in ('off'
 
 const CHECK = `select ${CLOCK} as now from tidegate_scopes where ${AS_ASSUMED}`;
 
-const WRITE_HOT = `update tidegate_scopes set revision = $5, written_by = $6, recorded_at = $4,
-  clock_ahead_ms = 0, schema_major = ${SCHEMA.major}, hot = $7
+const update = (also: string) => `update tidegate_scopes set revision = $5, written_by = $6,
+  recorded_at = $4, clock_ahead_ms = 0, schema_major = ${SCHEMA.major}, ${also} hot = $7
   where ctid = (select ctid from tidegate_scopes where ${AS_ASSUMED} for no key update skip locked)
   returning ${CLOCK} as now, ${WAIT_FOR_DISK}`;
 
-const WRITE_BOTH = `with mine as (${WRITE_HOT}), part as (
+const WRITE_HOT = update('');
+
+const WRITE_BOTH = `with mine as (${update('cold_revision = $5,')}), part as (
     insert into tidegate_scopes_cold (name, revision, written_by, cold, others)
     select $1, $5, $6, $8::json, $9::json from mine
     on conflict (name) do update set revision = excluded.revision,
