@@ -47,7 +47,7 @@ export class Admissions {
 
   /** See Governor.admit. */
   admit(runtime: ScopeRuntime, request: AdmissionRequest): Promise<AdmissionOutcome> {
-    return runtime.admitInTurn(() => this.#inTime(runtime, request));
+    return runtime.admitInTurn(request.model, () => this.#inTime(runtime, request));
   }
 
   /** Few promises, for there is one of these with each request. */

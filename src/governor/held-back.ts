@@ -1,6 +1,7 @@
 import { allowanceAt, isIdle, restartRamp } from '../backoff/ramp.js';
 import { mayBeFull } from '../budget/brim.js';
-import { limitOf } from '../budget/limits.js';
+import { limitOf, reservedOf } from '../budget/limits.js';
+import { binds } from '../budget/model-pools.js';
 import type { LimitRules } from '../budget/settings.js';
 import type { HotState, Instant } from '../state/scope-state.js';
 import type { Draft } from './draft.js';
@@ -34,15 +35,27 @@ export function bindingRamp(
  * for the ramp, or what is in flight may have reached a limit of its already. Null: nothing does.
  */
 export function holdOf(
-  { hot, cold, now }: Draft,
+  draft: Draft,
   rules: readonly LimitRules[],
 ): { readonly limit: string | null } | null {
+  const { hot, now } = draft;
   if (bindingRamp(hot, now) !== null) return { limit: null };
   const { guessed, coldTokens } = guesses(hot);
   if (guessed === 0) return null;
-  const excess = Math.max(0, ...Object.values(cold.estimates).map((model) => model.excessP99));
-  const full = rules.find((rule) =>
-    mayBeFull(limitOf(hot.limits, rule.name), rule, { guessed, coldTokens, excess }),
-  );
+  const full = rules.find((rule) => {
+    const limit = limitOf(hot.limits, rule.name);
+    // What is in flight is of other models, and costs this limit nothing.
+    if (rule.models !== null && reservedOf(limit) === 0) return false;
+    return mayBeFull(limit, rule, { guessed, coldTokens, excess: excessOf(draft, rule) });
+  });
   return full === undefined ? null : { limit: full.name };
+}
+
+/** What a request that is charged to the limit may cost beyond its estimate. */
+function excessOf({ cold }: Draft, rule: LimitRules): number {
+  let most = 0;
+  for (const [model, { excessP99 }] of Object.entries(cold.estimates)) {
+    if (excessP99 > most && binds(rule, model)) most = excessP99;
+  }
+  return most;
 }

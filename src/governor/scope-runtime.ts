@@ -68,8 +68,11 @@ export class ScopeRuntime {
   }
 
   /** Lets a request wait its turn, if it is held back; who waits for too long is refused. */
-  async admitInTurn(attempt: () => Promise<AttemptOutcome>): Promise<AdmissionOutcome> {
-    const outcome = await this.held.wait(attempt);
+  async admitInTurn(
+    model: string,
+    attempt: () => Promise<AttemptOutcome>,
+  ): Promise<AdmissionOutcome> {
+    const outcome = await this.held.wait(model, attempt);
     if (outcome.kind !== 'held') return outcome;
     this.noteRefusal();
     return { ...outcome, kind: 'refused' };

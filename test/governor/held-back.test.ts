@@ -1,15 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import type { Admission, AdmissionOutcome } from '../../src/governor/admission.js';
+import type { LimitRules } from '../../src/budget/settings.js';
 import { HOUR, limit, MINUTE, SCOPE, SECOND, success, Town } from './support.js';
 
 /** A dozen agents and some more. */
 const FIRST = 16;
 
 /** Asks for `count` requests at once; what has been decided of them so far is in the returned list. */
-async function askAll(town: Town, count: number): Promise<AdmissionOutcome[]> {
+async function askAll(town: Town, count: number, model = 'm'): Promise<AdmissionOutcome[]> {
   const decided: AdmissionOutcome[] = [];
   for (let index = 0; index < count; index += 1) {
-    const request = { requestId: `r${index}`, model: 'm', session: '', bodyBytes: 1 };
+    const request = { requestId: `r${index}`, model, session: '', bodyBytes: 1 };
     void town.governor.admit(SCOPE, request).then((outcome) => decided.push(outcome));
   }
   await settleDown(town);
@@ -137,21 +138,24 @@ describe('after a cooldown and after idle time', () => {
   });
 });
 
-describe('near a limit that was learned', () => {
-  /** Learned at 10,000, with a budget of 9,700 and 8,700 used; a request has cost far beyond its estimate. */
-  async function nearLimit(): Promise<Town> {
-    const town = await Town.open({ limits: [limit({ budget: 20_000, windowMs: HOUR })] });
-    await town.call(9_000);
-    await town.call(1_000);
-    await town.refuse(await town.admit({ model: 'refused' }), { statedWaitMs: 10 * MINUTE });
-    await town.pass(11 * MINUTE);
-    const probe = await town.admit({ model: 'probe' });
-    town.governor.succeeded(probe, []);
-    await town.settle(probe, success(8_700));
-    await town.pass(MINUTE);
-    return town;
-  }
+/** Learned at 10,000, with a budget of 9,700 and 8,700 used; a request has cost far beyond its estimate. */
+async function nearLimit(...others: readonly LimitRules[]): Promise<Town> {
+  const near = limit({ budget: 20_000, windowMs: HOUR });
+  const { name, windowMs } = others.at(-1) ?? near;
+  const town = await Town.open({ limits: others.length > 0 ? others : [near] });
+  await town.call(9_000);
+  await town.call(1_000);
+  const refusal = { statedWaitMs: 10 * MINUTE, limits: [{ name, windowMs }] };
+  await town.refuse(await town.admit({ model: 'refused' }), refusal);
+  await town.pass(11 * MINUTE);
+  const probe = await town.admit({ model: 'probe' });
+  town.governor.succeeded(probe, []);
+  await town.settle(probe, success(8_700));
+  await town.pass(MINUTE);
+  return town;
+}
 
+describe('near a limit that was learned', () => {
   it('a request waits until the cost of the one before it is known, and passes then', async () => {
     const town = await nearLimit();
     const decided = await askAll(town, 2);
@@ -241,5 +245,32 @@ describe('near a limit that was learned', () => {
   it('observe mode holds nobody back', async () => {
     const town = await Town.open({ observe: true });
     expect(await askAll(town, 40)).toHaveLength(40);
+  });
+});
+
+describe('near the limit of some models', () => {
+  const OPUS = limit({
+    name: 'opus',
+    budget: 20_000,
+    windowMs: HOUR,
+    models: ['called', 'refused', 'probe', 'opus'],
+  });
+  const SHARED = limit({ windowMs: 5 * HOUR });
+
+  it('a request does not wait for what other models cost', async () => {
+    const town = await nearLimit(SHARED, OPUS);
+    await town.settle(await town.admit({ model: 'opus' }), success(310));
+    expect(admissions(await askAll(town, 1, 'sonnet'))).toHaveLength(1);
+    expect(admissions(await askAll(town, 1, 'opus'))).toHaveLength(1);
+    expect(await askAll(town, 1, 'opus')).toHaveLength(0);
+  });
+
+  it('who is held back keeps nobody else waiting', async () => {
+    const town = await nearLimit(SHARED, OPUS);
+    const opus = await askAll(town, 3, 'opus');
+    expect(opus).toHaveLength(1);
+    expect(admissions(await askAll(town, 3, 'sonnet'))).toHaveLength(3);
+    await town.pass(MINUTE);
+    expect(opus).toHaveLength(3);
   });
 });

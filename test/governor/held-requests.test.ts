@@ -12,7 +12,7 @@ class Line {
   #write: Promise<void> | null = null;
 
   async ask(number: number): Promise<void> {
-    await this.held.wait(async () => {
+    await this.held.wait('m', async () => {
       await (this.#write ??= this.#begin());
       if (this.open) this.went.push(number);
       return { kind: this.open ? 'admitted' : 'held' };
