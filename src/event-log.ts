@@ -60,7 +60,8 @@ const MESSAGES: Record<GovernorEvent['kind'], string> = {
   'budget-moved': 'budget moved',
   'budget-stated': 'budget follows what the upstream states',
   'guard-holds': 'a guard holds the budget where it is',
-  'cautious-began': 'state was lost or restored: cautious, budgets at their floor',
+  'cautious-began':
+    'state was lost or restored, or the clock went back: cautious, budgets at their floor',
   'cautious-ended': 'cautious mode over',
   'charge-orphaned': 'a charge will never settle: it counts until its window ends',
   'unclean-start': 'the run before this one did not stop cleanly',

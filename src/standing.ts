@@ -1,6 +1,7 @@
+import { formatCount } from './config/format.js';
 import type { DataPlane } from './data-plane.js';
 import { type BlockedPool, blockedPools } from './governor/blocked-pools.js';
-import type { ScopeView } from './governor/scope-view.js';
+import type { LimitView, ScopeCondition, ScopeView } from './governor/scope-view.js';
 import { rfc3339 } from './platform/clock.js';
 import type { Instant } from './state/scope-state.js';
 
@@ -22,24 +23,30 @@ export interface Standing {
 
 interface ScopeLine {
   readonly line: string;
+  /** Its own, that of caution beside it, and those of its pools. */
+  readonly states: readonly ScopeCondition[];
   /** Nothing in it is held back. */
   readonly open: boolean;
 }
 
 export async function standingOf(plane: Reported): Promise<Standing> {
   const { config, repository, governor, phase } = plane;
-  if (!repository.health().healthy) return onlyThat('the state cannot be written');
+  const { healthy, problem } = repository.health();
+  if (!healthy) return onlyThat('the state cannot be written', problem);
   let views: ScopeView[];
   try {
     views = await Promise.all(governor.scopes.map((scope) => governor.view(scope)));
-  } catch {
-    return onlyThat('the state cannot be read');
+  } catch (error) {
+    return onlyThat('the state cannot be read', error instanceof Error ? error.message : null);
   }
+  const unclean = Math.max(...views.map(({ starts }) => (starts.crashLoop ? starts.unclean : 0)));
   const lines = views.map(lineOf);
   return {
     notes: [
       ...(PHASES[phase] ?? []),
-      ...(views.some(({ starts }) => starts.crashLoop) ? ['crash loop'] : []),
+      ...(unclean > 0
+        ? [`crash loop: ${unclean} unclean starts in two hours, no budget is raised`]
+        : []),
       ...(config.mode === 'observe' ? ['observe: nothing is refused'] : []),
     ],
     scopes: [...lines.filter(({ open }) => !open), ...lines.filter(({ open }) => open)],
@@ -52,50 +59,65 @@ const PHASES: Readonly<Partial<Record<Reported['phase'], readonly string[]>>> = 
   draining: ['draining: nothing new is taken, what runs may end'],
 };
 
-function onlyThat(problem: string): Standing {
-  return { notes: [`${problem}: nothing is forwarded`], scopes: [] };
+function onlyThat(what: string, problem: string | null): Standing {
+  const why = problem === null ? '' : `: ${oneLine(problem)}`;
+  return { notes: [`nothing is forwarded, for ${what}${why}`], scopes: [] };
 }
 
 function lineOf(view: ScopeView): ScopeLine {
   const { scope, state, cautious } = view;
   const pools = blockedPools(view);
-  const caution = cautious && {
-    state: 'cautious',
-    because: cautious.reason,
-    until: cautious.until,
-  };
-  const own = state === 'cautious' && caution !== null ? [] : [conditionOf(view)];
-  const line = `${scope}: ${[...own, ...(caution === null ? [] : [worded(caution)])].join(', ')}`;
-  if (pools.length === 0) return { line, open: state === 'open' };
+  const own = state === 'cautious' && cautious !== null ? [] : [conditionOf(view)];
+  if (cautious !== null) own.push(until(`cautious (${cautious.reason})`, cautious.until));
+  const line = `${scope}: ${own.join(', ')}`;
+  const states = [
+    state,
+    ...(cautious === null ? [] : (['cautious'] as const)),
+    ...pools.map((pool) => pool.state),
+  ];
+  if (pools.length === 0) return { line, states, open: state === 'open' };
   const named = pools.slice(0, NAMED_POOLS).map(describePool);
   const more = pools.length - named.length;
   if (more > 0) named.push(`${more} more`);
   return {
     line: `${line}, ${state === 'open' ? 'but not' : 'and'} ${named.join(', ')}`,
+    states,
     open: false,
   };
 }
 
-function describePool(pool: BlockedPool): string {
-  const models = pool.models.map(oneLine).join(' ');
-  const limit = pool.limit === null ? '' : ` (${pool.limit})`;
-  return `${models}${limit}: ${worded({ ...pool, until: pool.blockedUntil })}`;
+function describePool({ models, limit, state, because, blockedUntil }: BlockedPool): string {
+  const named = limit === null ? '' : ` (${limit})`;
+  return `${models.map(oneLine).join(' ')}${named}: ${worded(state, because, blockedUntil)}`;
 }
 
-function conditionOf({ state, cooldown, blockedUntil }: ScopeView): string {
-  const because = state === 'open' ? null : (cooldown?.kind ?? null);
-  return worded({ state, because, until: blockedUntil });
+function conditionOf({ state, cooldown, blockedUntil, limits }: ScopeView): string {
+  if (state === 'open') return until(state, blockedUntil);
+  const because = state === 'exhausted' ? usedUp(limits) : (cooldown?.kind ?? null);
+  return worded(state, because, blockedUntil);
 }
 
-interface Condition {
-  readonly state: string;
-  readonly because: string | null;
-  readonly until: Instant | null;
+/** The limit that binds all requests for longest, with its figures. */
+function usedUp(limits: readonly LimitView[]): string | null {
+  const binding = limits
+    .filter(({ models, blockedUntil }) => models === null && blockedUntil !== null)
+    .sort((a, b) => (b.blockedUntil ?? 0) - (a.blockedUntil ?? 0))[0];
+  if (binding === undefined) return null;
+  const { name, used, budget } = binding;
+  const of = budget.current === null ? '' : ` of ${formatCount(Math.round(budget.current))}`;
+  return `${name}: ${formatCount(Math.round(used))}${of}`;
 }
 
-function worded({ state, because, until }: Condition): string {
-  const why = because === null || because === state ? '' : ` (${because})`;
-  return `${state}${why}${until === null ? '' : ` until ${rfc3339(until)}`}`;
+function worded(state: ScopeCondition, because: string | null, end: Instant | null): string {
+  if (state === 'terminal') {
+    const again = end === null ? '' : `, tried again at ${rfc3339(end)}`;
+    return `terminal (spend cap or no credit)${again}`;
+  }
+  return until(because === null ? state : `${state} (${because})`, end);
+}
+
+function until(what: string, end: Instant | null): string {
+  return end === null ? what : `${what} until ${rfc3339(end)}`;
 }
 
 /** An agent chose the model's name: no line break of its may begin an assignment to the service manager. */

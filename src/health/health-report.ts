@@ -9,6 +9,17 @@ import { JobRecord } from '../schedule/job-record.js';
 /** This many periods without a run that succeeded are worth telling. */
 const MISSED_RUNS = 3;
 
+/** Why a scope is cautious, in words. */
+const CAUTION: Readonly<Record<NonNullable<ScopeView['cautious']>['reason'], string>> = {
+  corrupt: 'the state was damaged beyond repair',
+  missing: 'the state was missing',
+  restored: 'the state was damaged, and what could be was restored',
+  altered: 'the state was edited by hand, or a bit of it was wrong',
+  empty: 'there was no state',
+  'rolled-back': 'the state was older than what had been there',
+  clock: 'the clock was more than an hour behind the state',
+};
+
 /**
  * What the probes tell. `down` takes the instance out of service, so it is kept for what another
  * instance does not share: starting, draining, a failing disk of its own. `degraded` is told with 200.
@@ -94,8 +105,8 @@ export class HealthReport {
     const { cautious, starts, calibration } = view;
     if (cautious !== null) {
       warnings.push(
-        `cautious until ${rfc3339(cautious.until)}: the state was lost (${cautious.reason}); ` +
-          'budgets are at their floor',
+        `cautious until ${rfc3339(cautious.until)}: ${CAUTION[cautious.reason]} ` +
+          `(${cautious.reason}); budgets are at their floor`,
       );
     }
     if (starts.crashLoop) {

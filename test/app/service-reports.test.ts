@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { homePage } from '../../src/admin/home-page.js';
 import type { DataPlane } from '../../src/data-plane.js';
-import type { ScopeView } from '../../src/governor/scope-view.js';
+import type { LimitView, ScopeView } from '../../src/governor/scope-view.js';
 import type { ServiceManager } from '../../src/platform/service-manager.js';
 import { ServiceReports, statusLineOf } from '../../src/service-reports.js';
 import type { Reported } from '../../src/standing.js';
@@ -16,9 +17,9 @@ beforeEach(() => {
   views = { anthropic: {} };
   healthy = true;
   plane = {
-    config: { mode: 'enforce', drainMs: 600_000 },
+    config: { mode: 'enforce', drainMs: 600_000, instance: 'box' },
     phase: 'serving',
-    repository: { health: () => ({ healthy }) },
+    repository: { health: () => ({ healthy, problem: healthy ? null : 'free\nspace' }) },
     proxy: { inFlight: 3 },
     governor: {
       get scopes() {
@@ -33,6 +34,13 @@ beforeEach(() => {
     },
   } as unknown as typeof plane;
 });
+
+const EARLIER = NOON - 3_600_000;
+
+function limit(given: object): LimitView {
+  const usedUp = { name: 'tokens', models: null, cooldown: null, blockedUntil: EARLIER };
+  return { ...usedUp, budget: { current: 9_748 }, used: 10_050, ...given } as unknown as LimitView;
+}
 
 const CAUTIOUS = { since: 0, until: NOON, reason: 'restored', allowance: 1 } as const;
 
@@ -62,21 +70,43 @@ describe('the status line', () => {
 
   it('says what is worse than a cooldown', async () => {
     views = { anthropic: { starts: { recent: 5, unclean: 5, crashLoop: true } } };
-    expect(await statusLineOf(plane)).toBe('crash loop; anthropic: open');
+    expect(await statusLineOf(plane)).toBe(
+      'crash loop: 5 unclean starts in two hours, no budget is raised; anthropic: open',
+    );
     views = { anthropic: new Error('away') };
-    expect(await statusLineOf(plane)).toBe('the state cannot be read: nothing is forwarded');
+    expect(await statusLineOf(plane)).toBe(
+      'nothing is forwarded, for the state cannot be read: away',
+    );
     healthy = false;
-    expect(await statusLineOf(plane)).toBe('the state cannot be written: nothing is forwarded');
+    expect(await statusLineOf(plane)).toBe(
+      'nothing is forwarded, for the state cannot be written: free?space',
+    );
   });
 
   it('says why and until when a scope is cautious, beside what else holds it back', async () => {
-    views = { a: { state: 'exhausted', blockedUntil: NOON - 3_600_000, cautious: CAUTIOUS } };
+    views = {
+      a: { state: 'exhausted', blockedUntil: EARLIER, limits: [limit({})], cautious: CAUTIOUS },
+    };
     expect(await statusLineOf(plane)).toBe(
-      'a: exhausted until 2025-11-23T11:00:00.000Z, cautious (restored) until 2025-11-23T12:00:00.000Z',
+      'a: exhausted (tokens: 10_050 of 9_748) until 2025-11-23T11:00:00.000Z, cautious (restored) until 2025-11-23T12:00:00.000Z',
     );
     const cooldown = { kind: 'terminal', since: 0, until: NOON, episode: 1, consecutive: 1 };
     views = { a: { state: 'terminal', blockedUntil: NOON, cooldown } };
-    expect(await statusLineOf(plane)).toBe('a: terminal until 2025-11-23T12:00:00.000Z');
+    expect(await statusLineOf(plane)).toBe(
+      'a: terminal (spend cap or no credit), tried again at 2025-11-23T12:00:00.000Z',
+    );
+  });
+
+  it('names the limit that is used up for longest, of those that bind every request', async () => {
+    const limits = [
+      limit({ name: '5h', blockedUntil: EARLIER }),
+      limit({ name: '7d', blockedUntil: NOON, budget: { current: 1_000_000 }, used: 1_000_000.4 }),
+      limit({ name: 'spare', blockedUntil: null }),
+    ];
+    views = { a: { state: 'exhausted', blockedUntil: NOON, limits } };
+    expect(await statusLineOf(plane)).toBe(
+      'a: exhausted (7d: 1_000_000 of 1_000_000) until 2025-11-23T12:00:00.000Z',
+    );
   });
 
   it('says that nothing new is taken, before what would be true without that', async () => {
@@ -91,6 +121,30 @@ describe('the status line', () => {
   it('says that observe mode refuses nothing', async () => {
     Object.assign(plane.config, { mode: 'observe' });
     expect(await statusLineOf(plane)).toBe('observe: nothing is refused; anthropic: open');
+  });
+});
+
+describe('the page', () => {
+  const page = () => homePage({ ...plane, clock: { now: () => NOON } }, '1.2.3');
+
+  it('says what time it is, how things stand and where there is more', async () => {
+    expect(await page()).toMatch(
+      /^Tidegate 1\.2\.3, instance box, at 2025-11-23T12:00:00\.000Z\n\nanthropic: open\n\nGET {2}\/status /,
+    );
+  });
+
+  it('says what to do about what it tells, and about nothing else', async () => {
+    views = { a: COOLDOWN, b: { state: 'cautious', cautious: CAUTIOUS }, c: {} };
+    const hints = (await page()).split('\n\n')[2]?.split('\n');
+    expect(hints).toEqual([
+      expect.stringMatching(/^cooldown: wait; .* POST \/cooldown\/clear$/),
+      expect.stringMatching(/^cautious: budgets are at their floor/),
+    ]);
+  });
+
+  it('says what is wrong with the state', async () => {
+    healthy = false;
+    expect(await page()).toContain('nothing is forwarded, for the state cannot be written: free');
   });
 });
 
