@@ -134,7 +134,6 @@ export class Governor {
     const { instance, timers } = this.#options;
     this.#stopping = true;
     const stops = [...this.#scopes.values()].map(async (runtime) => {
-      runtime.flushAll();
       await runtime.settled();
       const decide = (draft: Draft) => stopInstance(draft, instance, runtime.start);
       return this.#updates.persist(runtime.rules, { requestId: null, decide });

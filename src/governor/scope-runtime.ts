@@ -52,7 +52,9 @@ export class ScopeRuntime {
   start: OwnStart = NOT_STARTED;
   readonly #corrections: CorrectionQueue;
   #cancel: Cancel | null = null;
+  /** Not counted durably yet. */
   #refusals = 0;
+  #counting = false;
   readonly #underWay = new Set<Promise<void>>();
 
   constructor(
@@ -113,11 +115,23 @@ export class ScopeRuntime {
     this.#cancel?.();
     this.#cancel = null;
     this.flush();
-    const count = this.#refusals;
-    if (count === 0) return;
-    this.#refusals = 0;
-    const decide = (draft: Draft) => countRefusals(draft, count);
-    this.track(this.updates.persist(this.rules, { requestId: null, decide }).then(() => {}));
+    if (this.#refusals > 0 && !this.#counting) this.track(this.#countRefusals());
+  }
+
+  /** One at a time: while the state is away refusals go on, and a write that waits for each would pile up. */
+  async #countRefusals(): Promise<void> {
+    this.#counting = true;
+    let counted = 0;
+    const decide = (draft: Draft) => {
+      // Each attempt takes along what came meanwhile.
+      counted = this.#refusals;
+      countRefusals(draft, counted);
+    };
+    const made = await this.updates.persist(this.rules, { requestId: null, decide });
+    // A store that is closed takes no more.
+    this.#refusals = made ? this.#refusals - counted : 0;
+    this.#counting = false;
+    if (this.#refusals > 0) this.#arm();
   }
 
   /** Remembers a change under way, for `settled`. */
@@ -129,9 +143,13 @@ export class ScopeRuntime {
     });
   }
 
-  /** Resolves when every change issued so far is durable. */
+  /** Issues what waits, and resolves when all of it is durable. */
   async settled(): Promise<void> {
-    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
+    for (;;) {
+      this.flushAll();
+      if (this.#underWay.size === 0) return;
+      await Promise.allSettled(this.#underWay);
+    }
   }
 
   /** No admission passes before `durable` resolved. Holds add up. */

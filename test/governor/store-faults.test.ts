@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { TidegateError } from '../../src/platform/tidegate-error.js';
 import { FaultyRepository } from './faulty-repository.js';
-import { HOUR, limit, SECOND, success, Town, type TownOptions } from './support.js';
+import { HOUR, limit, SCOPE, SECOND, success, Town, type TownOptions } from './support.js';
 
 async function townWithFaults(options: TownOptions = {}) {
   let store!: FaultyRepository;
@@ -136,6 +137,47 @@ describe('while the state can’t be written', () => {
         expect((await town.limitView()).used, `${fault} ${input}`).toBeGreaterThanOrEqual(3_000);
       }
     }
+  });
+
+  it('refusals that can’t be counted wait for one write, and all of them are in it', async () => {
+    let full = false;
+    let attempts = 0;
+    // What changes nothing is decided all the same.
+    const decideAtMost: TownOptions['wrap'] = (inner) => ({
+      kind: inner.kind,
+      shared: inner.shared,
+      read: (scope) => inner.read(scope),
+      list: () => inner.list(),
+      health: () => inner.health(),
+      close: () => inner.close(),
+      update: (scope, decide) =>
+        inner.update(scope, (state, now) => {
+          const decided = decide(state, now);
+          if (!full || decided.state === state) return decided;
+          attempts += 1;
+          throw new TidegateError('STATE_UNAVAILABLE', 'the disk is full');
+        }),
+    });
+    const town = await Town.open({ wrap: decideAtMost });
+    await town.refuse(await town.admit(), { statedWaitMs: HOUR });
+    const before = (await town.view()).counters.refused;
+    full = true;
+    for (let second = 0; second < 60; second += 1) {
+      attempts = 0;
+      for (let n = 0; n < 4; n += 1) {
+        await town.denied();
+        await town.pass(250);
+      }
+      // One that is tried again every 250 ms.
+      expect(attempts).toBeLessThanOrEqual(5);
+    }
+    full = false;
+    await town.denied();
+    await town.pass(SECOND);
+    expect((await town.view()).counters.refused).toBe(before + 241);
+    await town.denied();
+    await town.stop();
+    expect(town.disk.scopes.get(SCOPE)!.hot.counters.refused).toBe(before + 242);
   });
 
   it('observe mode lets pass what it can’t record', async () => {
