@@ -42,7 +42,7 @@ export class StoreReports {
       case 'behind':
         return this.log.warn('the store can be used, and is not as it should be', { problem });
       case 'down':
-        return this.log.warn('the store cannot be used: nothing is forwarded', { problem });
+        return this.log.error('the store cannot be used: nothing is forwarded', { problem });
     }
   }
 }

@@ -16,7 +16,11 @@ export const run: Run = async (args, terminal) => {
   const plane = controlPlaneOf(terminal, options.url);
   const asked = await askControlPlane(plane, `/explain/${encodeURIComponent(id)}`, 'requestId');
   if (asked.kind === 'away') throw unreachable(plane, asked.reason);
-  if (asked.kind === 'not-found') throw new UsageError(`${asked.message}.`);
+  if (asked.kind === 'not-found') {
+    throw new UsageError(
+      `${asked.message}. What the upstream itself refused is told by: tidegate events`,
+    );
+  }
   const explanation = asked.body as Explanation;
   terminal.out(
     options.json === true

@@ -40,7 +40,7 @@ it('says once that it is down, with what it says of itself, and once that it is 
   health = GOOD;
   time.advance(60_000);
   expect(lines).toEqual([
-    'WARN  the store cannot be used: nothing is forwarded problem="no answer for 5001 ms: look at the database"',
+    'ERROR the store cannot be used: nothing is forwarded problem="no answer for 5001 ms: look at the database"',
     'INFO  the store is as it should be again',
   ]);
 });

@@ -151,6 +151,7 @@ describe.each(STORES)('a refusal on the $kind store', ({ kind, make }) => {
       const unknown = await explain('tg_0123456789');
       expect(unknown.code).toBe(64);
       expect(unknown.err).toContain('nothing is known of "tg_0123456789"');
+      expect(unknown.err).toContain('told by: tidegate events');
       const none = await tidegate(['explain'], { env });
       expect(none).toMatchObject({ code: 64, err: expect.stringContaining('tidegate-request-id') });
     },

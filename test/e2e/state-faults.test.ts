@@ -208,7 +208,7 @@ describe('a disk that takes nothing more', () => {
     const ofStore = () => small.log().filter(({ message }) => message.startsWith('the store'));
     await until(() => ofStore().length === 2);
     expect(ofStore()).toMatchObject([
-      { level: 'warn', problem: expect.stringContaining('free space') },
+      { level: 'error', problem: expect.stringContaining('free space') },
       { level: 'info', message: 'the store is as it should be again' },
     ]);
   });
