@@ -46,11 +46,12 @@ export function isNameUnknownOrTaken(error: unknown): boolean {
 
 /**
  * Whether the server's answer to what commits rules out that it happened: data, integrity,
- * read-only, rollback, syntax and rights, locks, cancelled. The end of a session says nothing, and
- * errors of disk, memory and internals may be the last words of a server that crashes after all.
+ * read-only, rollback (but not 40003, statement_completion_unknown), syntax and rights, locks,
+ * cancelled. The end of a session says nothing, and errors of disk, memory and internals may be the
+ * last words of a server that crashes after all.
  */
 export function isCertainFailure(error: unknown): boolean {
-  return /^(22|23|25006|40|42|55|57014)/.test(sqlState(error));
+  return /^(22|23|25006|40(?!003)|42|55|57014)/.test(sqlState(error));
 }
 
 /** What commits was sent, and it may or may not have happened. */

@@ -140,7 +140,8 @@ export class ScopeDecisions {
         ));
     if (reading === null) return false;
     this.#clock.read(reading);
-    this.#tell(scope, now);
+    // A read may have overtaken the answer, and told a later one.
+    this.#tell(scope, Math.max(now, this.#told.get(scope) ?? 0));
     this.#known.set(scope, written);
     return true;
   }
