@@ -347,7 +347,7 @@ export class BudgetController {
 
   /**
    * Takes on the upstream's limit as the newest accepted samples tell it.
-   * `highest` is the highest of the last 20, from which learn mode measures floor and ceiling;
+   * `highest` is the highest of the last 20 that count, from which learn mode measures floor and ceiling;
    * `agreeing` how many in a row agree on the limit.
    */
   learn(limits: Limits, rule: LimitRules, learned: number, highest: number, agreeing = 1): Limits {

@@ -13,7 +13,7 @@ export interface Learned {
   readonly limit: string;
   /** The upstream's limit as the newest accepted samples tell it. */
   readonly limitTokens: number;
-  /** The highest of the last 20 accepted samples. */
+  /** The highest of the last 20 accepted samples, or of those since the limit has fallen far. */
   readonly highest: number;
   /** Accepted samples in a row, the newest included, that agree on the limit. */
   readonly agreeing: number;
@@ -40,7 +40,7 @@ export class CalibrationStore {
   }
 
   /**
-   * Judges the sample. `floor` is that of the limit's budget, null without one; `taken` the highest
+   * Judges the sample. `floor` is that of the operator's budget, null without one; `taken` the highest
    * charge with which the upstream took a request since the sample before.
    */
   close(

@@ -2,8 +2,10 @@ import type { Sample } from '../state/scope-state.js';
 
 /** Learn mode measures floor and ceiling from the highest of this many. */
 const REMEMBERED = 20;
-/** How many samples vote on a limit that seems to have risen. */
+/** How many samples vote on a limit that seems to have risen, or to have fallen far. */
 const VOTERS = 3;
+/** The floor of a budget, as a part of what it is measured from. */
+const FALLEN = 0.3;
 /** Of so many that agree the lowest counts. */
 const LOWEST_OF = 5;
 /** A sample below this part of what the upstream has taken since is of an earlier limit. */
@@ -25,9 +27,21 @@ export function learnedLimit(samples: readonly Sample[], limit: string, taken = 
   return Math.min(about, ...runOf(accepted, about).slice(-LOWEST_OF));
 }
 
+/**
+ * What learn mode measures floor and ceiling from: the highest of the last samples. Where the newest three all lie
+ * below the floor that follows from it, the limit has fallen so far, and it is the highest of those: else that
+ * floor would hold the budget above the limit for good.
+ */
 export function highestSample(samples: readonly Sample[], limit: string): number | null {
   const accepted = acceptedOf(samples, limit).slice(-REMEMBERED);
-  return accepted.length === 0 ? null : Math.max(...accepted);
+  return accepted.length === 0 ? null : highestOf(accepted);
+}
+
+function highestOf(accepted: readonly number[]): number {
+  const highest = Math.max(...accepted);
+  const last = accepted.findLastIndex((tokens) => tokens >= FALLEN * highest);
+  const since = accepted.slice(last + 1);
+  return since.length < VOTERS ? highest : highestOf(since);
 }
 
 /**

@@ -126,7 +126,7 @@ export function isComplete(sample: PendingSample, now: Instant): boolean {
   return sample.outstanding <= 0 && sample.confirmed;
 }
 
-/** The verdict on a complete sample; null accepts it. `floor` of the budget, null without one. */
+/** The verdict on a complete sample; null accepts it. `floor` of the operator's budget, null without one. */
 export function judge(sample: PendingSample, floor: number | null): DiscardReason | null {
   if (sample.reason !== null) return sample.reason as DiscardReason;
   if (!sample.confirmed) return 'unconfirmed';

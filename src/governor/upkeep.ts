@@ -93,7 +93,8 @@ export function closeSample(draft: Draft, policies: Policies, ladder: Ladder): v
   const rule = draft.rules.find(({ name }) => name === pending.limit);
   const limitBefore = rule === undefined ? null : limitOf(draft.hot.limits, rule.name);
   const before = limitBefore?.budget ?? null;
-  const floor = before === null ? null : boundsOf(before).floor;
+  // What was learned is no bound that a sample could contradict.
+  const floor = before === null || rule?.budget == null ? null : boundsOf(before).floor;
   const closed = calibration.close(
     draft.cold.calibration,
     pending,

@@ -1,6 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { CalibrationStore } from '../../src/calibration/calibration-store.js';
-import { agreeingSamples, learnedLimit } from '../../src/calibration/learned-limit.js';
+import {
+  agreeingSamples,
+  highestSample,
+  learnedLimit,
+} from '../../src/calibration/learned-limit.js';
 import {
   isComplete,
   orphanInSample,
@@ -166,6 +170,17 @@ it('a sample far below what the upstream has taken since is of an earlier limit'
   expect(learnedLimit(samples, 'tokens')).toBe(1000);
   expect(learnedLimit(samples, 'tokens', 1550)).toBe(1600);
   expect(learnedLimit(samples, 'tokens', 1050), 'less far may be overshoot').toBe(1000);
+});
+
+it('what floor and ceiling are measured from falls with a limit that has fallen below the floor', () => {
+  const highest = (...accepted: number[]) => highestSample(accepted.map(acceptedSample), 'tokens');
+  expect(highest()).toBeNull();
+  expect(highest(1000, 300, 300, 300), 'the floor does for it').toBe(1000);
+  expect(highest(1000, 250, 260), 'may be what others use').toBe(1000);
+  expect(highest(1000, 250, 260, 255)).toBe(260);
+  expect(highest(1000, 250, 260, 255, 400), 'it was not that low').toBe(1000);
+  expect(highest(1000, 250, 250, 250, 50, 50), 'the second fall').toBe(250);
+  expect(highest(1000, 250, 250, 250, 50, 50, 50)).toBe(50);
 });
 
 function acceptedSample(tokens: number): Sample {

@@ -52,6 +52,18 @@ describe('a hidden limit', () => {
     expect(mean(after, ({ utilisation }) => utilisation)).toBeGreaterThanOrEqual(0.95);
   });
 
+  it.each([
+    ['stated', true, 0.5],
+    ['not stated', false, 2],
+  ])('is followed down to a fifth of what was learned, waits %s', async (_, retryAfter, most) => {
+    const changes = [{ at: '30h', limit: 0.2 * MILLION }];
+    const upstream = { changes, retryAfter };
+    const { windows } = await run(world({ windows: 24, upstream, governor: { budget: null } }));
+    const after = windows.filter(({ start }) => start >= 55 * HOUR);
+    expect(mean(after, ({ upstream429 }) => upstream429)).toBeLessThanOrEqual(most);
+    expect(mean(after, ({ utilisation }) => utilisation)).toBeGreaterThanOrEqual(0.9);
+  });
+
   it('is followed up within fifteen windows, and not lost again', async () => {
     const changes = [{ at: '50h', limit: 1.6 * MILLION }];
     const { windows } = await run(world({ windows: 30, upstream: { changes } }));
