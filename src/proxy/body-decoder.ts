@@ -18,6 +18,9 @@ const PAUSE_BYTES = 65_536;
 const MAX_PENDING_BYTES = 4_194_304;
 /** Bytes of an error body that are decoded at once, and characters kept of the result. */
 const PREFIX_BYTES = 65_536;
+/** How gzip begins without the name of a file or other additions, and how long its header is then. */
+const GZIP_WITHOUT_NAME = Buffer.from([0x1f, 0x8b, 8, 0]);
+const GZIP_HEADER_BYTES = 10;
 /** How far decoding a prefix may expand it before a shorter one is taken. */
 const MAX_PREFIX_OUTPUT = 1_048_576;
 
@@ -107,7 +110,7 @@ const HAS_ZSTD = typeof zlib.createZstdDecompress === 'function';
 const CODECS: Readonly<Record<Coding, Codec>> = {
   gzip: {
     open: () => zlib.createGunzip(opening(ZLIB)),
-    inflate: (bytes) => zlib.gunzipSync(bytes, ZLIB),
+    inflate: gunzip,
   },
   // The coding is zlib's format, but some servers send the bare one (RFC 9110 §8.4.1.2).
   deflate: {
@@ -125,6 +128,20 @@ const CODECS: Readonly<Record<Coding, Codec>> = {
     inflate: (bytes) => zstdDecompressSync(bytes, ZSTD, PREFIX_BYTES),
   },
 };
+
+/**
+ * What follows a body of gzip, and is none, takes nothing from what was decoded, as with the others. Node
+ * refuses both, but not where a bare deflate is followed by something, and that is behind the header.
+ */
+function gunzip(bytes: Buffer): Buffer {
+  try {
+    return zlib.gunzipSync(bytes, ZLIB);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'Z_DATA_ERROR' || !bytes.subarray(0, 4).equals(GZIP_WITHOUT_NAME)) throw error;
+    return zlib.inflateRawSync(bytes.subarray(GZIP_HEADER_BYTES), ZLIB);
+  }
+}
 
 function opening({ finishFlush }: { readonly finishFlush: number }) {
   return { finishFlush, highWaterMark: PAUSE_BYTES };

@@ -27,5 +27,7 @@ type HeaderLookup = (name: string) => string | undefined;
 export interface OpenRoute extends Route {
   readonly server: Server;
   readonly agent: Dispatcher;
+  /** Each request goes out on a connection of its own. */
+  readonly freshAgent: Dispatcher;
   readonly shaping: Shaping;
 }

@@ -49,10 +49,10 @@ export class Shaping {
 
   /**
    * A shaped request was refused, and could not be sent as it came. The next one for the model goes
-   * as it comes, once: where one request at a time is let through, none would ever get there.
+   * as it comes, once, whatever the model has taken before: where one request at a time is let
+   * through, none would ever get there.
    */
   doubted(model: string): void {
-    if (this.#taking.has(model)) return;
     this.#doubted.delete(model);
     this.#doubted.add(model);
     const [oldest = model] = this.#doubted;

@@ -41,6 +41,14 @@ export function openUpstreamAgent(options: UpstreamAgentOptions): Dispatcher {
   );
 }
 
+/** The same, but no request goes out on a connection that another has used: its server may be closing it. */
+export function openFreshAgent(options: UpstreamAgentOptions): Dispatcher {
+  const agent = openUpstreamAgent(options);
+  return agent.compose(
+    (dispatch) => (request, handler) => dispatch({ ...request, reset: true }, handler),
+  );
+}
+
 /** The proxy agent keeps one line of a header that is repeated, unless the lines stand together. */
 function grouped(headers: readonly string[]): Record<string, string[]> {
   const lines: Record<string, string[]> = Object.create(null);

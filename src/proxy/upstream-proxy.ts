@@ -25,7 +25,7 @@ import type { OpenRoute, Route } from './route.js';
 import { screen } from './screen.js';
 import { Shaping } from './shaping.js';
 import { UnderWay } from './under-way.js';
-import { openUpstreamAgent } from './upstream-agent.js';
+import { openFreshAgent, openUpstreamAgent } from './upstream-agent.js';
 
 export interface UpstreamProxyOptions {
   readonly routes: readonly Route[];
@@ -127,12 +127,14 @@ export class UpstreamProxy {
     this.#draining = true;
     const routes = this.#routes.splice(0);
     await Promise.all(routes.map(({ server }) => closeListener(server)));
-    await Promise.all(routes.map(({ agent }) => agent.destroy()));
+    await Promise.all(
+      routes.flatMap(({ agent, freshAgent }) => [agent.destroy(), freshAgent.destroy()]),
+    );
   }
 
   #open(route: Route): OpenRoute {
     const { timers, log } = this.#options;
-    const agent = openUpstreamAgent(route);
+    const [agent, freshAgent] = [openUpstreamAgent(route), openFreshAgent(route)];
     const server = createListener({
       dialect: route.dialect,
       timers,
@@ -140,7 +142,7 @@ export class UpstreamProxy {
       nextRequestId: () => `${this.#idPrefix}${(this.#requests += 1).toString(36)}`,
       onExchange: (exchange) => this.#serve(open, exchange),
     });
-    const open = { ...route, server, agent, shaping: new Shaping({ ...route, log }) };
+    const open = { ...route, server, agent, freshAgent, shaping: new Shaping({ ...route, log }) };
     this.#routes.push(open);
     return open;
   }
@@ -227,7 +229,9 @@ export class UpstreamProxy {
     const admission = this.#admissionOf(exchange, held, asked, outcome);
     if (admission === 'refused') return route.shaping.doubted(asks.model);
     const onSuccess = () => route.shaping.refused(asks.model, asks.requestId);
-    await this.#forwarder.forward(route, exchange, {
+    // Who refuses often closes the connection with it, and a request that had gone out there is lost.
+    const fresh = { ...route, agent: route.freshAgent };
+    await this.#forwarder.forward(fresh, exchange, {
       body: held,
       admission,
       shaped: null,

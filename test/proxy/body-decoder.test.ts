@@ -385,6 +385,11 @@ describe('the prefix of an error body', () => {
     expect(decodePrefix('zstd', Buffer.concat([skippable(16), Buffer.from('garbage')]))).toBe('');
   });
 
+  it.each(ENCODED)('is not lost to what follows a body in %s, and is none', (coding, encode) => {
+    const followed = Buffer.concat([encode(error), Buffer.from('garbage')]);
+    expect(decodePrefix(coding, followed)).toBe(error.toString());
+  });
+
   it('is found behind frames of a zstd without content', () => {
     const bytes = Buffer.concat([...Array(100).fill(skippable(3)), zlib.zstdCompressSync(error)]);
     expect(decodePrefix('zstd', bytes)).toBe(error.toString());
@@ -394,6 +399,7 @@ describe('the prefix of an error body', () => {
     expect(decodePrefix('compress', error)).toBe('');
     expect(decodePrefix('gzip', error)).toBe('');
     expect(decodePrefix('gzip', Buffer.alloc(0))).toBe('');
+    expect(decodePrefix('gzip', Buffer.from('\x1f\x8b\x08\0no more of it', 'latin1'))).toBe('');
     expect(decodePrefix('identity', error)).toBe(error.toString());
   });
 });

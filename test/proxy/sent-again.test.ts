@@ -5,9 +5,11 @@ import { HOUR, limit, Town } from '../governor/support.js';
 import { FakeUpstream } from '../support/fake-upstream.js';
 import { asJson, asksForUsage, streamCompletion } from '../support/openai-upstream.js';
 import { until } from '../support/until.js';
+import type { Wire } from '../support/wire.js';
 import { LONGEST_MS, proxyTo } from './support.js';
 
 const OPENAI = openAiDialect({ cachedInput: 'counted', streamUsage: 'ask' });
+const EMPTY = 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n';
 const REFUSES = asJson(400, { error: 'Unknown parameter: stream_options' });
 
 let town: Town;
@@ -38,6 +40,34 @@ async function stream(model = 'm') {
   const decision = response.headers.get('tidegate-decision');
   return { status: response.status, decision };
 }
+
+it('a request whose addition is refused goes out again on a connection of its own', async () => {
+  const own = await Town.open();
+  const gateway = await FakeUpstream.open();
+  const idle: Wire[] = [];
+  gateway.speakRaw((wire) => {
+    const answer = (status: string, body: string) =>
+      void wire.write(`HTTP/1.1 ${status}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    wire.socket.on('data', (request: Buffer) => {
+      const text = request.toString();
+      if (text.includes('stream_options')) answer('400 Bad Request', 'no stream_options');
+      // It closes a connection on which it has answered, and does not say so.
+      else if (idle.includes(wire)) wire.destroy();
+      else if (text.startsWith('POST')) answer('200 OK', 'data: [DONE]\n\n');
+      else if (idle.push(wire) === 2) for (const each of idle) void each.write(EMPTY);
+    });
+  });
+  const front = proxyTo(gateway.url, own, OPENAI);
+  try {
+    const [address] = await front.listen();
+    url = `http://127.0.0.1:${address?.port}/v1/chat/completions`;
+    await Promise.all([fetch(url), fetch(url)]);
+    expect((await stream()).status).toBe(200);
+  } finally {
+    await front.close();
+    await gateway.close();
+  }
+});
 
 describe('a request whose addition is refused, and that can not be sent again at once', () => {
   it('gets through the next time, where one request at a time is let through', async () => {
