@@ -88,12 +88,18 @@ export function createListener(options: ListenerOptions): Server {
   server.on('clientError', (error: Error & { code?: string }, socket: Socket) => {
     // The client has left in the middle of a message.
     if (error.code === 'HPE_INVALID_EOF_STATE') return socket.destroySoon();
-    const exchange = connections.get(socket)?.latest ?? null;
+    const connection = connections.get(socket) as Connection;
+    const { latest: exchange } = connection;
     const answer = () => refuse(socket, statusOf(error.code), error.code ?? error.name);
     if (exchange === null) return answer();
     const { request, response, answered, over } = exchange;
-    // The requests before the bad one are answered first.
-    if (request.complete) return over ? answer() : void response.once('close', answer);
+    if (request.complete) {
+      if (over) return answer();
+      // The requests before the bad one are answered first. What follows it is told by each piece anew.
+      if (!connection.ends) response.once('close', answer);
+      connection.ends = true;
+      return;
+    }
     // It is the body of a request that is bad. Our own answer to it is out already, and waits for the
     // client to stop sending; else the end of the connection tells everyone who has part in it.
     if (answered) return;

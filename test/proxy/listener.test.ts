@@ -85,6 +85,45 @@ it('a connection that can’t be accepted harms no other, and is told once', asy
   wire.destroy();
 });
 
+describe('behind a request that is being answered', () => {
+  it('what is no request is refused once, in however many pieces it comes', async () => {
+    const exchanges: Exchange[] = [];
+    const wire = await open((exchange) => exchanges.push(exchange));
+    await wire.write(GET);
+    await expect.poll(() => exchanges.length).toBe(1);
+    const { response } = exchanges[0]!;
+    const listeners = response.listenerCount('close');
+    let errors = 0;
+    server?.on('clientError', () => (errors += 1));
+    while (errors < 20) {
+      const before = errors;
+      await wire.write('no request\r\n');
+      await expect.poll(() => errors).toBeGreaterThan(before);
+    }
+    expect(response.listenerCount('close')).toBe(listeners + 1);
+    response.end('ok');
+    expect((await wire.answer()).status).toBe(200);
+    expectLocalAnswer(await wire.answer(), 400, 'invalid_request_error');
+    wire.end();
+    await wire.isOver();
+    expect(wire.rest).toBe('');
+  });
+
+  it('headers that came too slowly are no request any more', async () => {
+    const exchanges: Exchange[] = [];
+    const wire = await open((exchange) => exchanges.push(exchange));
+    await wire.write(`${GET}GET / HTTP/1.1\r\nHo`);
+    await new Promise((late) => server?.once('clientError', late));
+    await wire.write('st: x\r\n\r\n');
+    exchanges[0]!.response.end('ok');
+    expect((await wire.answer()).status).toBe(200);
+    expectLocalAnswer(await wire.answer(), 408, 'invalid_request_error');
+    wire.end();
+    await wire.isOver();
+    expect([exchanges.length, wire.rest]).toEqual([1, '']);
+  });
+});
+
 describe('an exchange', () => {
   const problem = { kind: 'too-large', message: 'no' } as const;
   const upload = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n';
