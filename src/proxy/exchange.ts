@@ -105,7 +105,6 @@ export class Exchange {
     const { response, connection } = this;
     this.#endsWithConnection = true;
     connection.ends = true;
-    response.shouldKeepAlive = false;
     response.useChunkedEncodingByDefault = false;
   }
 
@@ -118,9 +117,7 @@ export class Exchange {
       return this.#dropRest(() => response.end());
     }
     response.end(rest);
-    this.#dropRest(() => {
-      if (this.#unread) request.destroy();
-    });
+    this.#dropRest(() => request.destroy());
   }
 
   /**

@@ -87,10 +87,19 @@ describe('a drain', () => {
     await until(() => told.length === HELD);
     town.time.advance(LONGEST_MS);
     await drained;
+    expect(proxy.inFlight, 'what was cut off has settled').toBe(0);
     await Promise.all(calls);
     expect(told.filter(({ status }) => status === 0)).toHaveLength(FIRST);
     await until(() => upstream.aborted === FIRST);
   });
+});
+
+it('the end closes the connections to the upstream, too', async () => {
+  const idle: Wire[] = [];
+  upstream.sayRaw('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n', (wire) => void idle.push(wire));
+  await fetch(url);
+  await proxy.close();
+  await until(() => idle[0]?.ended === true);
 });
 
 it('the end does not wait for connections that linger after a refusal', async () => {

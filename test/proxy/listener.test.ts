@@ -95,7 +95,7 @@ describe('behind a request that is being answered', () => {
     const listeners = response.listenerCount('close');
     let errors = 0;
     server?.on('clientError', () => (errors += 1));
-    while (errors < 20) {
+    while (errors < 3) {
       const before = errors;
       await wire.write('no request\r\n');
       await expect.poll(() => errors).toBeGreaterThan(before);
@@ -127,6 +127,28 @@ describe('behind a request that is being answered', () => {
 describe('an exchange', () => {
   const problem = { kind: 'too-large', message: 'no' } as const;
   const upload = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n';
+
+  it('of HTTP/1.0 is not told to go on: its client would take that for the answer', async () => {
+    const wire = await open((exchange) => {
+      exchange.invite();
+      exchange.response.end('ok');
+    });
+    await wire.write('POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n');
+    expect((await wire.answer()).status).toBe(200);
+    wire.destroy();
+  });
+
+  it('whose client has left is not answered', async () => {
+    const exchanges: Exchange[] = [];
+    const wire = await open((exchange) => exchanges.push(exchange));
+    await wire.write(GET);
+    await expect.poll(() => exchanges.length).toBe(1);
+    const [exchange] = exchanges as [Exchange];
+    wire.destroy();
+    await exchange.closed;
+    exchange.answer(problem, { close: false });
+    expect([exchange.answered, exchange.response.headersSent]).toEqual([false, false]);
+  });
 
   it('is answered before its request is read, and the answer arrives', async () => {
     const wire = await open((exchange) => exchange.answer(problem, { close: false }));

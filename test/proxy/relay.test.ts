@@ -15,6 +15,7 @@ import { type Exchange, LINGER_MS } from '../../src/proxy/exchange.js';
 import { createListener, listenOn } from '../../src/proxy/listener.js';
 import { Relay } from '../../src/proxy/relay.js';
 import type { NoAnswer } from '../../src/proxy/upstream-failure.js';
+import { messageText } from '../support/fake-upstream.js';
 import { ManualTime } from '../support/manual-time.js';
 import { Wire } from '../support/wire.js';
 
@@ -194,6 +195,74 @@ describe('a relay', () => {
     relay.onResponseEnd();
     await Promise.resolve();
     expect(controller.resumed).toBe(0);
+    client.destroy();
+  });
+
+  it('pauses as soon as the client is behind with small pieces', async () => {
+    const { relay, client, exchange, controller } = await openRelay();
+    client.socket.pause();
+    relay.onRequestStart(controller);
+    relay.onResponseStart(controller, 200, {});
+    while (!exchange.response.writableNeedDrain) {
+      expect(controller.paused).toBe(false);
+      relay.onResponseData(controller, Buffer.alloc(4_096));
+      await Promise.resolve();
+    }
+    expect(controller.paused).toBe(true);
+    controller.abort(new Error('enough'));
+    client.destroy();
+  });
+
+  it('loses nothing of an answer that ends with its connection while the request is uploaded', async () => {
+    const request = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n';
+    const { relay, client, controller } = await openRelay({ request });
+    relay.onRequestStart(controller);
+    relay.onResponseStart(controller, 401, {});
+    relay.onResponseData(controller, Buffer.from('last words'));
+    relay.onResponseEnd();
+    await client.write('rest');
+    await client.isOver();
+    expect(await client.answer()).toMatchObject({ status: 401, framing: 'close' });
+    expect(client.text).toMatch(/\r\n\r\nlast words$/);
+  });
+
+  it('takes an answer that was cut for one that may have cost more', async () => {
+    for (const [end, complete] of [
+      ['whole', true],
+      ['cut', false],
+    ] as const) {
+      const { relay, client, settled, controller } = await openRelay();
+      relay.onRequestStart(controller);
+      relay.onResponseStart(controller, 200, { 'content-type': 'application/json' });
+      relay.onResponseData(controller, Buffer.from(messageText({ input: 3, output: 4 })));
+      if (end === 'whole') relay.onResponseEnd();
+      else relay.onResponseError(controller, reset());
+      await expect.poll(() => settled).toMatchObject([{ kind: 'success', complete }]);
+      client.destroy();
+    }
+  });
+
+  it('holds nothing back of a coded answer, in which there is nothing to be found', async () => {
+    const shaped = { ...UNSHAPED, openFilter: () => new UsageChunkFilter() };
+    const { relay, client, controller } = await openRelay({ shaped });
+    relay.onRequestStart(controller);
+    controller.rawHeaders = ['Content-Length', '100'];
+    relay.onResponseStart(controller, 200, { 'content-length': '100', 'content-encoding': 'gzip' });
+    relay.onResponseData(controller, Buffer.from('coded bytes without a line'));
+    await client.says(/Content-Length: 100\r\n[^]*coded bytes without a line/);
+    controller.abort(new Error('enough'));
+    client.destroy();
+  });
+
+  it('takes nothing out of an answer that is no success', async () => {
+    const shaped = { ...UNSHAPED, openFilter: () => new UsageChunkFilter() };
+    const { relay, client, controller } = await openRelay({ shaped });
+    relay.onRequestStart(controller);
+    controller.rawHeaders = ['Content-Length', '6'];
+    relay.onResponseStart(controller, 404, { 'content-length': '6' });
+    relay.onResponseData(controller, Buffer.from('data: '));
+    relay.onResponseEnd();
+    expect(await client.answer()).toMatchObject({ status: 404, framing: 'length' });
     client.destroy();
   });
 
@@ -382,6 +451,15 @@ describe('a relay', () => {
     expect(failures).toMatchObject([{ sent: false }]);
   });
 
+  it('tries nothing again for a client that has left meanwhile', async () => {
+    const { relay, client, exchange, state, settled, controller } = await openRelay();
+    relay.onResponseError(controller, reset());
+    exchange.leave();
+    await expect.poll(() => state.done).toBe(1);
+    expect([state.dispatched, settled]).toEqual([1, [{ kind: 'not-sent' }]]);
+    client.destroy();
+  });
+
   it('tries nothing again of which the upstream may have seen a byte', async () => {
     const { relay, state, settled, controller } = await openRelay();
     relay.onRequestStart(controller);
@@ -435,6 +513,26 @@ describe('a relay', () => {
       expect([status, body.toString()]).toEqual([400, 'no messages']);
       await expect.poll(() => state.done).toBe(1);
       expect([state.rejected, settled]).toEqual([0, [{ kind: 'not-a-success' }]]);
+    });
+
+    it('goes on with the rest of it, if it is not, though the client keeps up', async () => {
+      const { relay, client, exchange, controller } = await begun(400, 'no field ');
+      // As if everything had gone out at once: no drain follows.
+      exchange.response.write = () => true;
+      for (let n = 0; n < 16; n += 1) {
+        relay.onResponseData(controller, Buffer.alloc(4_096, 'x'));
+      }
+      expect(controller.paused).toBe(true);
+      await expect.poll(() => controller.resumed).toBe(1);
+      controller.abort(new Error('enough'));
+      client.destroy();
+    });
+
+    it('begins no answer for a client that has left', async () => {
+      const { exchange, state, client } = await begun(400, 'no field');
+      client.destroy();
+      await expect.poll(() => state.done).toBe(1);
+      expect(exchange.response.headersSent).toBe(false);
     });
 
     it('keeps nothing back of a status that can not be that', async () => {
