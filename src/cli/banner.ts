@@ -32,9 +32,10 @@ export function bannerOf(
   return `${lines.join('\n')}\n`;
 }
 
-function describeLimit({ budget, unit, windowMs, kind }: LimitRules): string {
-  const window = `${kind} window of ${formatDuration(windowMs)}`;
+function describeLimit({ budget, unit, windowMs, kind, models }: LimitRules): string {
+  const pool = models === null ? '' : `, of ${models.join(', ')} only`;
+  const window = `${kind} window of ${formatDuration(windowMs)}${pool}`;
   return budget === null
-    ? `${unit}, learned from the upstream's refusals, ${window}`
-    : `${formatCount(budget)} ${unit} a ${window}`;
+    ? `${unit}, learned from the upstream, ${window}`
+    : `${formatCount(budget)} ${unit} in a ${window}`;
 }
