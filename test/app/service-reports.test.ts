@@ -142,6 +142,12 @@ describe('the page', () => {
     ]);
   });
 
+  it('says that the POSTs want a scope, where there are several', async () => {
+    expect(await page()).not.toContain('?scope=');
+    views = { a: {}, b: {} };
+    expect(await page()).toMatch(/\?scope=NAME .* the POSTs are for\n$/);
+  });
+
   it('says what is wrong with the state', async () => {
     healthy = false;
     expect(await page()).toContain('nothing is forwarded, for the state cannot be written: free');
