@@ -148,7 +148,6 @@ export class UpstreamProxy {
   }
 
   #serve(route: OpenRoute, exchange: Exchange): void {
-    if (this.#draining) exchange.response.shouldKeepAlive = false;
     const underWay = this.#underWay.begin();
     const end = () => {
       underWay.end();

@@ -94,6 +94,13 @@ describe('a drain', () => {
   });
 });
 
+it('the end cuts off whoever is still under way', async () => {
+  const asked = fetch(url, { method: 'POST', body: '{"model":"m"}' }).catch(() => null);
+  await until(() => flying.length === 1);
+  await proxy.close();
+  expect(await asked).toBeNull();
+});
+
 it('the end closes the connections to the upstream, too', async () => {
   const idle: Wire[] = [];
   upstream.sayRaw('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n', (wire) => void idle.push(wire));

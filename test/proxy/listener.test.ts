@@ -1,11 +1,11 @@
 import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ANTHROPIC } from '../../src/dialects/anthropic/anthropic-dialect.js';
 import { openLog } from '../../src/platform/log.js';
 import { SYSTEM_TIMERS } from '../../src/platform/timers.js';
 import { type Exchange, LINGER_MS } from '../../src/proxy/exchange.js';
-import { createListener, listenOn } from '../../src/proxy/listener.js';
+import { closeListener, createListener, listenOn } from '../../src/proxy/listener.js';
 import { expectLocalAnswer } from '../support/local-answer.js';
 import { Wire } from '../support/wire.js';
 
@@ -124,7 +124,67 @@ describe('behind a request that is being answered', () => {
   });
 });
 
+describe('a connection that is refused', () => {
+  const CONNECT = 'CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n';
+
+  it.each(['no request\r\n', CONNECT])(
+    'has what follows dropped, and is told once: %j',
+    async (bad) => {
+      const wire = await open(() => expect.unreachable());
+      lines = [];
+      await wire.write(bad);
+      for (let sent = 0; sent < 16; sent += 1) await wire.write(Buffer.alloc(1_000_000, 'x'));
+      expect((await wire.answer()).status).toBe(400);
+      wire.end();
+      await wire.isOver(LINGER_MS / 2);
+      expect([wire.error, wire.rest]).toEqual([null, '']);
+      expect(lines).toHaveLength(1);
+    },
+  );
+
+  it('is forgotten once it is closed', async () => {
+    const wire = await open(() => expect.unreachable());
+    const refused = new Promise<Socket>((resolve) => {
+      server?.once('clientError', (_error, socket) => resolve(socket as Socket));
+    });
+    await wire.write('no request\r\n');
+    const socket = await refused;
+    wire.end();
+    await expect.poll(() => socket.destroyed).toBe(true);
+    let touched = false;
+    socket.destroy = () => {
+      touched = true;
+      return socket;
+    };
+    await closeListener(server as Server);
+    expect(touched).toBe(false);
+  });
+});
+
+it('an upload may take as long as it likes', async () => {
+  const wire = await open(() => {});
+  expect(server?.requestTimeout).toBe(0);
+  wire.destroy();
+});
+
 describe('an exchange', () => {
+  it('that is over is not kept by its connection', async () => {
+    const exchanges: Exchange[] = [];
+    const wire = await open((exchange) => {
+      exchanges.push(exchange);
+      if (exchanges.length === 1) exchange.response.end('ok');
+    });
+    await wire.write(GET);
+    expect((await wire.answer()).status).toBe(200);
+    let left = 0;
+    await wire.write(GET);
+    await expect.poll(() => exchanges.length).toBe(2);
+    for (const exchange of exchanges) exchange.leave = () => (left += 1);
+    wire.destroy();
+    await expect.poll(() => left).toBeGreaterThan(0);
+    expect(left).toBe(1);
+  });
+
   const problem = { kind: 'too-large', message: 'no' } as const;
   const upload = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n';
 
@@ -197,7 +257,7 @@ describe('an exchange', () => {
     await wire.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n');
     expect((await wire.answer()).headers.get('connection')).toBe('close');
     await wire.write(`hello${GET}${GET}`);
-    await wire.isOver();
+    await wire.isOver(LINGER_MS / 2);
     expect([exchanges, wire.rest]).toEqual([1, '']);
   });
 

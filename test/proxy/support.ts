@@ -1,6 +1,7 @@
 import { ANTHROPIC } from '../../src/dialects/anthropic/anthropic-dialect.js';
 import type { Dialect } from '../../src/dialects/dialect.js';
 import { SILENT_LOG } from '../../src/platform/log.js';
+import type { AccessLog } from '../../src/proxy/access-log.js';
 import { UpstreamProxy } from '../../src/proxy/upstream-proxy.js';
 import { SCOPE, type Town } from '../governor/support.js';
 
@@ -11,6 +12,7 @@ export function proxyTo(
   upstreamUrl: string,
   { governor, time }: Town,
   dialect: Dialect = ANTHROPIC,
+  accessLog: AccessLog | null = null,
 ): UpstreamProxy {
   return new UpstreamProxy({
     routes: [
@@ -32,7 +34,7 @@ export function proxyTo(
     now: () => time.wall(),
     onDate: () => {},
     onRefused: () => {},
-    accessLog: null,
+    accessLog,
     log: SILENT_LOG,
   });
 }
