@@ -10,11 +10,11 @@ it('a client that left before its answer got none, says its line', async () => {
   const town = await Town.open();
   const upstream = await FakeUpstream.open(() => {});
   const lines: AccessLine[] = [];
-  const log = new AccessLog(
+  const accessLog = new AccessLog(
     (line) => lines.push(JSON.parse(line) as AccessLine),
     () => 0,
   );
-  const proxy = proxyTo(upstream.url, town, undefined, log);
+  const proxy = proxyTo(upstream.url, town, undefined, { accessLog });
   try {
     const [address] = await proxy.listen();
     const wire = await Wire.open(`http://127.0.0.1:${address?.port}`);

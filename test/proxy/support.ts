@@ -1,8 +1,7 @@
 import { ANTHROPIC } from '../../src/dialects/anthropic/anthropic-dialect.js';
 import type { Dialect } from '../../src/dialects/dialect.js';
 import { SILENT_LOG } from '../../src/platform/log.js';
-import type { AccessLog } from '../../src/proxy/access-log.js';
-import { UpstreamProxy } from '../../src/proxy/upstream-proxy.js';
+import { UpstreamProxy, type UpstreamProxyOptions } from '../../src/proxy/upstream-proxy.js';
 import { SCOPE, type Town } from '../governor/support.js';
 
 export const LONGEST_MS = 60_000;
@@ -12,7 +11,7 @@ export function proxyTo(
   upstreamUrl: string,
   { governor, time }: Town,
   dialect: Dialect = ANTHROPIC,
-  accessLog: AccessLog | null = null,
+  others: Partial<UpstreamProxyOptions> = {},
 ): UpstreamProxy {
   return new UpstreamProxy({
     routes: [
@@ -34,7 +33,8 @@ export function proxyTo(
     now: () => time.wall(),
     onDate: () => {},
     onRefused: () => {},
-    accessLog,
+    accessLog: null,
     log: SILENT_LOG,
+    ...others,
   });
 }
