@@ -31,7 +31,7 @@ export async function homePage(
     .filter(([state]) => states.has(state as ScopeCondition))
     .map(([state, hint]) => `${state}: ${hint}`);
   const several =
-    scopes.length > 1 ? `\n     …?scope=NAME            which scope the POSTs are for` : '';
+    scopes.length > 1 ? `\n     …?scope=NAME           which scope the POSTs are for` : '';
   const head = `Tidegate ${version}, instance ${plane.config.instance}, at ${rfc3339(plane.clock.now())}`;
   return `${[head, lines.join('\n'), hints.join('\n'), PATHS + several].filter((part) => part !== '').join('\n\n')}\n`;
 }

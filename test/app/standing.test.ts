@@ -63,7 +63,7 @@ describe('a pool in a cooldown, in a scope that is open,', () => {
     const expected = `test: open, but not claude-opus-* (7d_opus): cooldown (quota) until ${until}`;
     expect(line).toBe(expected);
     expect(page.split('\n').slice(0, 3)).toEqual([
-      'Tidegate 1.0.0, instance box:8787',
+      `Tidegate 1.0.0, instance box:8787, at ${rfc3339(town.time.wall())}`,
       '',
       expected,
     ]);

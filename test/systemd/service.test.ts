@@ -102,7 +102,8 @@ describe.skipIf(SKIPPED !== null)('tidegate.service under a real systemd', TIMES
     await installed.start();
     expect(await installed.property('NRestarts')).toBe('0');
     expect(await installed.status()).toMatchObject({ crashLoop: true, recentStarts: 6 });
-    await installed.reaches('StatusText', 'crash loop; anthropic: open');
+    const loop = 'crash loop: 5 unclean starts in two hours, no budget is raised';
+    await installed.reaches('StatusText', `${loop}; anthropic: open`);
   });
 
   it('is not restarted on a mistake in the configuration', async () => {
