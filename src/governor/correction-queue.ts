@@ -30,16 +30,21 @@ const MOST_TOGETHER = 256;
  */
 export class CorrectionQueue {
   #waiting: Correction[] = [];
+  readonly #urgent = new WeakSet<Correction>();
 
   constructor(
     private readonly rules: ScopeRules,
     private readonly updates: DurableUpdates,
     /** Takes what is under way. */
     private readonly track: (made: Promise<void>) => void,
+    /** Keeps every admission waiting for what resolves. */
+    private readonly holdUntil: (made: Promise<void>) => void,
   ) {}
 
-  add(correction: Correction): void {
+  /** An urgent one is on record before the next admission is, however many attempts that takes. */
+  add(correction: Correction, urgent: boolean): void {
     this.#waiting.push(correction);
+    if (urgent) this.#urgent.add(correction);
   }
 
   /** Makes what waits: before it returns, it stands in line at the store. */
@@ -75,12 +80,21 @@ export class CorrectionQueue {
 
   async #make(corrections: readonly Correction[]): Promise<void> {
     for (const correction of corrections) correction.begin();
+    let release: (() => void) | null = corrections.some((one) => this.#urgent.has(one))
+      ? null
+      : () => {};
+    const hold = () => {
+      if (release === null) this.holdUntil(new Promise<void>((resolve) => (release = resolve)));
+    };
     try {
-      const durable = await this.updates.repeat(this.rules, corrections);
+      const durable = await this.updates.repeat(this.rules, corrections, hold);
       for (const correction of corrections) correction.end(durable);
     } catch (error) {
       if (!isUnknown(error)) throw error;
+      hold();
       await Promise.all(corrections.map((correction) => this.#resolve(correction)));
+    } finally {
+      release?.();
     }
   }
 

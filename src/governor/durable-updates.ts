@@ -127,14 +127,24 @@ export class DurableUpdates {
     return { state, outcome };
   }
 
-  /** Repeats what certainly did not happen; rejects with STATE_UNKNOWN. False: the store is closed. */
-  repeat(rules: ScopeRules, changes: readonly Change[]): Promise<boolean> {
+  /**
+   * Repeats what certainly did not happen, and says so before each time; rejects with STATE_UNKNOWN.
+   * False: the store is closed.
+   */
+  repeat(
+    rules: ScopeRules,
+    changes: readonly Change[],
+    onFailure: () => void = () => {},
+  ): Promise<boolean> {
     return new Promise((resolve, reject) => {
       const made = () => resolve(true);
       const failed = (error: unknown) => {
         if (hasCode(error, 'STATE_CLOSED')) resolve(false);
         else if (!hasCode(error, 'STATE_UNAVAILABLE')) reject(error);
-        else this.options.timers.after(RETRY_MS, attempt);
+        else {
+          onFailure();
+          this.options.timers.after(RETRY_MS, attempt);
+        }
       };
       const attempt = () => this.submit(rules, changes, made, failed);
       attempt();

@@ -64,7 +64,12 @@ export class ScopeRuntime {
   ) {
     this.keys = new KeyDirectory(rules, updates);
     this.held = new HeldRequests(timers);
-    this.#corrections = new CorrectionQueue(rules, updates, (made) => this.track(made));
+    this.#corrections = new CorrectionQueue(
+      rules,
+      updates,
+      (made) => this.track(made),
+      (made) => this.holdUntil(made),
+    );
     const limits = rules.limits.map(({ name }) => name);
     this.nudges = new Counts(limits, Object.keys(NUDGE_OUTCOMES) as NudgeOutcome[]);
   }
@@ -94,7 +99,7 @@ export class ScopeRuntime {
 
   /** Makes the correction with the next admission, at most 250 ms from now; an urgent one at once. */
   correct(correction: Correction, urgent: boolean): void {
-    this.#corrections.add(correction);
+    this.#corrections.add(correction, urgent);
     if (urgent) this.flush();
     else this.#arm();
   }

@@ -80,7 +80,7 @@ describe('while the state can’t be written', () => {
       const refused = town.governor.refused(admission, Promise.resolve(told as never));
       await town.pass(2 * SECOND);
       await refused;
-      const asked = town.ask();
+      const asked = town.ask({ model: 'other' });
       await town.pass(2 * SECOND);
       expect(await asked, 'though the client has its 429').toMatchObject({
         kind: 'state-unavailable',
@@ -138,6 +138,23 @@ describe('while the state can’t be written', () => {
       }
     }
   });
+
+  it.each(['unavailable', 'unknown-lost'] as const)(
+    'what cost more than it was charged is on record before the next request is (%s)',
+    async (fault) => {
+      const { town, store } = await townWithFaults({ limits: [limit({ budget: 100_000 })] });
+      for (let call = 0; call < 8; call += 1) await town.call(10);
+      const admission = await town.admit();
+      town.governor.amend(admission, 10);
+      await town.pass(SECOND);
+      store.fault = fault;
+      await town.settle(admission, success(99_990));
+      store.mend();
+      const asked = town.ask({ model: 'other' });
+      await town.pass(SECOND);
+      expect(await asked).toMatchObject({ kind: 'refused', denial: { decision: 'budget' } });
+    },
+  );
 
   it('refusals that can’t be counted wait for one write, and all of them are in it', async () => {
     let full = false;
