@@ -30,23 +30,69 @@ async function open(proxy: UpstreamProxy): Promise<string> {
   return `http://127.0.0.1:${address?.port}`;
 }
 
+/** The proxy's ends of the connections on which requests begin meanwhile. */
+async function socketsOf(meanwhile: () => Promise<void>): Promise<Socket[]> {
+  const sockets: Socket[] = [];
+  const take = (message: unknown) => sockets.push((message as { socket: Socket }).socket);
+  subscribe('http.server.request.start', take);
+  await meanwhile();
+  unsubscribe('http.server.request.start', take);
+  return sockets;
+}
+
 it('a Tidegate may stand behind another one', async () => {
   const inner = await open(proxyTo(upstream.url, await Town.open()));
   const outer = await open(proxyTo(inner, await Town.open()));
   expect((await fetch(`${outer}/v1/messages`, CALL)).status).toBe(200);
 });
 
+it('a request takes no room once it is answered, and tells the upstream’s clock', async () => {
+  const dates: string[] = [];
+  const onDate = (date: string) => dates.push(date);
+  const proxy = proxyTo(upstream.url, await Town.open(), undefined, { onDate });
+  const response = await fetch(`${await open(proxy)}/v1/messages`, CALL);
+  await response.text();
+  await until(() => proxy.inFlight === 0);
+  expect(proxy.heldBytes).toBe(0);
+  expect(dates).toEqual([response.headers.get('date')]);
+});
+
+it('a client that leaves before its request is admitted sends nothing, and pays nothing', async () => {
+  let admit = () => {};
+  const settled: unknown[] = [];
+  const admission = { estimate: { inputTokens: 1, outputTokens: 1 } };
+  const governor = {
+    scopes: [SCOPE],
+    admit: () =>
+      new Promise((resolve) => {
+        admit = () => resolve({ kind: 'admitted', admission, observed: null });
+      }),
+    settle: (...all: unknown[]) => settled.push(all),
+  } as unknown as Governor;
+  const proxy = proxyTo(upstream.url, await Town.open(), undefined, { governor });
+  const wire = await Wire.open(await open(proxy));
+  const before = admit;
+  const [socket] = await socketsOf(async () => {
+    await wire.write('POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}');
+    await until(() => admit !== before);
+  });
+  wire.destroy();
+  await until(() => socket?.closed === true);
+  admit();
+  await until(() => proxy.inFlight === 0);
+  expect(settled).toEqual([[admission, { kind: 'not-sent' }]]);
+  expect(upstream.seen).toEqual([]);
+});
+
 it('a client that falls silent in the middle of a metered request is cut off', async () => {
   const proxy = proxyTo(upstream.url, await Town.open());
   const wire = await Wire.open(await open(proxy));
-  let socket: Socket | null = null;
-  const take = (message: unknown) => ({ socket } = message as { socket: Socket });
-  subscribe('http.server.request.start', take);
-  await wire.write('POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{}');
-  await until(() => proxy.heldBytes === 9 && socket !== null);
-  unsubscribe('http.server.request.start', take);
+  const [socket] = await socketsOf(async () => {
+    await wire.write('POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{}');
+    await until(() => proxy.heldBytes === 9);
+  });
   // What Node does after so long without a byte.
-  (socket as Socket | null)?.emit('timeout');
+  socket?.emit('timeout');
   await until(() => wire.closed || wire.ended);
   await until(() => proxy.inFlight === 0);
   expect(proxy.heldBytes).toBe(0);
