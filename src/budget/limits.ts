@@ -1,7 +1,7 @@
 import { type BudgetSource, CLOSED_WINDOW, type LimitState } from '../state/scope-state.js';
 import { boundsOf } from './bounds.js';
 import type { LimitRules } from './settings.js';
-import { statedBudget } from './stated-budget.js';
+import { saysRoom, statedBudget } from './stated-budget.js';
 
 /** The limits of one scope by name: the budget's slice of ScopeState. */
 export type Limits = Readonly<Record<string, LimitState>>;
@@ -65,6 +65,14 @@ export function headersLead(limit: LimitState): boolean {
   const { current } = limit.budget;
   const stated = statedBudget(limit);
   return stated !== null && (current === null || stated <= current);
+}
+
+/**
+ * Whether what is used up is only a budget that was inferred from a fraction, and the fraction says that there is
+ * room: then requests go one at a time.
+ */
+export function hasStatedRoom(limit: LimitState): boolean {
+  return headersLead(limit) && saysRoom(limit) && limit.used < (limit.budget.current ?? Infinity);
 }
 
 export function sourceOf(limit: LimitState): BudgetSource {

@@ -11,6 +11,8 @@ const RESERVE = 0.002;
  */
 const OTHERS_RESERVE = 0.2;
 const MOST_RESERVE = 0.02;
+/** Up to here a stated fraction leaves room for a request, whatever that costs. */
+const ROOMY = 0.95;
 /** Samples above this part of a stated limit teach nothing that it doesn't say. */
 const CONTRADICTED = 0.9;
 
@@ -29,6 +31,15 @@ export function statedBudget(state: LimitState): number | null {
 export function isInferred(state: LimitState): boolean {
   const fraction = currentFraction(state);
   return fraction !== null && fraction.used < WHOLE;
+}
+
+/**
+ * Whether the upstream itself says that there is room, whatever was inferred from the fraction: with this much of a
+ * window left, one more request does not reach its end.
+ */
+export function saysRoom(state: LimitState): boolean {
+  const fraction = currentFraction(state);
+  return fraction !== null && fraction.used <= ROOMY;
 }
 
 /** What is remembered of the statements when a window ends in which they were made, or were not. */

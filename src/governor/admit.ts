@@ -2,7 +2,7 @@ import type { EpisodeTicket, Gate, Role, Ticket } from '../backoff/backoff-polic
 import type { Charge } from '../budget/budget-controller.js';
 import { boundsOf } from '../budget/bounds.js';
 import { amountIn, type Cost } from '../budget/cost.js';
-import { headersLead, limitOf, wasRefused } from '../budget/limits.js';
+import { hasStatedRoom, headersLead, limitOf, wasRefused } from '../budget/limits.js';
 import { rulesFor } from '../budget/model-pools.js';
 import type { LimitRules } from '../budget/settings.js';
 import { isInferred } from '../budget/stated-budget.js';
@@ -118,24 +118,24 @@ export function admit(draft: Draft, policies: Policies, request: AdmitRequest): 
   const tried = budget.charge(draft.hot.limits, rules, chargeRequest, draft.now);
   if (tried.outcome.kind === 'charged') {
     const hold = isOpen(gates) && !request.observe ? holdOf(draft, rules) : null;
-    if (hold !== null) {
-      const until = draft.now + HELD_WAIT_MS;
-      return {
-        kind: 'held',
-        denial: { decision: 'probing', until, now: draft.now, pool: null, ...hold },
-        weighed: draft.state,
-      };
-    }
+    if (hold !== null) return held(draft, hold.limit);
     draft.setHot({ limits: tried.limits });
     const roles = closed === null ? rolesAt(gates) : allAre(gates, 'bystander');
     return grant(draft, policies, request, roles, tried.outcome.charge, closed);
   }
 
   const { limit, until, full } = tried.outcome;
+  const roomy =
+    closed === null &&
+    isOpen(gates) &&
+    rules.every((rule) => !full.includes(rule.name) || hasRoom(draft, rule, request.cost));
+  // Its answer will say how much room there is.
+  if (roomy && inFlight(draft.hot) > 0 && !request.observe) return held(draft, limit);
   // A cooldown decides first, in observe mode too.
   const denial: Denial = closed ?? { decision: 'budget', until, now: draft.now, limit, pool: null };
   const due =
     closed === null &&
+    !roomy &&
     rules.every(
       (rule) =>
         !full.includes(rule.name) ||
@@ -143,13 +143,21 @@ export function admit(draft: Draft, policies: Policies, request: AdmitRequest): 
         routineProbeIsDue(draft, policies, rule, request.cost),
     );
   draft.setHot({ limits: tried.limits });
-  if (!due && !request.observe) return refusal(draft, denial, fresh, found);
+  const passes = due || roomy;
+  if (!passes && !request.observe) return refusal(draft, denial, fresh, found);
   const forced = budget.force(draft.hot.limits, rules, chargeRequest, draft.now);
   draft.setHot({
     limits: due ? budget.noteProbe(forced.limits, rules, full, draft.now) : forced.limits,
   });
-  const roles = allAre(gates, due ? 'routine' : 'bystander');
-  return grant(draft, policies, request, roles, forced.outcome.charge, due ? null : denial);
+  const roles = roomy ? rolesAt(gates) : allAre(gates, due ? 'routine' : 'bystander');
+  return grant(draft, policies, request, roles, forced.outcome.charge, passes ? null : denial);
+}
+
+/** It may pass in a moment. */
+function held(draft: Draft, limit: string | null): AdmitOutcome {
+  const until = draft.now + HELD_WAIT_MS;
+  const denial: Denial = { decision: 'probing', until, now: draft.now, pool: null, limit };
+  return { kind: 'held', denial, weighed: draft.state };
 }
 
 /** A refusal writes nothing, unless it has news: that time has passed is found again, however often. */
@@ -233,6 +241,16 @@ function isLookedInto(
   if (rule.kind === 'bucket' || exceedsOwnBudget(draft, rule, cost)) return false;
   const own = pools.find(({ pool }) => pool === limitPool(rule.name));
   return scope.kind === 'routine' || own?.gate.kind === 'routine';
+}
+
+/**
+ * The budget is inferred from a fraction, and used up; the fraction itself says that there is room. So requests go one
+ * at a time, each answer says it anew, and so the budget is soon known better. Others' use may have made a
+ * per cent look far too cheap.
+ */
+function hasRoom(draft: Draft, rule: LimitRules, cost: Cost): boolean {
+  const limit = limitOf(draft.hot.limits, rule.name);
+  return hasStatedRoom(limit) && !exceedsOwnBudget(draft, rule, cost);
 }
 
 /** Whether it goes beyond the operator's budget, of which a scope whose state was lost has the floor. */

@@ -1,7 +1,14 @@
 import { boundsOf } from '../budget/bounds.js';
 import { emptyAt } from '../budget/bucket.js';
 import { roomFor } from '../budget/kinds.js';
-import { effectiveBudget, isExhausted, limitOf, reservedOf, sourceOf } from '../budget/limits.js';
+import {
+  effectiveBudget,
+  hasStatedRoom,
+  isExhausted,
+  limitOf,
+  reservedOf,
+  sourceOf,
+} from '../budget/limits.js';
 import type { LimitRules, WindowKind } from '../budget/settings.js';
 import { limitPool, modelOf } from './pools.js';
 import type {
@@ -116,7 +123,7 @@ export function viewScope(
   const cautious = hot.cautious !== null;
   // What binds some models only is told under its limit: the others pass.
   const exhausted = rules.filter(
-    ({ name, models }) => models === null && isExhausted(limitOf(hot.limits, name), cautious),
+    ({ name, models }) => models === null && refuses(limitOf(hot.limits, name), cautious),
   );
   const cooldown = viewCooldown(draft);
   const starts = cold.starts[instance] ?? [];
@@ -135,6 +142,11 @@ export function viewScope(
     starts: viewStarts(starts, now),
     guards,
   };
+}
+
+/** Requests wait for room, and not only for one another. */
+function refuses(limit: LimitState, cautious: boolean): boolean {
+  return isExhausted(limit, cautious) && !hasStatedRoom(limit);
 }
 
 function viewStarts(starts: readonly InstanceStart[], now: Instant): StartsView {
@@ -227,7 +239,7 @@ function viewLimit(draft: Draft, rule: LimitRules, ofScope: CooldownView | null)
     blockedUntil: blockedUntil(
       draft,
       cooldown,
-      isExhausted(limit, hot.cautious !== null) ? [rule] : [],
+      refuses(limit, hot.cautious !== null) ? [rule] : [],
     ),
     window: { kind: rule.kind, lengthMs: rule.windowMs, startedAt, endsAt, observed },
     budget: { ...boundsOf(limit.budget), current, learned, source: sourceOf(limit) },

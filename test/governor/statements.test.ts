@@ -113,27 +113,69 @@ describe('where headers state the limit', () => {
   });
 
   describe('as a fraction, from which the budget is inferred', () => {
-    /** Of a fifth at 1,000 and half at 2,500, and what was in flight then has cost 5,000: nothing passes. */
-    async function blocked(used: number): Promise<Town> {
+    /** Of a fifth at 1,000 and so much at 2,500, and what was in flight then has cost 5,000. */
+    async function usedUp(used: number): Promise<Town> {
       const town = await Town.open();
       const resetAt = town.time.wall() + 5 * HOUR;
       await call(town, 1_000, [fraction('5h', 0.2, { resetAt })], { model: 'a' });
       const slow = await town.admit({ model: 'b' });
       await call(town, 1_500, [fraction('5h', used, { resetAt })], { model: 'c' });
       await town.settle(slow, success(5_000));
-      expect(await town.denied()).toMatchObject({ decision: 'budget', until: resetAt });
       return town;
     }
 
+    async function blocked(used: number): Promise<Town> {
+      const town = await usedUp(used);
+      const { until } = await town.denied();
+      expect(await town.view()).toMatchObject({ state: 'exhausted', blockedUntil: until });
+      return town;
+    }
+
+    it('and used up while the fraction says that there is room: requests go one at a time', async () => {
+      const town = await usedUp(0.5);
+      const first = await town.admit();
+      expect(first.grant.ticket.role).toBe('ordinary');
+      expect(await town.view()).toMatchObject({ state: 'open', blockedUntil: null });
+      const second = town.ask();
+      await town.pass(0);
+      await town.pass(5_000);
+      await answer(town, first, 100, [fraction('5h', 0.5)]);
+      await town.settle(first, success(100));
+      expect((await second).kind).toBe('admitted');
+      expect(town.happened('probe-taken')).toEqual([]);
+    });
+
+    it('whatever others have used of it before', async () => {
+      const town = await Town.open();
+      const resetAt = town.time.wall() + 5 * HOUR;
+      for (const used of [0.28, 0.51, 0.52, 0.52, 0.53]) {
+        await call(town, 225, [fraction('5h', used, { resetAt })]);
+      }
+      expect(await town.view()).toMatchObject({ state: 'open' });
+      await call(town, 225, [fraction('5h', 0.96)]);
+      expect(await town.denied()).toMatchObject({ decision: 'budget', until: resetAt });
+    });
+
+    it('the operator’s own budget binds all the same', async () => {
+      const town = await Town.open({ limits: [limit({ budget: 7_500 })] });
+      const resetAt = town.time.wall() + 5 * HOUR;
+      await call(town, 1_000, [fraction('5h', 0.2, { resetAt })], { model: 'a' });
+      const slow = await town.admit({ model: 'b' });
+      await call(town, 1_500, [fraction('5h', 0.9, { resetAt })], { model: 'c' });
+      await town.settle(slow, success(5_000));
+      expect(await town.denied()).toMatchObject({ decision: 'budget', until: resetAt });
+      expect(await town.view()).toMatchObject({ state: 'exhausted', blockedUntil: resetAt });
+    });
+
     it('exhaustion is looked into after an hour: while nothing passes, nothing more is stated', async () => {
-      const town = await blocked(0.5);
+      const town = await blocked(0.96);
       await town.pass(HOUR - MINUTE);
       await town.denied();
       await town.pass(2 * MINUTE);
       const probe = await town.admit();
       expect(probe.grant.ticket.role).toBe('routine');
       await town.denied();
-      await answer(town, probe, 100, [fraction('5h', 0.52)]);
+      await answer(town, probe, 100, [fraction('5h', 0.97)]);
       await town.settle(probe, success(100));
       expect((await town.ask()).kind).toBe('admitted');
     });
