@@ -33,8 +33,11 @@ export interface Dialect {
     headers: HeaderFields,
     body: Buffer,
   ) => ShapedRequest | null;
-  /** Reads the usage out of one answer as its decoded bytes pass by. */
-  openUsageReader(contentType: string): UsageReader;
+  /**
+   * Reads the usage out of one answer as its decoded bytes pass by. `target` is the request's, as the
+   * client wrote it: base path left out, query and all.
+   */
+  openUsageReader(contentType: string, target: string): UsageReader;
   /** What the upstream states about its limits, on any answer. Malformed values are left out. `now` in epoch ms. */
   readLimitSignals(headers: HeaderFields, now: number): readonly LimitSignal[];
   /**

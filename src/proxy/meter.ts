@@ -23,12 +23,13 @@ export class Meter {
 
   constructor(
     dialect: Dialect,
+    target: string,
     contentType: string | undefined,
     contentEncoding: string | undefined,
     listener: MeterListener,
   ) {
     this.#listener = listener;
-    this.#reader = dialect.openUsageReader(contentType ?? '');
+    this.#reader = dialect.openUsageReader(contentType ?? '', target);
     this.#decoder = isPlain(contentEncoding)
       ? null
       : openBodyDecoder(

@@ -262,8 +262,9 @@ export class Relay implements Dispatcher.DispatchHandler {
   }
 
   #openMeter(admission: Admission, fields: HeaderFields): Meter {
-    const { dialect, governor } = this.#options;
-    return new Meter(dialect, fields.get('content-type'), fields.get('content-encoding'), {
+    const { dialect, exchange, governor } = this.#options;
+    const { url = '' } = exchange.request;
+    return new Meter(dialect, url, fields.get('content-type'), fields.get('content-encoding'), {
       onInput: (inputTokens) => governor.amend(admission, inputTokens),
       onFailure: (failure) => this.#reportFailure(admission, failure),
       onDrained: () => {

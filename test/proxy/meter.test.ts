@@ -13,7 +13,7 @@ const ESTIMATE = { requests: 1, inputTokens: 900, outputTokens: 400 };
 /** What an answer costs whose body is this. */
 async function costs(coding: string, body: Buffer) {
   const listener = { onInput: () => {}, onFailure: () => {}, onDrained: () => {} };
-  const meter = new Meter(ANTHROPIC, 'text/event-stream', coding, listener);
+  const meter = new Meter(ANTHROPIC, '/v1/messages', 'text/event-stream', coding, listener);
   meter.push(body);
   const settlement = await meter.end(true);
   const { inputTokens, outputTokens } = costOf(settlement, ESTIMATE);

@@ -384,6 +384,21 @@ describe('a relay', () => {
     client.destroy();
   });
 
+  it('reads the usage as the path has it', async () => {
+    const request = 'POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n';
+    const { relay, client, settled, controller } = await openRelay({ request });
+    relay.onRequestStart(controller);
+    relay.onResponseStart(controller, 200, { 'content-type': 'application/json' });
+    relay.onResponseData(
+      controller,
+      Buffer.from('{"usage":{"prompt_tokens":7,"completion_tokens":2}}'),
+    );
+    relay.onResponseEnd();
+    await expect.poll(() => settled.length).toBe(1);
+    expect(settled[0]).toMatchObject({ complete: true, inputTokens: 7, outputTokens: 2 });
+    client.destroy();
+  });
+
   it.each([FEW, MANY])('of %i settles once, whatever comes after the end', async (underWay) => {
     const { relay, client, state, settled, controller } = await openRelay({ underWay });
     relay.onRequestStart(controller);

@@ -11,6 +11,8 @@ describe('what is metered', () => {
     ['POST', '/v1/messages/'],
     ['POST', '//v1/messages'],
     ['POST', '/V1/Messages'],
+    ['POST', '/v1/chat/completions'],
+    ['POST', '/v1/complete'],
     // It may be read so.
     ['POST', null],
   ])('%s %s', (method, path) => {
@@ -31,6 +33,35 @@ describe('what is metered', () => {
     ['POST', ''],
   ])('not %s %s', (method, path) => {
     expect(ANTHROPIC.isMetered(method, path)).toBe(false);
+  });
+});
+
+describe('a client of OpenAI’s at the layer for it', () => {
+  const CHAT = '/v1/chat/completions';
+  const message = (role: string, content: string) => ({ role, content });
+  const facts = (question: string) => {
+    const messages = [message('system', 'You help.'), message('user', question)];
+    const body = Buffer.from(JSON.stringify({ model: 'claude-x', messages }));
+    return ANTHROPIC.readRequest(headerFields({}), body, CHAT);
+  };
+
+  it('has conversations of its own, though all begin with one system message', () => {
+    expect(facts('One?').model).toBe('claude-x');
+    expect(facts('One?')).toEqual(facts('One?'));
+    expect(facts('One?').session).not.toBe(facts('Another?').session);
+  });
+
+  it('has its usage read, of a body and of a stream', () => {
+    const usage = { prompt_tokens: 120, completion_tokens: 30, total_tokens: 150 };
+    const whole = { inputTokens: 120, outputTokens: 30, complete: true };
+    const body = ANTHROPIC.openUsageReader('application/json', `${CHAT}?beta=true`);
+    body.push(Buffer.from(JSON.stringify({ choices: [], usage })));
+    expect(body.end()).toMatchObject(whole);
+    const stream = ANTHROPIC.openUsageReader('text/event-stream', CHAT);
+    const events = [{ choices: [{ delta: { content: 'four by four' } }] }, { choices: [], usage }];
+    for (const event of events) stream.push(Buffer.from(`data: ${JSON.stringify(event)}\n\n`));
+    stream.push(Buffer.from('data: [DONE]\n\n'));
+    expect(stream.end()).toMatchObject({ ...whole, relayedOutputTokens: 3 });
   });
 });
 

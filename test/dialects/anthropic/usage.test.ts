@@ -18,7 +18,7 @@ const NOTHING: TokenUsage = {
 };
 
 function readChunks(contentType: string, chunks: readonly Buffer[]): TokenUsage {
-  const reader = ANTHROPIC.openUsageReader(contentType);
+  const reader = ANTHROPIC.openUsageReader(contentType, '/v1/messages');
   feed(chunks, (chunk) => void reader.push(chunk));
   return reader.end();
 }
@@ -69,7 +69,7 @@ describe('usage of a stream', () => {
   });
 
   it('is known as soon as message_start tells it, and what was relayed at the end', () => {
-    const reader = ANTHROPIC.openUsageReader(SSE);
+    const reader = ANTHROPIC.openUsageReader(SSE, '/v1/messages');
     expect(reader.push(Buffer.from(PING))).toEqual(NOTHING);
     const started = { ...WHOLE_USAGE, outputTokens: 1, relayedOutputTokens: 0, complete: false };
     expect(reader.push(Buffer.from(START))).toEqual(started);
@@ -325,7 +325,7 @@ describe('usage of a JSON body', () => {
   });
 
   it('keeps a bounded part of a body of any size', () => {
-    const reader = ANTHROPIC.openUsageReader(JSON_TYPE);
+    const reader = ANTHROPIC.openUsageReader(JSON_TYPE, '/v1/messages');
     const chunk = Buffer.alloc(65_536, 'x');
     reader.push(Buffer.from('{"usage":{"input_tokens":1,"output_tokens":2},"content":"'));
     const before = process.memoryUsage().arrayBuffers;

@@ -122,7 +122,7 @@ describe('what is metered', () => {
 
 describe('usage', () => {
   const read = (settings: Partial<GenericSettings>, type: string, chunks: readonly Buffer[]) => {
-    const reader = dialect(settings).openUsageReader(type);
+    const reader = dialect(settings).openUsageReader(type, '/');
     feed(chunks, (bytes) => void reader.push(bytes));
     return reader.end();
   };

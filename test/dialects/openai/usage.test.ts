@@ -17,7 +17,7 @@ const NOTHING: TokenUsage = {
 };
 
 function readChunks(contentType: string, chunks: readonly Buffer[], using = OPENAI): TokenUsage {
-  const reader = using.openUsageReader(contentType);
+  const reader = using.openUsageReader(contentType, '/v1/chat/completions');
   feed(chunks, (bytes) => void reader.push(bytes));
   return reader.end();
 }
