@@ -68,11 +68,12 @@ export function headersLead(limit: LimitState): boolean {
 }
 
 /**
- * Whether what is used up is only a budget that was inferred from a fraction, and the fraction says that there is
- * room: then requests go one at a time.
+ * Whether what is too small for a request of this amount is only a budget that was inferred from a fraction, and the
+ * fraction says that there is room: then requests go one at a time.
  */
-export function hasStatedRoom(limit: LimitState): boolean {
-  return headersLead(limit) && saysRoom(limit) && limit.used < (limit.budget.current ?? Infinity);
+export function hasStatedRoom(limit: LimitState, amount: number): boolean {
+  const own = limit.budget.current ?? Infinity;
+  return headersLead(limit) && saysRoom(limit) && limit.used + amount <= own;
 }
 
 export function sourceOf(limit: LimitState): BudgetSource {

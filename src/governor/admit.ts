@@ -125,23 +125,22 @@ export function admit(draft: Draft, policies: Policies, request: AdmitRequest): 
   }
 
   const { limit, until, full } = tried.outcome;
-  const roomy =
-    closed === null &&
-    isOpen(gates) &&
-    rules.every((rule) => !full.includes(rule.name) || hasRoom(draft, rule, request.cost));
-  // Its answer will say how much room there is.
-  if (roomy && inFlight(draft.hot) > 0 && !request.observe) return held(draft, limit);
   // A cooldown decides first, in observe mode too.
   const denial: Denial = closed ?? { decision: 'budget', until, now: draft.now, limit, pool: null };
   const due =
     closed === null &&
-    !roomy &&
     rules.every(
       (rule) =>
         !full.includes(rule.name) ||
         isLookedInto(draft, gates, rule, request.cost) ||
         routineProbeIsDue(draft, policies, rule, request.cost),
     );
+  const roomy =
+    closed === null &&
+    !due &&
+    rules.every((rule) => !full.includes(rule.name) || hasRoom(draft, rule, request.cost));
+  // Its answer will say how much room there is.
+  if (roomy && inFlight(draft.hot) > 0 && !request.observe) return held(draft, limit);
   draft.setHot({ limits: tried.limits });
   const passes = due || roomy;
   if (!passes && !request.observe) return refusal(draft, denial, fresh, found);
@@ -250,7 +249,8 @@ function isLookedInto(
  */
 function hasRoom(draft: Draft, rule: LimitRules, cost: Cost): boolean {
   const limit = limitOf(draft.hot.limits, rule.name);
-  return hasStatedRoom(limit) && !exceedsOwnBudget(draft, rule, cost);
+  const fits = hasStatedRoom(limit, amountIn(rule.unit, cost));
+  return fits && !exceedsOwnBudget(draft, rule, cost);
 }
 
 /** Whether it goes beyond the operator's budget, of which a scope whose state was lost has the floor. */

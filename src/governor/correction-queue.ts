@@ -80,11 +80,12 @@ export class CorrectionQueue {
 
   async #make(corrections: readonly Correction[]): Promise<void> {
     for (const correction of corrections) correction.begin();
-    let release: (() => void) | null = corrections.some((one) => this.#urgent.has(one))
-      ? null
-      : () => {};
+    const urgent = corrections.some((one) => this.#urgent.has(one));
+    const { promise: recorded, resolve: release } = Promise.withResolvers<void>();
+    let holds = false;
     const hold = () => {
-      if (release === null) this.holdUntil(new Promise<void>((resolve) => (release = resolve)));
+      if (urgent && !holds) this.holdUntil(recorded);
+      holds = true;
     };
     try {
       const durable = await this.updates.repeat(this.rules, corrections, hold);
@@ -94,7 +95,7 @@ export class CorrectionQueue {
       hold();
       await Promise.all(corrections.map((correction) => this.#resolve(correction)));
     } finally {
-      release?.();
+      release();
     }
   }
 

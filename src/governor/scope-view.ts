@@ -146,7 +146,7 @@ export function viewScope(
 
 /** Requests wait for room, and not only for one another. */
 function refuses(limit: LimitState, cautious: boolean): boolean {
-  return isExhausted(limit, cautious) && !hasStatedRoom(limit);
+  return isExhausted(limit, cautious) && !hasStatedRoom(limit, limit.control.denied?.amount ?? 1);
 }
 
 function viewStarts(starts: readonly InstanceStart[], now: Instant): StartsView {

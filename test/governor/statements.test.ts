@@ -114,8 +114,8 @@ describe('where headers state the limit', () => {
 
   describe('as a fraction, from which the budget is inferred', () => {
     /** Of a fifth at 1,000 and so much at 2,500, and what was in flight then has cost 5,000. */
-    async function usedUp(used: number): Promise<Town> {
-      const town = await Town.open();
+    async function usedUp(used: number, options: TownOptions = {}): Promise<Town> {
+      const town = await Town.open(options);
       const resetAt = town.time.wall() + 5 * HOUR;
       await call(town, 1_000, [fraction('5h', 0.2, { resetAt })], { model: 'a' });
       const slow = await town.admit({ model: 'b' });
@@ -136,13 +136,30 @@ describe('where headers state the limit', () => {
       const first = await town.admit();
       expect(first.grant.ticket.role).toBe('ordinary');
       expect(await town.view()).toMatchObject({ state: 'open', blockedUntil: null });
-      const second = town.ask();
+      let waits = true;
+      const second = town.ask().finally(() => (waits = false));
       await town.pass(0);
       await town.pass(5_000);
+      expect(waits).toBe(true);
       await answer(town, first, 100, [fraction('5h', 0.5)]);
       await town.settle(first, success(100));
       expect((await second).kind).toBe('admitted');
       expect(town.happened('probe-taken')).toEqual([]);
+      expect(await town.view()).toMatchObject({ counters: { refused: 0 } });
+    });
+
+    it('the probe after a cooldown is one of them', async () => {
+      const town = await usedUp(0.5);
+      await town.refuse(await town.admit(), { statedWaitMs: MINUTE });
+      await town.pass(2 * MINUTE);
+      expect((await town.admit()).grant.ticket.role).toBe('probe');
+    });
+
+    it('in observe mode none waits for another, or would be refused', async () => {
+      const town = await usedUp(0.5, { observe: true });
+      for (let requests = 0; requests < 2; requests += 1) {
+        expect(await town.ask()).toMatchObject({ kind: 'admitted', observed: null });
+      }
     });
 
     it('whatever others have used of it before', async () => {
@@ -156,16 +173,19 @@ describe('where headers state the limit', () => {
       expect(await town.denied()).toMatchObject({ decision: 'budget', until: resetAt });
     });
 
-    it('the operator’s own budget binds all the same', async () => {
-      const town = await Town.open({ limits: [limit({ budget: 7_500 })] });
-      const resetAt = town.time.wall() + 5 * HOUR;
-      await call(town, 1_000, [fraction('5h', 0.2, { resetAt })], { model: 'a' });
-      const slow = await town.admit({ model: 'b' });
-      await call(town, 1_500, [fraction('5h', 0.9, { resetAt })], { model: 'c' });
-      await town.settle(slow, success(5_000));
-      expect(await town.denied()).toMatchObject({ decision: 'budget', until: resetAt });
-      expect(await town.view()).toMatchObject({ state: 'exhausted', blockedUntil: resetAt });
-    });
+    it.each([7_500, 7_600])(
+      'the operator’s own budget of %i binds all the same',
+      async (budget) => {
+        const town = await Town.open({ limits: [limit({ budget })] });
+        const resetAt = town.time.wall() + 5 * HOUR;
+        await call(town, 1_000, [fraction('5h', 0.2, { resetAt })], { model: 'a' });
+        const slow = await town.admit({ model: 'b' });
+        await call(town, 1_500, [fraction('5h', 0.9, { resetAt })], { model: 'c' });
+        await town.settle(slow, success(5_000));
+        expect(await town.denied()).toMatchObject({ decision: 'budget', until: resetAt });
+        expect(await town.view()).toMatchObject({ state: 'exhausted', blockedUntil: resetAt });
+      },
+    );
 
     it('exhaustion is looked into after an hour: while nothing passes, nothing more is stated', async () => {
       const town = await blocked(0.96);
