@@ -36,43 +36,23 @@ export interface BodyDecoder {
   write(chunk: Buffer): boolean;
   /** Resolves once everything that could be decoded was handed over. Never rejects. */
   end(): Promise<void>;
-  /** Stops handing over, and lets a pending `end` resolve; `onDrained` is not called any more. */
-  destroy(): void;
 }
 
-/** By the value of `content-encoding`: the bytes are the content as they are. */
-export function isPlain(contentEncoding: string | undefined): boolean {
-  return contentEncoding === undefined || codingsOf(contentEncoding)?.length === 0;
-}
-
-/**
- * Takes the value of `content-encoding`; for none and for `identity` each chunk is handed over as
- * it is, within `write`.
- */
+/** Takes the value of `content-encoding`. Null: the bytes are the content as they are. */
 export function openBodyDecoder(
   contentEncoding: string | undefined,
   onDecoded: (chunk: Buffer) => void,
-  onDrained: () => void = () => {},
-): BodyDecoder {
+  onDrained: () => void,
+): BodyDecoder | null {
   const codings = codingsOf(contentEncoding);
   if (codings === null) return UNDECODABLE;
-  if (codings.length > 0) return new StackDecoder(codings, onDecoded, onDrained);
-  return {
-    decodable: true,
-    write: (chunk) => {
-      onDecoded(chunk);
-      return true;
-    },
-    end: () => Promise.resolve(),
-    destroy: () => {},
-  };
+  return codings.length === 0 ? null : new StackDecoder(codings, onDecoded, onDrained);
 }
 
 const UNDECODABLE: BodyDecoder = {
   decodable: false,
   write: () => true,
   end: () => Promise.resolve(),
-  destroy: () => {},
 };
 
 /**
@@ -207,9 +187,7 @@ class StackDecoder implements BodyDecoder {
   readonly #stages: Transform[] = [];
   readonly #finished: Promise<void>;
   #finish: () => void = () => {};
-  #state: 'open' | 'failed' | 'destroyed' = 'open';
-  /** A coding has ended, and bytes follow: nobody knows what they are. */
-  #goesOn = false;
+  #decodable = true;
 
   constructor(
     codings: readonly Coding[],
@@ -223,33 +201,33 @@ class StackDecoder implements BodyDecoder {
   }
 
   get decodable(): boolean {
-    return this.#state !== 'failed' && !this.#goesOn;
+    return this.#decodable;
   }
 
   write(chunk: Buffer): boolean {
-    if (this.#state !== 'open' || this.#goesOn || chunk.length === 0) return true;
+    if (!this.#decodable || chunk.length === 0) return true;
     const stage = this.#stages[0] ?? this.#open(0, chunk);
     const ready = stage.write(chunk);
     if (stage.writableLength <= MAX_PENDING_BYTES) return ready;
-    this.#stop('failed');
+    this.#giveUp();
     return true;
   }
 
   end(): Promise<void> {
     const stage = this.#stages[0];
     if (stage === undefined) this.#finish();
-    else if (this.#state === 'open' && !this.#goesOn && !stage.writableEnded) stage.end();
+    else if (this.#decodable && !stage.writableEnded) stage.end();
     return this.#finished;
-  }
-
-  destroy(): void {
-    if (this.#state === 'open') this.#stop('destroyed');
   }
 
   #open(index: number, firstChunk: Buffer): Transform {
     const stage = CODECS[this.#codings[index] as Coding].open(firstChunk[0] ?? 0);
     this.#stages[index] = stage;
-    stage.on('error', () => this.#fail());
+    stage.on('error', () => {
+      this.#giveUp();
+      // Whoever was asked to pause must not wait for a decoder that has given up.
+      this.#onDrained();
+    });
     if (index === 0) stage.on('drain', () => this.#onDrained());
     if (index === this.#codings.length - 1) {
       stage.on('data', (chunk: Buffer) => this.#onDecoded(chunk));
@@ -272,24 +250,17 @@ class StackDecoder implements BodyDecoder {
     return stage;
   }
 
-  /** Says whether the stage has ended before its input has. What it gave is still decoded further. */
+  /** Bytes that follow the end of a coding are nobody knows what; what came before is decoded further. */
   #noteEnd(index: number): void {
     const stage = this.#stages[index] as Transform;
     if (stage.writableEnded && stage.writableLength === 0) return;
-    this.#goesOn = true;
+    this.#decodable = false;
     for (const done of this.#stages.slice(0, index + 1)) done.destroy();
     this.#onDrained();
   }
 
-  /** Whoever was asked to pause must not wait for a decoder that has given up. */
-  #fail(): void {
-    if (this.#state !== 'open') return;
-    this.#stop('failed');
-    this.#onDrained();
-  }
-
-  #stop(state: 'failed' | 'destroyed'): void {
-    this.#state = state;
+  #giveUp(): void {
+    this.#decodable = false;
     for (const stage of this.#stages) stage.destroy();
     this.#finish();
   }

@@ -1,6 +1,6 @@
 import type { Dialect, TokenUsage, UsageReader } from '../dialects/dialect.js';
 import type { Settlement } from '../governor/settlement.js';
-import { isPlain, openBodyDecoder, type BodyDecoder } from './body-decoder.js';
+import { openBodyDecoder, type BodyDecoder } from './body-decoder.js';
 
 /** Told once each, as soon as the answer tells. */
 export interface MeterListener {
@@ -30,13 +30,11 @@ export class Meter {
   ) {
     this.#listener = listener;
     this.#reader = dialect.openUsageReader(contentType ?? '', target);
-    this.#decoder = isPlain(contentEncoding)
-      ? null
-      : openBodyDecoder(
-          contentEncoding,
-          (chunk) => this.#take(this.#reader.push(chunk)),
-          () => listener.onDrained(),
-        );
+    this.#decoder = openBodyDecoder(
+      contentEncoding,
+      (chunk) => this.#take(this.#reader.push(chunk)),
+      () => listener.onDrained(),
+    );
   }
 
   /** False asks for a pause until `onDrained`. */
