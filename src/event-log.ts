@@ -1,4 +1,5 @@
 import type { EventListener, GovernorEvent } from './governor/events.js';
+import { rfc3339 } from './platform/clock.js';
 import type { Log, LogFields, LogLevel } from './platform/log.js';
 
 /** Writes one line for each change of a scope that a person may want to know of. */
@@ -7,7 +8,7 @@ export function logEvents(log: Log): EventListener {
     const { kind, ...rest } = event;
     const fields: Record<string, LogFields[string]> = { scope, ...(requestId && { requestId }) };
     for (const [name, value] of Object.entries(rest)) {
-      fields[name] = name === 'until' ? log.instant(value as number) : value;
+      fields[name] = name === 'until' ? rfc3339(value as number) : value;
     }
     log[LEVELS[kind]](MESSAGES[kind], fields);
   };

@@ -10,8 +10,6 @@ export interface Log {
   info(message: string, fields?: LogFields): void;
   warn(message: string, fields?: LogFields): void;
   error(message: string, fields?: LogFields): void;
-  /** An instant (epoch ms) as it is written in lines. */
-  instant(at: number): string;
 }
 
 export interface LogOptions {
@@ -27,14 +25,13 @@ export function openLog(options: LogOptions): Log {
     (level: LogLevel) =>
     (message: string, fields: LogFields = {}) =>
       options.write(line(rfc3339(options.now()), level, message, fields));
-  return { info: at('info'), warn: at('warn'), error: at('error'), instant: rfc3339 };
+  return { info: at('info'), warn: at('warn'), error: at('error') };
 }
 
 export const SILENT_LOG: Log = {
   info: () => {},
   warn: () => {},
   error: () => {},
-  instant: rfc3339,
 };
 
 function jsonLine(time: string, level: LogLevel, message: string, fields: LogFields): string {

@@ -3,7 +3,7 @@ import { PassThrough } from 'node:stream';
 import { headerFields } from '../dialects/header-fields.js';
 import type { Admission, AdmissionOutcome, AdmissionRequest } from '../governor/admission.js';
 import type { Governor } from '../governor/governor.js';
-import { SYSTEM_TIME } from '../platform/clock.js';
+import { rfc3339, SYSTEM_TIME } from '../platform/clock.js';
 import type { Log } from '../platform/log.js';
 import { randomHex } from '../platform/random.js';
 import { withDeadline, type Timers } from '../platform/timers.js';
@@ -285,7 +285,7 @@ export class UpstreamProxy {
         if (outcome.observed !== null) {
           const { decision, until } = outcome.observed;
           this.tally.observed.add(scope, decision);
-          log.info('would refuse', { scope, requestId, decision, until: log.instant(until) });
+          log.info('would refuse', { scope, requestId, decision, until: rfc3339(until) });
         }
         return outcome.admission;
       case 'refused':
