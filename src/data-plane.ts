@@ -16,7 +16,6 @@ import type { Log } from './platform/log.js';
 import { RotatingLog } from './platform/rotating-log.js';
 import { SYSTEM_RANDOM } from './platform/random.js';
 import { SYSTEM_TIMERS, withDeadline } from './platform/timers.js';
-import { AccessLog } from './proxy/access-log.js';
 import type { Route } from './proxy/route.js';
 import { UpstreamProxy } from './proxy/upstream-proxy.js';
 import type { StateRepository } from './state/state-repository.js';
@@ -121,12 +120,6 @@ export class DataPlane {
       throw error;
     });
     const lines = openAccessLog(config, log);
-    const accessLog =
-      lines &&
-      new AccessLog(
-        (line) => lines.write(line),
-        () => clock.now(),
-      );
     const proxy = new UpstreamProxy({
       routes: config.upstreams.map((upstream) => routeTo(upstream, governor)),
       governor,
@@ -136,7 +129,7 @@ export class DataPlane {
       now: () => clock.now(),
       onDate: (date) => clock.witness(date),
       onRefused: (refusal) => history.note(refusal),
-      accessLog,
+      onAccess: lines && ((line) => void lines.write(line)),
       log,
     });
     return new DataPlane(config, clock, log, repository, policies, governor, history, proxy, lines);

@@ -39,35 +39,24 @@ export interface AccessLine {
   readonly retryAfterMs: number | null;
 }
 
-/** Makes lines of exchanges and hands them to a writer that does not block. */
-export class AccessLog {
-  constructor(
-    private readonly write: (line: string) => void,
-    private readonly now: () => number,
-  ) {}
-
-  /** A metered request has arrived. */
-  open(upstream: string, requestId: string): AccessRecord {
-    return new AccessRecord({ upstream, requestId, at: rfc3339(this.now()) }, this.write);
-  }
-}
-
 type Mutable<Line> = { -readonly [Name in keyof Line]: Line[Name] };
 
-/** What becomes the line of one request; told by whoever learns a part of it. */
+/** What becomes the line of one request, from its arrival on; told by whoever learns a part of it. */
 export class AccessRecord {
   readonly #arrivedAt = SYSTEM_TIME.monotonic();
   readonly #line: Mutable<AccessLine>;
   #decided = false;
 
   constructor(
-    from: Pick<AccessLine, 'upstream' | 'requestId' | 'at'>,
+    upstream: string,
+    requestId: string,
+    now: number,
     private readonly write: (line: string) => void,
   ) {
     this.#line = {
-      at: from.at,
-      requestId: from.requestId,
-      upstream: from.upstream,
+      at: rfc3339(now),
+      requestId,
+      upstream,
       scope: '',
       model: '',
       session: '',

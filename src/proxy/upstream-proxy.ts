@@ -7,7 +7,7 @@ import { rfc3339, SYSTEM_TIME } from '../platform/clock.js';
 import type { Log } from '../platform/log.js';
 import { randomHex } from '../platform/random.js';
 import { withDeadline, type Timers } from '../platform/timers.js';
-import type { AccessLog } from './access-log.js';
+import { AccessRecord } from './access-log.js';
 import { hasBody, type Exchange } from './exchange.js';
 import { Forwarder } from './forwarder.js';
 import { HeldBodies, type HeldBody, type HoldOutcome } from './held-bodies.js';
@@ -40,8 +40,8 @@ export interface UpstreamProxyOptions {
   readonly onDate: (date: string) => void;
   /** Takes each local refusal of a metered request, for whoever asks why. */
   readonly onRefused: (refusal: ToldRefusal) => void;
-  /** Null: none is kept. */
-  readonly accessLog: AccessLog | null;
+  /** Takes each line of the access log, and must not block; null: none is kept. */
+  readonly onAccess: ((line: string) => void) | null;
   readonly log: Log;
 }
 
@@ -159,8 +159,9 @@ export class UpstreamProxy {
     else void settled.then(() => exchange.whenClosed(end));
   }
 
-  #openRecord({ name }: OpenRoute, { requestId }: Exchange) {
-    return this.#options.accessLog?.open(name, requestId) ?? null;
+  #openRecord({ name }: OpenRoute, { requestId }: Exchange): AccessRecord | null {
+    const { onAccess, now } = this.#options;
+    return onAccess && new AccessRecord(name, requestId, now(), onAccess);
   }
 
   /** The way of a request: screened, and if it spends nothing forwarded. A promise resolves when it is settled. */

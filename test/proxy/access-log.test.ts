@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { AccessLog, type AccessLine } from '../../src/proxy/access-log.js';
+import type { AccessLine } from '../../src/proxy/access-log.js';
 import { Town } from '../governor/support.js';
 import { FakeUpstream } from '../support/fake-upstream.js';
 import { until } from '../support/until.js';
@@ -10,11 +10,8 @@ it('a client that left before its answer got none, says its line', async () => {
   const town = await Town.open();
   const upstream = await FakeUpstream.open(() => {});
   const lines: AccessLine[] = [];
-  const accessLog = new AccessLog(
-    (line) => lines.push(JSON.parse(line) as AccessLine),
-    () => 0,
-  );
-  const proxy = proxyTo(upstream.url, town, undefined, { accessLog });
+  const onAccess = (line: string) => void lines.push(JSON.parse(line) as AccessLine);
+  const proxy = proxyTo(upstream.url, town, undefined, { onAccess });
   try {
     const [address] = await proxy.listen();
     const wire = await Wire.open(`http://127.0.0.1:${address?.port}`);

@@ -33,7 +33,7 @@ export function proxyTo(
     now: () => time.wall(),
     onDate: () => {},
     onRefused: () => {},
-    accessLog: null,
+    onAccess: null,
     log: SILENT_LOG,
     ...others,
   });
