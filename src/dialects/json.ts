@@ -85,9 +85,8 @@ export class JsonCursor {
    */
   nextOf(keys: readonly string[]): string | null {
     while (this.#stepOverKey()) {
-      for (const key of keys) {
-        if (spells(this.#bytes, this.#keyStart, this.#keyEnd, key)) return key;
-      }
+      const key = oneOf(keys, this.#bytes, this.#keyStart, this.#keyEnd);
+      if (key !== null) return key;
       if (!this.#stepOverValue()) return null;
     }
     return null;
@@ -209,7 +208,7 @@ function valueEnd(bytes: Buffer, start: number): number {
 }
 
 /** The quote that ends the string whose text begins at `from`; -1 if the bytes end first. */
-export function closingQuote(bytes: Buffer, from: number): number {
+function closingQuote(bytes: Buffer, from: number): number {
   const end = bytes.length;
   let at = from;
   while (at < end) {
@@ -233,18 +232,16 @@ function isSpace(byte: number | undefined): boolean {
   return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 }
 
-function afterSpace(bytes: Buffer, from: number): number {
+export function afterSpace(bytes: Buffer, from: number): number {
   let at = from;
   while (isSpace(bytes[at])) at++;
   return at;
 }
 
-/**
- * Shows every string that stands as the value of one of `keys`, at any depth, and a bare one.
- */
+/** Shows every string that stands as the value of one of `keys`, at any depth, and a bare one. */
 export function eachText(
   bytes: Buffer,
-  keys: readonly Buffer[],
+  keys: readonly string[],
   show: (start: number, end: number) => void,
 ): void {
   // Only of a value that is itself a string, for a key at the cut end of an object looks like one.
@@ -254,17 +251,14 @@ export function eachText(
     const close = closingQuote(bytes, at + 1);
     if (close === -1) return;
     if (bytes[afterSpace(bytes, close + 1)] === COLON) {
-      wanted = isOneOf(bytes, at + 1, close, keys);
+      wanted = oneOf(keys, bytes, at + 1, close) !== null;
     } else if (wanted) show(at + 1, close);
     at = close;
   }
 }
 
-function isOneOf(bytes: Buffer, start: number, end: number, keys: readonly Buffer[]): boolean {
-  for (const key of keys) {
-    let index = key.length === end - start ? 0 : -1;
-    while (index >= 0 && index < key.length && bytes[start + index] === key[index]) index++;
-    if (index === key.length) return true;
-  }
-  return false;
+/** The one of `keys` that stands there; null if none does. */
+function oneOf(keys: readonly string[], bytes: Buffer, start: number, end: number): string | null {
+  for (const key of keys) if (spells(bytes, start, end, key)) return key;
+  return null;
 }

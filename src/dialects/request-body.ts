@@ -46,7 +46,7 @@ const MODEL = ['model'];
  * What makes a message this conversation's. Left out with all the rest is `cache_control`, which
  * clients move from the first message to the last as the conversation grows.
  */
-const SPOKEN_KEYS = ['text', 'content', 'data'].map((key) => Buffer.from(key));
+const SPOKEN_KEYS = ['text', 'content', 'data'];
 
 /** Whether the client encoded the body; it can't be read then, for it may grow a thousandfold. */
 export function isEncoded(headers: HeaderFields): boolean {

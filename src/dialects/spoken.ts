@@ -10,7 +10,7 @@ export const CHARACTERS_PER_TOKEN = 4;
 /**
  * Characters of the strings that stand as values of `keys`, at any depth; an escape is one of them.
  */
-export function countCharacters(data: Buffer, keys: readonly Buffer[]): number {
+export function countCharacters(data: Buffer, keys: readonly string[]): number {
   let characters = 0;
   eachText(data, keys, (start, end) => {
     for (let at = start; at < end; at++) {

@@ -7,7 +7,7 @@ import { isEventStream, SseSplitter } from '../sse.js';
 /**
  * Where generated text stands in a `content_block_delta`. A signature is none, nor is a citation.
  */
-const TEXT_KEYS = ['text', 'partial_json', 'thinking'].map((key) => Buffer.from(key));
+const TEXT_KEYS = ['text', 'partial_json', 'thinking'];
 
 /**
  * Steps of one request that the usage lists in `iterations` without adding them to its own figures:

@@ -5,7 +5,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import type { HeaderFields } from '../dialect.js';
-import { JsonCursor } from '../json.js';
+import { afterSpace, JsonCursor } from '../json.js';
 import { isEncoded } from '../request-body.js';
 
 const COMPLETIONS_END = /\/completions\/*$/i;
@@ -99,15 +99,7 @@ function membersOf(bytes: Buffer, start: number, end: number): ReadonlyMap<strin
     members.set(key, { start: valueEnd - value.length, end: valueEnd });
   }
   if (!cursor.ended) return null;
-  return isBlank(part, cursor.position + 1) ? members : null;
-}
-
-function isBlank(bytes: Buffer, from: number): boolean {
-  for (let at = from; at < bytes.length; at++) {
-    const byte = bytes[at] as number;
-    if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return false;
-  }
-  return true;
+  return afterSpace(part, cursor.position + 1) === part.length ? members : null;
 }
 
 /** Words are what is looked for, so a longer value is told apart by its first letters. */

@@ -25,7 +25,7 @@ const CHOICE_KEYS = [
   'arguments',
   'input',
   'text',
-].map((key) => Buffer.from(key));
+];
 
 const EVENT_KEYS = ['type', 'choices', 'delta', 'usage', 'x_groq', 'response', 'error'];
 const RESPONSE_KEYS = ['usage', 'error', 'status'];
