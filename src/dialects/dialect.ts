@@ -113,8 +113,6 @@ export interface TokenUsage {
   readonly inputTokens: number | null;
   /** Prompt read from the cache, which the limits don't count. */
   readonly cachedTokens: number;
-  /** Written to the cache; part of `inputTokens`. */
-  readonly cacheWriteTokens: number;
   /** Generated so far, as stated; null before any statement. */
   readonly outputTokens: number | null;
   /** At least this many were generated, judged by the text relayed: a floor for a cut stream. */

@@ -103,7 +103,7 @@ class Tally {
   #cacheWrite = 0;
   #cacheRead = 0;
   #output: number | null = null;
-  #uncounted = { input: 0, cacheWrite: 0, cacheRead: 0, output: 0 };
+  #uncounted = { input: 0, cacheRead: 0, output: 0 };
 
   add(usage: unknown): void {
     const input = count(member(usage, 'input_tokens'));
@@ -119,25 +119,22 @@ class Tally {
   }
 
   usage(relayed: number, ended: boolean, failure: StreamFailure | null): TokenUsage {
-    const known = this.#input !== null;
-    const cacheWrite = this.#cacheWrite + this.#uncounted.cacheWrite;
+    const input = this.#input;
     return {
-      inputTokens: known ? (this.#input ?? 0) + this.#uncounted.input + cacheWrite : null,
+      inputTokens: input === null ? null : input + this.#cacheWrite + this.#uncounted.input,
       cachedTokens: this.#cacheRead + this.#uncounted.cacheRead,
-      cacheWriteTokens: cacheWrite,
       outputTokens: this.#output === null ? null : this.#output + this.#uncounted.output,
       relayedOutputTokens: relayed,
-      complete: ended && known && this.#output !== null,
+      complete: ended && input !== null && this.#output !== null,
       failure,
     };
   }
 
   #addIterations(iterations: readonly unknown[]): void {
-    const sum = { input: 0, cacheWrite: 0, cacheRead: 0, output: 0 };
+    const sum = { input: 0, cacheRead: 0, output: 0 };
     for (const iteration of iterations.slice(0, MAX_ITERATIONS)) {
       if (!UNCOUNTED_ITERATIONS.has(member(iteration, 'type'))) continue;
-      sum.input += count(member(iteration, 'input_tokens')) ?? 0;
-      sum.cacheWrite += cacheWrites(iteration);
+      sum.input += (count(member(iteration, 'input_tokens')) ?? 0) + cacheWrites(iteration);
       sum.cacheRead += count(member(iteration, 'cache_read_input_tokens')) ?? 0;
       sum.output += count(member(iteration, 'output_tokens')) ?? 0;
     }

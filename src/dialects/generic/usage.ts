@@ -118,7 +118,6 @@ class Figures {
     return {
       inputTokens: this.#input,
       cachedTokens: 0,
-      cacheWriteTokens: 0,
       outputTokens: this.#output,
       relayedOutputTokens: 0,
       complete: this.#input !== null && this.#output !== null,

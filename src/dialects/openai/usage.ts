@@ -187,7 +187,6 @@ class Tally {
   readonly #cachedInput: CachedInput;
   #prompt: number | null = null;
   #cached = 0;
-  #cacheWrite = 0;
   #output: number | null = null;
 
   constructor(cachedInput: CachedInput) {
@@ -207,10 +206,6 @@ class Tally {
       member(usage, 'prompt_tokens_details') ?? member(usage, 'input_tokens_details') ?? null;
     if (prompt !== null) this.#prompt = Math.max(this.#prompt ?? 0, prompt);
     this.#cached = Math.max(this.#cached, tokenCount(member(details, 'cached_tokens')) ?? 0);
-    this.#cacheWrite = Math.max(
-      this.#cacheWrite,
-      tokenCount(member(details, 'cache_write_tokens')) ?? 0,
-    );
     const rest = total === null || prompt === null ? null : Math.max(0, total - prompt);
     if (stated !== null || rest !== null) this.#output = Math.max(stated ?? 0, rest ?? 0);
     return prompt !== null || stated !== null;
@@ -222,7 +217,6 @@ class Tally {
     return {
       inputTokens: prompt === null ? null : prompt - free,
       cachedTokens: free,
-      cacheWriteTokens: this.#cacheWrite,
       outputTokens: this.#output,
       relayedOutputTokens: relayed,
       complete: ended && prompt !== null && this.#output !== null,

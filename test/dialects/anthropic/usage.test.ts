@@ -10,7 +10,6 @@ const JSON_TYPE = 'application/json';
 const NOTHING: TokenUsage = {
   inputTokens: null,
   cachedTokens: 0,
-  cacheWriteTokens: 0,
   outputTokens: null,
   relayedOutputTokens: 0,
   complete: false,
@@ -57,7 +56,6 @@ const WHOLE_USAGE: TokenUsage = {
   ...NOTHING,
   inputTokens: 125,
   cachedTokens: 9000,
-  cacheWriteTokens: 100,
   outputTokens: 15,
   relayedOutputTokens: 2,
   complete: true,
@@ -118,7 +116,7 @@ describe('usage of a stream', () => {
         cache_creation: { ephemeral_5m_input_tokens: 30, ephemeral_1h_input_tokens: 4 },
         output_tokens: 1,
       }),
-      { inputTokens: 39, cacheWriteTokens: 34, complete: false },
+      { inputTokens: 39, complete: false },
     ],
     [
       'a compaction and an advisor, which the top figures leave out',
@@ -142,7 +140,6 @@ describe('usage of a stream', () => {
         STOP,
       {
         inputTokens: 203_042,
-        cacheWriteTokens: 2,
         cachedTokens: 7,
         outputTokens: 4509,
         complete: true,
@@ -280,7 +277,6 @@ describe('usage of a JSON body', () => {
     ...NOTHING,
     inputTokens: 25,
     cachedTokens: 300,
-    cacheWriteTokens: 5,
     outputTokens: 44,
   };
   // The text speaks of usage, as a model asked about the API does.

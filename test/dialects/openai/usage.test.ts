@@ -9,7 +9,6 @@ const JSON_TYPE = 'application/json';
 const NOTHING: TokenUsage = {
   inputTokens: null,
   cachedTokens: 0,
-  cacheWriteTokens: 0,
   outputTokens: null,
   relayedOutputTokens: 0,
   complete: false,
@@ -45,7 +44,6 @@ const CHAT_SAYS = { ...NOTHING, inputTokens: 2006, outputTokens: 300, complete: 
 const RESPONSES_SAYS = {
   ...NOTHING,
   inputTokens: 36,
-  cacheWriteTokens: 4,
   outputTokens: 87,
   complete: true,
 };
