@@ -1,4 +1,5 @@
 import { spells } from './bytes.js';
+import { KeptBytes } from './kept-bytes.js';
 
 /**
  * Splits a stream of server-sent events (WHATWG HTML §9.2.6) into its events as the bytes pass by.
@@ -38,9 +39,9 @@ export class SseSplitter {
   readonly #maxBytes: number;
 
   /** The beginning of a line whose end has not come yet. */
-  readonly #line: Kept;
+  readonly #line: KeptBytes;
   /** The data of the event under way, once it is not just one stretch of the present chunk. */
-  readonly #data: Kept;
+  readonly #data: KeptBytes;
   /** Else its data lie here, from `#start` to `#end`. */
   #chunk: Buffer | null = null;
   #start = 0;
@@ -57,8 +58,8 @@ export class SseSplitter {
   constructor(onEvent: OnEvent, maxBytes = MAX_EVENT_BYTES) {
     this.#onEvent = onEvent;
     this.#maxBytes = maxBytes;
-    this.#line = new Kept(maxBytes + LINE_PREFIX_BYTES);
-    this.#data = new Kept(maxBytes);
+    this.#line = new KeptBytes(maxBytes + LINE_PREFIX_BYTES);
+    this.#data = new KeptBytes(maxBytes);
   }
 
   push(chunk: Buffer): void {
@@ -175,43 +176,3 @@ const NEWLINE = Buffer.from('\n');
 const NOTHING = Buffer.alloc(0);
 /** U+FEFF in UTF-8, as the bytes are. */
 const BYTE_ORDER_MARK = '\xef\xbb\xbf';
-
-/** Bytes kept from chunk to chunk, never more than a bound. */
-class Kept {
-  readonly #maxBytes: number;
-  #bytes = NOTHING;
-  #length = 0;
-
-  constructor(maxBytes: number) {
-    this.#maxBytes = maxBytes;
-  }
-
-  get length(): number {
-    return this.#length;
-  }
-
-  /** False, and nothing kept of it, if it does not fit. */
-  append(source: Buffer, start: number, end: number): boolean {
-    const length = this.#length + end - start;
-    if (length > this.#maxBytes) return false;
-    if (length > this.#bytes.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.min(this.#maxBytes, Math.max(1024, length * 2)));
-      this.#bytes.copy(grown, 0, 0, this.#length);
-      this.#bytes = grown;
-    }
-    source.copy(this.#bytes, this.#length, start, end);
-    this.#length = length;
-    return true;
-  }
-
-  /** What was kept; valid until the next append. */
-  take(): Buffer {
-    const taken = this.#bytes.subarray(0, this.#length);
-    this.#length = 0;
-    return taken;
-  }
-
-  clear(): void {
-    this.#length = 0;
-  }
-}

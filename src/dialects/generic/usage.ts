@@ -1,5 +1,6 @@
 import type { TokenUsage, UsageReader } from '../dialect.js';
 import { parseJson } from '../json.js';
+import { KeptBytes } from '../kept-bytes.js';
 import { tokenCount } from '../spoken.js';
 import { isEventStream, SseSplitter } from '../sse.js';
 import { valueAt, type JsonPath } from './json-path.js';
@@ -13,7 +14,6 @@ export interface UsagePaths {
 /** A larger body is not read, and the estimate stands. */
 const MAX_BODY_BYTES = 4_194_304;
 const MAX_EVENT_BYTES = 1_048_576;
-const NOTHING: Buffer = Buffer.alloc(0);
 
 /** Reads the figures out of a JSON body, or out of those data of an event stream that are JSON. */
 export function openUsageReader(contentType: string, paths: UsagePaths): UsageReader {
@@ -44,36 +44,22 @@ class StreamReader implements UsageReader {
 
 class BodyReader implements UsageReader {
   readonly #figures: Figures;
-  /** Has room for more: an object for each small chunk would take many times its size. */
-  #body = NOTHING;
-  #bytes = 0;
+  /** Null: it is too large. */
+  #body: KeptBytes | null = new KeptBytes(MAX_BODY_BYTES);
 
   constructor(figures: Figures) {
     this.#figures = figures;
   }
 
   push(chunk: Buffer): TokenUsage {
-    const start = this.#bytes;
-    this.#bytes += chunk.length;
-    if (this.#bytes > MAX_BODY_BYTES) this.#body = NOTHING;
-    else this.#keep(chunk, start);
+    if (this.#body?.append(chunk, 0, chunk.length) === false) this.#body = null;
     return this.#figures.usage();
   }
 
   end(): TokenUsage {
-    if (this.#bytes <= MAX_BODY_BYTES) this.#figures.take(this.#body.subarray(0, this.#bytes));
-    this.#body = NOTHING;
+    if (this.#body !== null) this.#figures.take(this.#body.take());
+    this.#body = null;
     return this.#figures.usage();
-  }
-
-  /** A copy, for the chunk is the caller's again afterwards. */
-  #keep(chunk: Buffer, start: number): void {
-    if (this.#bytes > this.#body.length) {
-      const larger = Buffer.allocUnsafe(Math.max(this.#bytes, 2 * this.#body.length));
-      this.#body.copy(larger);
-      this.#body = larger;
-    }
-    chunk.copy(this.#body, start);
   }
 }
 
