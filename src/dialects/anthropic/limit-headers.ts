@@ -1,5 +1,6 @@
 import type { HeaderFields, LimitSignal } from '../dialect.js';
 import { parseInstant } from '../instants.js';
+import { draftOf, isStated, parseAmount, type LimitDrafts } from '../limit-drafts.js';
 import { MAX_WAIT_MS } from '../retry-after.js';
 
 /**
@@ -22,9 +23,6 @@ const NONE: readonly LimitSignal[] = [];
 const REPRESENTATIVE = 'anthropic-ratelimit-unified-representative-claim';
 const OVERAGE_DISABLED = 'anthropic-ratelimit-unified-overage-disabled-reason';
 
-/** The set of windows is open; this many are read of one answer. */
-const MAX_SIGNALS = 32;
-const MAX_NAME = 100;
 /** The classic limits are those of a minute, refilled continuously (wire facts §1.3). */
 const CLASSIC_WINDOW_MS = 60_000;
 
@@ -39,8 +37,6 @@ const UNIT_MS: Readonly<Record<string, number>> = {
 const NUMBER_WORDS = 'zero one two three four five six seven eight nine ten'.split(' ');
 const CLAIM = /^(?<number>[a-z]+)_(?<unit>minute|hour|day|week)(?:_(?<rest>.+))?$/;
 
-type Draft = { -readonly [Field in keyof LimitSignal]: LimitSignal[Field] };
-
 /**
  * Classic, priority and fast limits (wire facts §1.1) and a subscription's windows (§1.2), in the
  * order of their headers. A value that makes no sense is left out, and a limit with no value that
@@ -52,7 +48,7 @@ type Draft = { -readonly [Field in keyof LimitSignal]: LimitSignal[Field] };
 export function readLimitSignals(headers: HeaderFields, now: number): readonly LimitSignal[] {
   const names = headers.names(PREFIX);
   if (names.length === 0) return NONE;
-  const drafts = new Map<string, Draft>();
+  const drafts: LimitDrafts = new Map();
   for (const header of names) {
     if (!isLimitHeader(header)) continue;
     const value = headers.get(header) ?? '';
@@ -87,7 +83,7 @@ function isLimitHeader(header: string): boolean {
 
 type Groups = Readonly<Record<string, string | undefined>>;
 
-function readClassic(drafts: Map<string, Draft>, header: Groups, value: string, now: number): void {
+function readClassic(drafts: LimitDrafts, header: Groups, value: string, now: number): void {
   const unit = (header['unit'] ?? '').replace('-', '_');
   const name = header['pool'] === 'ratelimit' ? unit : `${header['pool']}_${unit}`;
   const draft = draftOf(drafts, name, CLASSIC_WINDOW_MS);
@@ -97,36 +93,13 @@ function readClassic(drafts: Map<string, Draft>, header: Groups, value: string, 
   else draft.resetAt = parseReset(value, now);
 }
 
-function readUnified(drafts: Map<string, Draft>, header: Groups, value: string, now: number): void {
+function readUnified(drafts: LimitDrafts, header: Groups, value: string, now: number): void {
   const name = header['window'] ?? OVERALL;
   const draft = draftOf(drafts, name, windowOf(name));
   if (draft === null) return;
   if (header['field'] === 'status') draft.status = parseStatus(value);
   else if (header['field'] === 'utilization') draft.utilization = parseFraction(value);
   else if (header['field'] === 'reset') draft.resetAt = parseReset(value, now);
-}
-
-function draftOf(drafts: Map<string, Draft>, name: string, windowMs: number | null): Draft | null {
-  const known = drafts.get(name);
-  if (known !== undefined) return known;
-  if (drafts.size === MAX_SIGNALS || name.length > MAX_NAME) return null;
-  const draft: Draft = {
-    name,
-    windowMs,
-    status: null,
-    limit: null,
-    remaining: null,
-    utilization: null,
-    resetAt: null,
-    representative: false,
-  };
-  drafts.set(name, draft);
-  return draft;
-}
-
-function isStated(signal: LimitSignal): boolean {
-  const { status, limit, remaining, utilization, resetAt } = signal;
-  return [status, limit, remaining, utilization, resetAt].some((value) => value !== null);
 }
 
 /** `5h` and `7d_opus` tell their length; `overage` has none. */
@@ -156,10 +129,6 @@ function parseStatus(text: string): LimitSignal['status'] {
     default:
       return null;
   }
-}
-
-function parseAmount(text: string): number | null {
-  return /^\d{1,15}$/.test(text) ? Number(text) : null;
 }
 
 function parseFraction(text: string): number | null {

@@ -1,5 +1,12 @@
 import type { HeaderFields, LimitSignal } from '../dialect.js';
 import { parseInstant } from '../instants.js';
+import {
+  draftOf,
+  isStated,
+  parseAmount,
+  type LimitDraft,
+  type LimitDrafts,
+} from '../limit-drafts.js';
 import { MAX_WAIT_MS, parseGoDuration } from '../retry-after.js';
 
 /** OpenAI, Azure, Groq: `x-ratelimit-remaining-tokens`; Mistral ends in `-minute` or `-month`. */
@@ -25,21 +32,8 @@ export const PERIOD_MS: Readonly<Record<string, number>> = {
 const MINUTE_MS = 60_000;
 /** A refill computed from whole numbers is this far off its period at most. */
 const TOLERANCE = 0.2;
-/** The set of limits is open; this many are read of one answer. */
-const MAX_SIGNALS = 32;
-const MAX_NAME = 100;
 /** Numbers above this are instants, below it waits in seconds. */
 const FIRST_EPOCH_SECONDS = 1e9;
-
-interface Draft {
-  readonly name: string;
-  windowMs: number | null;
-  limit: number | null;
-  remaining: number | null;
-  utilization: number | null;
-  /** From now, in ms. */
-  resetMs: number | null;
-}
 
 /**
  * Limits by wire facts §3, in the order of their headers. A reset is the time until the limit is
@@ -47,7 +41,7 @@ interface Draft {
  * do not know.
  */
 export function readLimits(headers: HeaderFields, now: number): readonly LimitSignal[] {
-  const drafts = new Map<string, Draft>();
+  const drafts: LimitDrafts = new Map();
   for (const header of PREFIXES.flatMap((prefix) => headers.names(prefix))) {
     readHeader(drafts, header, headers.get(header) ?? '', now);
   }
@@ -67,7 +61,7 @@ export function readLimitSignals(headers: HeaderFields, now: number): readonly L
 
 type Groups = Readonly<Record<string, string | undefined>>;
 
-function readHeader(drafts: Map<string, Draft>, header: string, value: string, now: number): void {
+function readHeader(drafts: LimitDrafts, header: string, value: string, now: number): void {
   const plan = PLAN.exec(header)?.groups;
   if (plan !== undefined) return readPlan(drafts, plan, value, now);
   const named = NAMED.exec(header)?.groups ?? BARE.exec(header)?.groups;
@@ -87,7 +81,7 @@ function nameOf(text = 'requests'): { name: string; period: string | null } {
 }
 
 function readField(
-  drafts: Map<string, Draft>,
+  drafts: LimitDrafts,
   { name, period }: { readonly name: string; readonly period: string | null },
   groups: Groups,
   value: string,
@@ -100,10 +94,10 @@ function readField(
   if (period !== null) draft.windowMs = PERIOD_MS[period] ?? null;
   if (groups['field'] === 'limit') draft.limit = parseAmount(value);
   else if (groups['field'] === 'remaining') draft.remaining = parseAmount(value);
-  else draft.resetMs = parseReset(value, now);
+  else draft.resetAt = parseReset(value, now);
 }
 
-function readPlan(drafts: Map<string, Draft>, groups: Groups, value: string, now: number): void {
+function readPlan(drafts: LimitDrafts, groups: Groups, value: string, now: number): void {
   const draft = draftOf(drafts, groups['name'] ?? '');
   if (draft === null) return;
   switch (groups['field']) {
@@ -114,50 +108,25 @@ function readPlan(drafts: Map<string, Draft>, groups: Groups, value: string, now
       if (/^[1-9]\d{0,6}$/.test(value)) draft.windowMs = Number(value) * MINUTE_MS;
       break;
     default:
-      draft.resetMs = parseReset(value, now);
+      draft.resetAt = parseReset(value, now);
   }
 }
 
-function draftOf(drafts: Map<string, Draft>, name: string): Draft | null {
-  const known = drafts.get(name);
-  if (known !== undefined) return known;
-  if (drafts.size === MAX_SIGNALS || name.length > MAX_NAME) return null;
-  const draft = {
-    name,
-    windowMs: null,
-    limit: null,
-    remaining: null,
-    utilization: null,
-    resetMs: null,
-  };
-  drafts.set(name, draft);
-  return draft;
-}
-
-function signalOf(draft: Draft, now: number): LimitSignal {
-  const { limit, remaining, utilization, resetMs } = draft;
-  const windowMs = draft.windowMs ?? refillPeriod(draft) ?? usualPeriod(draft.name);
+function signalOf(draft: LimitDraft, now: number): LimitSignal {
+  const { name, resetAt } = draft;
+  const windowMs = draft.windowMs ?? refillPeriod(draft, now) ?? usualPeriod(name);
   // What refills in a minute is not empty for an hour: such a reset is about something else.
-  const believed = resetMs !== null && (windowMs === null || resetMs <= 2 * windowMs);
-  return {
-    name: planName(draft.name, windowMs),
-    windowMs,
-    status: null,
-    limit,
-    remaining,
-    utilization,
-    resetAt: believed ? now + resetMs : null,
-    representative: false,
-  };
+  const believed = resetAt !== null && (windowMs === null || resetAt - now <= 2 * windowMs);
+  return { ...draft, name: planName(name, windowMs), windowMs, resetAt: believed ? resetAt : null };
 }
 
 /**
  * The period in which the whole limit is refilled, told by what is missing and how long that takes:
  * `requests` are those of a minute at OpenAI and of a day at Groq, and nothing else tells.
  */
-function refillPeriod({ limit, remaining, resetMs }: Draft): number | null {
-  if (limit === null || remaining === null || resetMs === null || remaining >= limit) return null;
-  const periodMs = (resetMs * limit) / (limit - remaining);
+function refillPeriod({ limit, remaining, resetAt }: LimitDraft, now: number): number | null {
+  if (limit === null || remaining === null || resetAt === null || remaining >= limit) return null;
+  const periodMs = ((resetAt - now) * limit) / (limit - remaining);
   const near = Object.values(PERIOD_MS).find(
     (candidate) => Math.abs(periodMs - candidate) <= TOLERANCE * candidate,
   );
@@ -176,29 +145,16 @@ function planName(name: string, windowMs: number | null): string {
   return hours % 24 === 0 ? `${hours / 24}d` : Number.isInteger(hours) ? `${hours}h` : name;
 }
 
-function isStated({ limit, remaining, utilization, resetAt }: LimitSignal): boolean {
-  return [limit, remaining, utilization, resetAt].some((value) => value !== null);
-}
-
-function parseAmount(text: string): number | null {
-  return /^\d{1,15}$/.test(text) ? Number(text) : null;
-}
-
 /**
  * `6m0s`, whole or broken seconds, or an instant. Zero says nothing: a limit that is whole already
  * has no reset to come, and one that is not known has none either.
  */
 function parseReset(text: string, now: number): number | null {
   const number = /^\d{1,15}(?:\.\d{1,9})?$/.test(text) ? Number(text) : null;
-  const resetMs =
-    number === null
-      ? (parseGoDuration(text) ?? fromNow(parseInstant(text), now))
-      : number < FIRST_EPOCH_SECONDS
-        ? Math.round(number * 1000)
-        : fromNow(parseInstant(text), now);
-  return resetMs !== null && resetMs > 0 && resetMs <= MAX_WAIT_MS ? resetMs : null;
-}
-
-function fromNow(instant: number | null, now: number): number | null {
-  return instant === null ? null : instant - now;
+  const waitMs =
+    number !== null && number < FIRST_EPOCH_SECONDS
+      ? Math.round(number * 1000)
+      : parseGoDuration(text);
+  const resetAt = waitMs === null ? parseInstant(text) : now + waitMs;
+  return resetAt !== null && resetAt > now && resetAt - now <= MAX_WAIT_MS ? resetAt : null;
 }
