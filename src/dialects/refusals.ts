@@ -4,6 +4,17 @@ import { untilInstant } from './retry-after.js';
 
 const MAX_TEXT = 2000;
 
+/** By the name that headers and messages have for it. */
+export const PERIOD_MS: Readonly<Record<string, number>> = {
+  second: 1000,
+  minute: 60_000,
+  hour: 3_600_000,
+  day: 86_400_000,
+};
+/** "… of 20,000 input tokens per minute", "… tokens per min (TPM): Limit …", "… requests per day (RPD)". */
+const LIMIT_IN_MESSAGE =
+  /\b(?<what>input[ -]tokens|output[ -]tokens|tokens|requests) per (?<period>second|min(?:ute)?|hour|day)\b/g;
+
 export function refusal(
   kind: Refusal['kind'],
   statedWaitMs: number | null,
@@ -14,6 +25,17 @@ export function refusal(
 
 export function nameOf({ name, windowMs }: LimitSignal): LimitName {
   return { name, windowMs };
+}
+
+/** The limits that a message speaks of, for where no header tells them. */
+export function limitsIn(message: string): readonly LimitName[] {
+  const limits = new Map<string, LimitName>();
+  for (const { groups } of message.matchAll(LIMIT_IN_MESSAGE)) {
+    const name = (groups?.['what'] ?? '').replace(/[ -]/, '_');
+    const period = groups?.['period'] === 'min' ? 'minute' : (groups?.['period'] ?? '');
+    limits.set(name, { name, windowMs: PERIOD_MS[period] ?? null });
+  }
+  return [...limits.values()];
 }
 
 /**

@@ -1,7 +1,7 @@
-import type { HeaderFields, LimitName, LimitSignal, Refusal } from '../dialect.js';
+import type { HeaderFields, LimitSignal, Refusal } from '../dialect.js';
 import { parseRfc3339 } from '../instants.js';
 import { member, parseJson } from '../json.js';
-import { errorText, nameOf, refusal, untilLatestReset } from '../refusals.js';
+import { errorText, limitsIn, nameOf, refusal, untilLatestReset } from '../refusals.js';
 import { readRetryAfter, untilInstant } from '../retry-after.js';
 import { hasLimitHeaders, OVERAGE, OVERALL, readLimitSignals } from './limit-headers.js';
 
@@ -25,15 +25,6 @@ const BARE_MESSAGES = new Set(['Error', 'Rate limited']);
  * #64982.
  */
 const NOT_ENTITLED = /^(?:Extra usage is|Usage credits are) required for long context requests/;
-
-const LIMIT_IN_MESSAGE =
-  /\b(?<what>input tokens|output tokens|tokens|requests) per (?<period>second|minute|hour|day)\b/g;
-const PERIOD_MS: Readonly<Record<string, number>> = {
-  second: 1000,
-  minute: 60_000,
-  hour: 3_600_000,
-  day: 86_400_000,
-};
 
 interface UpstreamError {
   readonly type: string;
@@ -132,16 +123,6 @@ function isSpent(headers: HeaderFields, signals: readonly LimitSignal[]): boolea
     SPENT_REASONS.has(reason) &&
     signals.every((signal) => signal.resetAt === null)
   );
-}
-
-/** "… of 20,000 input tokens per minute …": the limit's name where no header tells it. */
-function limitsIn(message: string): readonly LimitName[] {
-  const limits = new Map<string, LimitName>();
-  for (const { groups } of message.matchAll(LIMIT_IN_MESSAGE)) {
-    const name = (groups?.['what'] ?? '').replace(' ', '_');
-    limits.set(name, { name, windowMs: PERIOD_MS[groups?.['period'] ?? ''] ?? null });
-  }
-  return [...limits.values()];
 }
 
 function untilAccess(message: string, now: number): number | null {

@@ -7,6 +7,7 @@ import {
   type LimitDraft,
   type LimitDrafts,
 } from '../limit-drafts.js';
+import { PERIOD_MS } from '../refusals.js';
 import { MAX_WAIT_MS, parseGoDuration } from '../retry-after.js';
 
 /** OpenAI, Azure, Groq: `x-ratelimit-remaining-tokens`; Mistral ends in `-minute` or `-month`. */
@@ -23,12 +24,6 @@ const PLAN =
 const PREFIXES = ['x-ratelimit', 'ratelimitbysize-', 'x-codex-'];
 const PERIOD = /^(?<name>.+)-(?<period>second|minute|hour|day|month)$/;
 
-export const PERIOD_MS: Readonly<Record<string, number>> = {
-  second: 1000,
-  minute: 60_000,
-  hour: 3_600_000,
-  day: 86_400_000,
-};
 const MINUTE_MS = 60_000;
 /** A refill computed from whole numbers is this far off its period at most. */
 const TOLERANCE = 0.2;

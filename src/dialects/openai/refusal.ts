@@ -1,8 +1,8 @@
 import type { HeaderFields, LimitName, LimitSignal, Refusal } from '../dialect.js';
 import { member, parseJson } from '../json.js';
-import { errorText, nameOf, refusal, untilLatestReset } from '../refusals.js';
+import { errorText, limitsIn, nameOf, PERIOD_MS, refusal, untilLatestReset } from '../refusals.js';
 import { parseGoDuration, readRetryAfter, readRetryInfo } from '../retry-after.js';
-import { PERIOD_MS, readLimits } from './limit-headers.js';
+import { readLimits } from './limit-headers.js';
 
 const REFUSING = new Set([402, 429, 503, 529]);
 
@@ -25,9 +25,6 @@ const HICCUP = /^(?:Error|Rate limited)$|\boverloaded\b/;
 const TRY_AGAIN = /\btry again in (?<wait>(?:\d+(?:\.\d+)?(?:ms|us|µs|h|m|s))+)/i;
 /** Azure: "… retry after 37 seconds", "Try again in 37 seconds". */
 const RETRY_SECONDS = /\b(?:retry after|try again in) (?<seconds>\d{1,9}(?:\.\d+)?) ?seconds?\b/i;
-/** "… on tokens per min (TPM): Limit …", "… requests per day (RPD) …", "input tokens per minute". */
-const LIMIT_IN_MESSAGE =
-  /\b(?<what>input[ -]tokens|output[ -]tokens|tokens|requests) per (?<period>second|min(?:ute)?|hour|day)\b/g;
 
 /** Gemini names the quota: `GenerateRequestsPerDayPerProjectPerModel-FreeTier`. */
 const QUOTA_ID = /(?<what>InputToken|Token|Request)[A-Za-z]*?Per(?<period>Minute|Day|Hour|Second)/;
@@ -120,16 +117,6 @@ function namedLimits(
 
 function isAmong(limits: readonly LimitName[]): (signal: LimitSignal) => boolean {
   return ({ name }) => limits.some((limit) => limit.name === name);
-}
-
-function limitsIn(message: string): readonly LimitName[] {
-  const limits = new Map<string, LimitName>();
-  for (const { groups } of message.matchAll(LIMIT_IN_MESSAGE)) {
-    const name = (groups?.['what'] ?? '').replace(/[ -]/, '_');
-    const period = groups?.['period'] === 'min' ? 'minute' : (groups?.['period'] ?? '');
-    limits.set(name, { name, windowMs: PERIOD_MS[period] ?? null });
-  }
-  return [...limits.values()];
 }
 
 function waitIn(message: string): number | null {
