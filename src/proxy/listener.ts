@@ -21,76 +21,104 @@ const KEEP_ALIVE_MS = 75_000;
 /** Headers that take longer than this are an attack, or a dead client. */
 const HEADERS_MS = 30_000;
 const MAX_HEADER_BYTES = 65_536;
-/** Refused connections that are not over yet: Node's servers let go of what their parser does not take. */
-const LINGERING = new WeakMap<Server, Set<Socket>>();
 
 /**
  * A server that makes an exchange of every request that Node's parser takes. What it does not take
  * is answered here, in the dialect's shape, and ends the connection: after bytes that are no request
  * nobody can tell where the next one begins.
  */
-export function createListener(options: ListenerOptions): Server {
-  const { dialect, timers, log, nextRequestId, onExchange, headersMs = HEADERS_MS } = options;
-  const connections = new WeakMap<Socket, Connection>();
-  const server = createServer({
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    headersTimeout: headersMs,
-    connectionsCheckingInterval: Math.ceil(headersMs / 4),
-    // The whole of a large upload may take long; a held body that stalls is given up by HeldBodies.
-    requestTimeout: 0,
-    maxHeaderSize: MAX_HEADER_BYTES,
-    // A request without one is refused like all others, by `screen`.
-    requireHostHeader: false,
-  });
-  // Node would drop the headers beyond a thousand without a word.
-  server.maxHeadersCount = 0;
-  const lingering = new Set<Socket>();
-  LINGERING.set(server, lingering);
+export class Listener {
+  readonly server: Server;
+  readonly #options: ListenerOptions;
+  readonly #connections = new WeakMap<Socket, Connection>();
+  /** Refused connections that are not over yet: Node's server lets go of what its parser does not take. */
+  readonly #lingering = new Set<Socket>();
 
-  server.on('connection', (socket) => {
+  constructor(options: ListenerOptions) {
+    this.#options = options;
+    const { headersMs = HEADERS_MS } = options;
+    this.server = createServer({
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      headersTimeout: headersMs,
+      connectionsCheckingInterval: Math.ceil(headersMs / 4),
+      // The whole of a large upload may take long; a held body that stalls is given up by HeldBodies.
+      requestTimeout: 0,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      // A request without one is refused like all others, by `screen`.
+      requireHostHeader: false,
+    });
+    // Node would drop the headers beyond a thousand without a word.
+    this.server.maxHeadersCount = 0;
+    const take = (request: IncomingMessage, response: ServerResponse) =>
+      this.#take(request, response);
+    this.server
+      .on('connection', (socket) => this.#connect(socket))
+      .on('request', take)
+      .on('checkContinue', take)
+      .on('checkExpectation', take)
+      .on('connect', (_request, socket: Socket) => this.#refuseTunnel(socket))
+      .on('clientError', (error, socket: Socket) => this.#takeFault(error, socket));
+  }
+
+  /** Rejects if it can't be opened. What fails later, the accepting of a connection, is told. */
+  open({ host, port }: { readonly host: string; readonly port: number }): Promise<AddressInfo> {
+    const { server } = this;
+    return new Promise((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host, port }, () => {
+        outliveErrors(server, 'proxy', this.#options.log);
+        server.off('error', reject);
+        resolve(server.address() as AddressInfo);
+      });
+    });
+  }
+
+  /** Cuts off the connections that are open, also those that only linger after a refusal. */
+  cut(): void {
+    this.server.closeAllConnections();
+    for (const socket of this.#lingering) socket.destroy();
+  }
+
+  /** Takes no connection more, and cuts. */
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
+    this.cut();
+    await closed;
+  }
+
+  #connect(socket: Socket): void {
     const connection: Connection = { latest: null, open: [], ends: false };
-    connections.set(socket, connection);
+    this.#connections.set(socket, connection);
     socket.once('close', () => {
       for (const exchange of connection.open.splice(0)) exchange.leave();
     });
-  });
-  const take = (request: IncomingMessage, response: ServerResponse) => {
-    const connection = connections.get(request.socket) as Connection;
+  }
+
+  #take(request: IncomingMessage, response: ServerResponse): void {
+    const { dialect, timers, nextRequestId, onExchange } = this.#options;
+    const connection = this.#connections.get(request.socket) as Connection;
     // Read on, so that the client gets to see the answer that ends the connection.
     if (connection.ends) return void request.resume();
     const id = nextRequestId();
     const exchange = new Exchange(request, response, id, connection, dialect, timers);
     connection.latest = exchange;
     onExchange(exchange);
-  };
-  server.on('request', take).on('checkContinue', take).on('checkExpectation', take);
+  }
 
-  const refuse = (socket: Socket, status: RawStatus, code: string) => {
-    if (!socket.writable) return;
-    const requestId = nextRequestId();
-    log.info('turned away', { requestId, status, code });
-    socket.end(rawAnswer(dialect, status, requestId));
-    // What comes after it is dropped for a while, see LINGER_MS.
-    socket.on('error', () => {}).resume();
-    lingering.add(socket);
-    const cancel = timers.after(LINGER_MS, () => socket.destroy());
-    socket.once('close', () => {
-      cancel();
-      lingering.delete(socket);
-    });
-  };
-  server.on('connect', (_request, socket: Socket) => {
-    const exchange = connections.get(socket)?.latest ?? null;
+  #refuseTunnel(socket: Socket): void {
+    const exchange = this.#connections.get(socket)?.latest ?? null;
     // Node has let go of the connection, and with it of an answer that is still due.
     if (exchange !== null && !exchange.over) socket.destroy();
-    else refuse(socket, 400, 'CONNECT');
-  });
-  server.on('clientError', (error: Error & { code?: string }, socket: Socket) => {
+    else this.#refuse(socket, 400, 'CONNECT');
+  }
+
+  /** Node's parser does not take what has come. */
+  #takeFault(error: Error & { code?: string }, socket: Socket): void {
     // The client has left in the middle of a message.
     if (error.code === 'HPE_INVALID_EOF_STATE') return socket.destroySoon();
-    const connection = connections.get(socket) as Connection;
+    const connection = this.#connections.get(socket) as Connection;
     const { latest: exchange } = connection;
-    const answer = () => refuse(socket, statusOf(error.code), error.code ?? error.name);
+    const answer = () => this.#refuse(socket, statusOf(error.code), error.code ?? error.name);
     if (exchange === null) return answer();
     const { request, response, answered, over } = exchange;
     if (request.complete) {
@@ -105,32 +133,23 @@ export function createListener(options: ListenerOptions): Server {
     if (answered) return;
     if (!response.headersSent && response.socket === socket) answer();
     socket.destroySoon();
-  });
-  return server;
-}
+  }
 
-/** Takes no connection more and cuts off those that are open, also those that only linger after a refusal. */
-export async function closeListener(server: Server): Promise<void> {
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  server.closeAllConnections();
-  for (const socket of LINGERING.get(server) ?? []) socket.destroy();
-  await closed;
-}
-
-/** Opens the server; rejects if it can't be. What fails later, the accepting of a connection, is told. */
-export function listenOn(
-  server: Server,
-  { host, port }: { readonly host: string; readonly port: number },
-  log: Log,
-): Promise<AddressInfo> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ host, port }, () => {
-      outliveErrors(server, 'proxy', log);
-      server.off('error', reject);
-      resolve(server.address() as AddressInfo);
+  #refuse(socket: Socket, status: RawStatus, code: string): void {
+    if (!socket.writable) return;
+    const { dialect, timers, log, nextRequestId } = this.#options;
+    const requestId = nextRequestId();
+    log.info('turned away', { requestId, status, code });
+    socket.end(rawAnswer(dialect, status, requestId));
+    // What comes after it is dropped for a while, see LINGER_MS.
+    socket.on('error', () => {}).resume();
+    this.#lingering.add(socket);
+    const cancel = timers.after(LINGER_MS, () => socket.destroy());
+    socket.once('close', () => {
+      cancel();
+      this.#lingering.delete(socket);
     });
-  });
+  }
 }
 
 type RawStatus = 400 | 408 | 431;

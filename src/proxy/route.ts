@@ -1,6 +1,6 @@
-import type { Server } from 'node:http';
 import type { Dispatcher } from 'undici';
 import type { Dialect } from '../dialects/dialect.js';
+import type { Listener } from './listener.js';
 import type { Shaping } from './shaping.js';
 
 /** One upstream and the listener whose every path belongs to it. */
@@ -25,7 +25,7 @@ type HeaderLookup = (name: string) => string | undefined;
 
 /** One that serves. */
 export interface OpenRoute extends Route {
-  readonly server: Server;
+  readonly listener: Listener;
   readonly agent: Dispatcher;
   /** Each request goes out on a connection of its own. */
   readonly freshAgent: Dispatcher;

@@ -11,7 +11,7 @@ import { AccessRecord } from './access-log.js';
 import { hasBody, type Exchange } from './exchange.js';
 import { Forwarder } from './forwarder.js';
 import { HeldBodies, type HeldBody, type HoldOutcome } from './held-bodies.js';
-import { closeListener, createListener, listenOn } from './listener.js';
+import { Listener } from './listener.js';
 import {
   DRAINING,
   LocalAnswers,
@@ -106,8 +106,8 @@ export class UpstreamProxy {
   async listen(): Promise<readonly AddressInfo[]> {
     const addresses: AddressInfo[] = [];
     for (const route of this.#options.routes) {
-      const { server } = this.#open(route);
-      addresses.push(await listenOn(server, route.listen, this.#options.log));
+      const { listener } = this.#open(route);
+      addresses.push(await listener.open(route.listen));
     }
     return addresses;
   }
@@ -118,7 +118,7 @@ export class UpstreamProxy {
     const { timers, governor } = this.#options;
     governor.releaseHeld();
     await withDeadline(timers, deadlineMs, this.#underWay.ended(), undefined);
-    for (const { server } of this.#routes) server.closeAllConnections();
+    for (const { listener } of this.#routes) listener.cut();
     await withDeadline(timers, CUT_MS, this.#underWay.ended(), undefined);
   }
 
@@ -126,7 +126,7 @@ export class UpstreamProxy {
   async close(): Promise<void> {
     this.#draining = true;
     const routes = this.#routes.splice(0);
-    await Promise.all(routes.map(({ server }) => closeListener(server)));
+    await Promise.all(routes.map(({ listener }) => listener.close()));
     await Promise.all(
       routes.flatMap(({ agent, freshAgent }) => [agent.destroy(), freshAgent.destroy()]),
     );
@@ -135,14 +135,14 @@ export class UpstreamProxy {
   #open(route: Route): OpenRoute {
     const { timers, log } = this.#options;
     const [agent, freshAgent] = [openUpstreamAgent(route), openFreshAgent(route)];
-    const server = createListener({
+    const listener = new Listener({
       dialect: route.dialect,
       timers,
       log,
       nextRequestId: () => `${this.#idPrefix}${(this.#requests += 1).toString(36)}`,
       onExchange: (exchange) => this.#serve(open, exchange),
     });
-    const open = { ...route, server, agent, freshAgent, shaping: new Shaping({ ...route, log }) };
+    const open = { ...route, listener, agent, freshAgent, shaping: new Shaping({ ...route, log }) };
     this.#routes.push(open);
     return open;
   }

@@ -1,23 +1,24 @@
 import type { Server } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ANTHROPIC } from '../../src/dialects/anthropic/anthropic-dialect.js';
 import { openLog } from '../../src/platform/log.js';
 import { SYSTEM_TIMERS } from '../../src/platform/timers.js';
 import { type Exchange, LINGER_MS } from '../../src/proxy/exchange.js';
-import { closeListener, createListener, listenOn } from '../../src/proxy/listener.js';
+import { Listener } from '../../src/proxy/listener.js';
 import { expectLocalAnswer } from '../support/local-answer.js';
 import { Wire } from '../support/wire.js';
 
 const HEADERS_MS = 200;
 const GET = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n';
 
+let listener: Listener | null = null;
 let server: Server | null = null;
 let lines: string[] = [];
 const log = openLog({ format: 'text', write: (line) => lines.push(line), now: () => 0 });
 
 async function open(onExchange: (exchange: Exchange) => void): Promise<Wire> {
-  server = createListener({
+  listener = new Listener({
     dialect: ANTHROPIC,
     timers: SYSTEM_TIMERS,
     log,
@@ -25,13 +26,13 @@ async function open(onExchange: (exchange: Exchange) => void): Promise<Wire> {
     onExchange,
     headersMs: HEADERS_MS,
   });
-  const { port }: AddressInfo = await listenOn(server, { host: '127.0.0.1', port: 0 }, log);
+  server = listener.server;
+  const { port } = await listener.open({ host: '127.0.0.1', port: 0 });
   return Wire.open(`http://127.0.0.1:${port}`);
 }
 
 afterEach(() => {
-  server?.closeAllConnections();
-  server?.close();
+  return listener?.close();
 });
 
 describe('headers that come too slowly', () => {
@@ -156,7 +157,7 @@ describe('a connection that is refused', () => {
       touched = true;
       return socket;
     };
-    await closeListener(server as Server);
+    await listener?.close();
     expect(touched).toBe(false);
   });
 });

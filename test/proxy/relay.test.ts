@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import type { Server } from 'node:http';
 import zlib from 'node:zlib';
 import type { Dispatcher } from 'undici';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -12,7 +11,7 @@ import type { Settlement } from '../../src/governor/settlement.js';
 import { SILENT_LOG } from '../../src/platform/log.js';
 import { SYSTEM_TIMERS, type Timers } from '../../src/platform/timers.js';
 import { type Exchange, LINGER_MS } from '../../src/proxy/exchange.js';
-import { createListener, listenOn } from '../../src/proxy/listener.js';
+import { Listener } from '../../src/proxy/listener.js';
 import { Relay } from '../../src/proxy/relay.js';
 import type { NoAnswer } from '../../src/proxy/upstream-failure.js';
 import { messageText } from '../support/fake-upstream.js';
@@ -50,10 +49,9 @@ class Controller implements Dispatcher.DispatchController {
   }
 }
 
-let server: Server | null = null;
+let listener: Listener | null = null;
 afterEach(() => {
-  server?.closeAllConnections();
-  server?.close();
+  return listener?.close();
 });
 
 /** A relay for a client's request, on a connection that is real, and a governor that takes notes. */
@@ -74,14 +72,14 @@ async function openRelay({
   const failures: NoAnswer[] = [];
   const state = { dispatched: 0, done: 0, rejected: 0 };
   const exchanges: Exchange[] = [];
-  server = createListener({
+  listener = new Listener({
     dialect: ANTHROPIC,
     timers,
     log: SILENT_LOG,
     nextRequestId: () => 'tg_1',
     onExchange: (exchange) => exchanges.push(exchange),
   });
-  const { port } = await listenOn(server, { host: '127.0.0.1', port: 0 }, SILENT_LOG);
+  const { port } = await listener.open({ host: '127.0.0.1', port: 0 });
   const client = await Wire.open(`http://127.0.0.1:${port}`);
   await client.write(request);
   await expect.poll(() => exchanges.length).toBe(1);
