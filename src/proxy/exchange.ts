@@ -22,6 +22,8 @@ export interface Connection {
   readonly open: Exchange[];
   /** The client was told so: what it still sends is no request, whatever it looks like. */
   ends: boolean;
+  /** What looked like requests since, each of which Node keeps until the connection is closed. */
+  ignored: number;
 }
 
 /** One request and the one answer to it: the upstream's, which a Relay carries, or our own. */

@@ -21,6 +21,8 @@ const KEEP_ALIVE_MS = 75_000;
 /** Headers that take longer than this are an attack, or a dead client. */
 const HEADERS_MS = 30_000;
 const MAX_HEADER_BYTES = 65_536;
+/** Requests of one connection that are under way: Node takes whatever comes, before one is answered. */
+export const MOST_IN_A_ROW = 100;
 
 /**
  * A server that makes an exchange of every request that Node's parser takes. What it does not take
@@ -87,7 +89,7 @@ export class Listener {
   }
 
   #connect(socket: Socket): void {
-    const connection: Connection = { latest: null, open: [], ends: false };
+    const connection: Connection = { latest: null, open: [], ends: false, ignored: 0 };
     this.#connections.set(socket, connection);
     socket.once('close', () => {
       for (const exchange of connection.open.splice(0)) exchange.leave();
@@ -95,10 +97,19 @@ export class Listener {
   }
 
   #take(request: IncomingMessage, response: ServerResponse): void {
-    const { dialect, timers, nextRequestId, onExchange } = this.#options;
-    const connection = this.#connections.get(request.socket) as Connection;
-    // Read on, so that the client gets to see the answer that ends the connection.
-    if (connection.ends) return void request.resume();
+    const { dialect, timers, log, nextRequestId, onExchange } = this.#options;
+    const { socket } = request;
+    if (socket.destroyed) return;
+    const connection = this.#connections.get(socket) as Connection;
+    if (connection.open.length + connection.ignored >= MOST_IN_A_ROW) {
+      log.info('turned away', { code: 'TOO_MANY_IN_A_ROW' });
+      return void socket.destroy();
+    }
+    if (connection.ends) {
+      connection.ignored += 1;
+      // Read on, so that the client gets to see the answer that ends the connection.
+      return void request.resume();
+    }
     const id = nextRequestId();
     const exchange = new Exchange(request, response, id, connection, dialect, timers);
     connection.latest = exchange;

@@ -5,7 +5,7 @@ import { ANTHROPIC } from '../../src/dialects/anthropic/anthropic-dialect.js';
 import { openLog } from '../../src/platform/log.js';
 import { SYSTEM_TIMERS } from '../../src/platform/timers.js';
 import { type Exchange, LINGER_MS } from '../../src/proxy/exchange.js';
-import { Listener } from '../../src/proxy/listener.js';
+import { Listener, MOST_IN_A_ROW } from '../../src/proxy/listener.js';
 import { expectLocalAnswer } from '../support/local-answer.js';
 import { Wire } from '../support/wire.js';
 
@@ -159,6 +159,51 @@ describe('a connection that is refused', () => {
     };
     await listener?.close();
     expect(touched).toBe(false);
+  });
+});
+
+describe('requests in a row', () => {
+  it('are taken up to a bound, and then end their connection', async () => {
+    let under = 0;
+    let most = 0;
+    const wire = await open((exchange) => {
+      most = Math.max(most, (under += 1));
+      exchange.whenClosed(() => (under -= 1));
+    });
+    lines = [];
+    await wire.write(GET.repeat(MOST_IN_A_ROW));
+    await expect.poll(() => under).toBe(MOST_IN_A_ROW);
+    await wire.write(GET.repeat(1_000));
+    await wire.isOver();
+    await expect.poll(() => under).toBe(0);
+    expect([most, lines.length]).toEqual([MOST_IN_A_ROW, 1]);
+  });
+
+  it('may be many, if they are not all under way at once', async () => {
+    const wire = await open(({ response }) => response.end('ok'));
+    for (let turn = 0; turn < 3; turn += 1) {
+      await wire.write(GET.repeat(MOST_IN_A_ROW));
+      for (let index = 0; index < MOST_IN_A_ROW; index += 1) {
+        expect((await wire.answer()).status).toBe(200);
+      }
+    }
+    wire.destroy();
+  });
+
+  it('behind an answer that ends the connection are bounded, too', async () => {
+    const exchanges: Exchange[] = [];
+    const wire = await open((exchange) => {
+      exchanges.push(exchange);
+      if (exchanges.length === 2) exchange.answer({ kind: 'loop', message: '' }, { close: true });
+    });
+    await wire.write(GET + GET);
+    await expect.poll(() => exchanges.length).toBe(2);
+    await wire.write(GET.repeat(MOST_IN_A_ROW - 2));
+    exchanges[0]!.response.write('half');
+    await wire.says('half');
+    await wire.write(GET);
+    await wire.isOver();
+    expect(exchanges).toHaveLength(2);
   });
 });
 
