@@ -4,7 +4,7 @@ import type { Sample } from '../state/scope-state.js';
 const REMEMBERED = 20;
 /** How many samples vote on a limit that seems to have risen, or to have fallen far. */
 const VOTERS = 3;
-/** The floor of a budget, as a part of what it is measured from. */
+/** The floor of a budget, as a part of what it is measured from: FLOOR of budget/bounds.ts once more. */
 const FALLEN = 0.3;
 /** Of so many that agree the lowest counts. */
 const LOWEST_OF = 5;

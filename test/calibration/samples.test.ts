@@ -11,6 +11,7 @@ import {
   settleInSample,
   type RefusalContext,
 } from '../../src/calibration/sample.js';
+import { boundsOf } from '../../src/budget/bounds.js';
 import { limitOf } from '../../src/budget/limits.js';
 import { emptyScopeState, type LimitState, type Sample } from '../../src/state/scope-state.js';
 
@@ -181,6 +182,11 @@ it('what floor and ceiling are measured from falls with a limit that has fallen 
   expect(highest(1000, 250, 260, 255, 400), 'it was not that low').toBe(1000);
   expect(highest(1000, 250, 250, 250, 50, 50), 'the second fall').toBe(250);
   expect(highest(1000, 250, 250, 250, 50, 50, 50)).toBe(50);
+  const budget = { ...limitOf({}, 'tokens').budget, reference: 1000 };
+  const floor = boundsOf(budget).floor as number;
+  const below = floor - 1;
+  expect(highest(1000, floor, floor, floor), 'the floor is that of the budget').toBe(1000);
+  expect(highest(1000, below, below, below)).toBe(below);
 });
 
 function acceptedSample(tokens: number): Sample {
