@@ -1,17 +1,8 @@
 import type { StoreConfig } from './config/config.js';
-import type { SteadyClock } from './platform/clock.js';
-import type { SetAside } from './state/set-aside.js';
-import type { LossPolicy, StateRepository } from './state/state-repository.js';
+import type { SoleStoreOptions } from './state/sole-repository.js';
+import type { StateRepository } from './state/state-repository.js';
 
-export interface RepositoryOptions {
-  /** Name under which a second instance is refused, where the store takes only one. */
-  readonly instance: string;
-  readonly loss: LossPolicy;
-  /** Is made to go on from the newest instant on record, or to follow a shared store's. */
-  readonly clock: SteadyClock;
-  /** Told of each file of the store that could not be believed. */
-  readonly onSetAside?: (file: SetAside) => void;
-}
+type RepositoryOptions = Pick<SoleStoreOptions, 'instance' | 'loss' | 'clock' | 'onSetAside'>;
 
 /**
  * Opens the store with the adapter of its kind: the one place that knows them all. Each is loaded

@@ -60,7 +60,6 @@ export class HeldState {
     return this.#revision;
   }
 
-  /** The highest that was ever tried. */
   get attempted(): number {
     return this.#attempted;
   }
@@ -69,6 +68,7 @@ export class HeldState {
     return this.#scopes;
   }
 
+  /** Of the scopes written so far, sorted. */
   get names(): string[] {
     return [...this.#scopes.keys()].sort();
   }

@@ -1,9 +1,13 @@
-import type { Clock } from '../platform/clock.js';
+import type { Clock, SteadyClock } from '../platform/clock.js';
+import type { FileSystem } from '../platform/durable-file.js';
 import { TidegateError } from '../platform/tidegate-error.js';
-import type { Cancel, Timers } from '../platform/timers.js';
+import { type Cancel, SYSTEM_TIMERS, type Timers } from '../platform/timers.js';
+import type { HeldState } from './held-state.js';
 import type { Instant, ScopeState } from './scope-state.js';
+import type { SetAside } from './set-aside.js';
 import type {
   Decide,
+  LossPolicy,
   Snapshot,
   StateRepository,
   StoreHealth,
@@ -21,6 +25,20 @@ const SLOW_MS = 5_000;
 /** What ends a start. When a store heals later they are problems like any other. */
 const FINAL = new Set(['STATE_LOCKED', 'STATE_NEWER', 'STATE_CORRUPT']);
 
+export interface SoleStoreOptions {
+  /** Of its main file, absolute; the others stand beside it. The directory is made if need be. */
+  readonly path: string;
+  /** Name under which a second instance is refused. */
+  readonly instance: string;
+  readonly loss: LossPolicy;
+  /** Is made to go on from the newest instant on record. */
+  readonly clock: SteadyClock;
+  /** Told of each file that could not be believed. */
+  readonly onSetAside?: (file: SetAside) => void;
+  readonly timers?: Timers;
+  readonly files?: FileSystem;
+}
+
 /**
  * A store that one instance has to itself, with all of its state in memory: what is durable in it.
  *
@@ -32,15 +50,10 @@ export interface SoleStore {
   readonly kind: StoreKind;
   /** For people. */
   readonly path: string;
-  /** Empty until the store has started. */
-  readonly id: string;
-  /** Of the last durable write. */
-  readonly revision: number;
-  /** Of the scopes written so far, sorted. */
-  readonly names: readonly string[];
-  stateOf(scope: string): ScopeState;
-  /** Before each decision: scopes are marked if the clock was set right. */
-  followClock(): void;
+  /** What is durable in it. */
+  readonly held: HeldState;
+  /** It was read under the lock and written: from then on memory is what counts. */
+  readonly started: boolean;
   /** @throws TidegateError STATE_LOCKED, STATE_NEWER, STATE_CORRUPT, or whatever the disk says. */
   start(): Promise<void>;
   /** After a failed start: what can be read without the lock is better than nothing to show. */
@@ -67,8 +80,7 @@ export interface SoleStore {
  */
 export async function openSoleStore(
   store: SoleStore,
-  clock: Clock,
-  timers: Timers,
+  { clock, timers = SYSTEM_TIMERS }: Pick<SoleStoreOptions, 'clock' | 'timers'>,
 ): Promise<StateRepository> {
   const repository = new SoleStateRepository(store, clock, timers);
   await repository.open();
@@ -121,18 +133,20 @@ class SoleStateRepository implements StateRepository {
 
   async read(scope: string): Promise<Snapshot> {
     this.#queue.assertOpen();
-    return { state: this.#store.stateOf(scope), now: this.#clock.now() };
+    return { state: this.#store.held.stateOf(scope), now: this.#clock.now() };
   }
 
   async list(): Promise<readonly string[]> {
     this.#queue.assertOpen();
-    return this.#store.names;
+    return this.#store.held.names;
   }
 
   health(): StoreHealth {
-    const { id, revision } = this.#store;
+    const { held, started, concern } = this.#store;
+    const { revision } = held;
     const fault = this.#problem ?? this.#slowness();
-    return { healthy: fault === null, problem: fault ?? this.#store.concern, id, revision };
+    const id = started ? held.id : '';
+    return { healthy: fault === null, problem: fault ?? concern, id, revision };
   }
 
   close(): Promise<void> {
@@ -148,9 +162,10 @@ class SoleStateRepository implements StateRepository {
   }
 
   async #commit(fold: Fold): Promise<void> {
-    this.#store.followClock();
+    const { held } = this.#store;
+    held.followClock();
     const now = this.#clock.now();
-    const changed = fold.decide((scope) => this.#store.stateOf(scope), now);
+    const changed = fold.decide((scope) => held.stateOf(scope), now);
     if (changed.size === 0) return;
     if (this.#problem !== null) throw new TidegateError('STATE_UNAVAILABLE', this.#problem);
     this.#writingSince = now;

@@ -1,31 +1,23 @@
 import { dirname } from 'node:path';
-import { rfc3339, type SteadyClock } from '../../platform/clock.js';
-import { type FileSystem, makeDirectory, replaceFile } from '../../platform/durable-file.js';
+import { rfc3339 } from '../../platform/clock.js';
+import {
+  type FileSystem,
+  makeDirectory,
+  replaceFile,
+  SYSTEM_FILES,
+} from '../../platform/durable-file.js';
 import { invariant } from '../../platform/invariant.js';
 import { TidegateError } from '../../platform/tidegate-error.js';
 import { HeldState } from '../held-state.js';
 import { type Instant, SCHEMA, type ScopeState } from '../scope-state.js';
-import { type Doubtful, type SetAside, setAside } from '../set-aside.js';
-import type { SoleStore } from '../sole-repository.js';
-import type { LossPolicy } from '../state-repository.js';
+import { type Doubtful, setAside } from '../set-aside.js';
+import type { SoleStore, SoleStoreOptions } from '../sole-repository.js';
 import { StoreLock } from '../store-lock.js';
 import { problemOf, writeFault } from '../write-fault.js';
 import { encodeDocument } from './document.js';
 import type { RecordedScope } from './journal.js';
 import { Journals } from './journals.js';
 import { type Found, recover, type StorePaths, storePaths } from './recovery.js';
-
-export interface FileStoreOptions {
-  /** Of state.json, absolute; its other files stand beside it. The directory is made if need be. */
-  readonly path: string;
-  /** Name under which a second instance is refused. */
-  readonly instance: string;
-  readonly loss: LossPolicy;
-  /** Is made to go on from the newest instant on record. */
-  readonly clock: SteadyClock;
-  /** Told of each file that could not be believed. */
-  readonly onSetAside?: (file: SetAside) => void;
-}
 
 /** How far state.json may lie behind the journals. */
 const SAVE_EVERY_MS = 1_000;
@@ -40,27 +32,22 @@ const SLOW_MS = 5_000;
 /**
  * The files of one store, and what is durable in them.
  *
- * `start` takes the lock, reads, restores, and writes the result; only then may `commit` be called.
  * A commit appends to a journal. Once a second state.json is written as it stands, beside the commits
  * that follow: none waits for it, and if it fails, the journals have it all.
  *
- * After a failure of any other kind `start` must succeed again before the next commit. It writes
- * state.json anew, with a revision above whatever the failed write may have left on the disk, and
- * begins new journals: a file whose flush has failed is never trusted again.
- *
- * One call at a time; the caller sees to that.
+ * A start after a failure of any other kind writes state.json anew, with a revision above whatever the
+ * failed write may have left on the disk, and begins new journals: a file whose flush has failed is
+ * never trusted again.
  */
 export class StateFiles implements SoleStore {
   readonly kind = 'file';
-  readonly #options: FileStoreOptions;
+  readonly held: HeldState;
+  started = false;
+  readonly #options: SoleStoreOptions;
   readonly #files: FileSystem;
   readonly #paths: StorePaths;
   readonly #lock: StoreLock;
   #journals: Journals | null = null;
-  /** The files were read under the lock and written: from then on memory is what counts. */
-  #started = false;
-
-  readonly #held: HeldState;
   #others: Readonly<Record<string, unknown>> = {};
   /** Revision that a durable state.json has. */
   #savedRevision = 0;
@@ -72,38 +59,17 @@ export class StateFiles implements SoleStore {
   /** Why the latest write of state.json failed. */
   #unsaved: TidegateError | null = null;
 
-  constructor(options: FileStoreOptions, files: FileSystem) {
+  constructor(options: SoleStoreOptions) {
+    const { path, instance, clock, files = SYSTEM_FILES } = options;
     this.#options = options;
     this.#files = files;
-    this.#paths = storePaths(options.path);
-    this.#held = new HeldState(options.clock);
-    const { path, instance, clock } = options;
+    this.#paths = storePaths(path);
+    this.held = new HeldState(clock);
     this.#lock = new StoreLock(files, path, instance, clock);
   }
 
   get path(): string {
     return this.#paths.state;
-  }
-
-  /** Empty until the store has started. */
-  get id(): string {
-    return this.#started ? this.#held.id : '';
-  }
-
-  get revision(): number {
-    return this.#held.revision;
-  }
-
-  get names(): string[] {
-    return this.#held.names;
-  }
-
-  stateOf(scope: string): ScopeState {
-    return this.#held.stateOf(scope);
-  }
-
-  followClock(): void {
-    this.#held.followClock();
   }
 
   /** When state.json is to be brought up to the journals. */
@@ -123,38 +89,35 @@ export class StateFiles implements SoleStore {
   }
 
   get #behind(): boolean {
-    return this.#started && this.#held.revision > this.#savedRevision;
+    return this.started && this.held.revision > this.#savedRevision;
   }
 
-  /** @throws TidegateError STATE_LOCKED, STATE_NEWER, STATE_CORRUPT, or whatever the disk says. */
   async start(): Promise<void> {
     await this.#saving;
     await this.#closeJournals();
     await makeDirectory(this.#files, dirname(this.#paths.state));
     // Whoever held it meanwhile wrote what is not in memory, and is now overwritten.
-    if (await this.#lock.take()) this.#held.markAll('rolled-back');
-    const found = this.#started ? null : await this.#recover();
+    if (await this.#lock.take()) this.held.markAll('rolled-back');
+    const found = this.started ? null : await this.#recover();
     if (found !== null) {
       this.#adopt(found);
       for (const file of found.setAside) await this.#setAside(file);
     }
     await this.#rewrite();
-    this.#started = true;
+    this.started = true;
     for (const file of found?.setJournalsAside ?? []) await this.#setAside(file);
     await this.#makeJournals();
   }
 
-  /** After a failed start: what can be read without the lock is better than nothing to show. */
   async peek(): Promise<void> {
     if (!this.#lock.taken) this.#adopt(await this.#recover());
   }
 
-  /** Resolves when the change is durable. */
   async commit(changed: ReadonlyMap<string, ScopeState>): Promise<void> {
     if ((this.upkeepDueIn ?? 1) <= 0) await this.upkeep();
     if (this.#now() - this.#lookedAt >= LOOK_EVERY_MS) await this.#look();
     await this.#append(await this.#roomyJournals(), changed);
-    this.#held.apply(changed);
+    this.held.apply(changed);
   }
 
   /** Begins to bring state.json up to the journals, unless an earlier write of it is under way. */
@@ -174,10 +137,9 @@ export class StateFiles implements SoleStore {
   async tidy(): Promise<void> {
     await this.#saving;
     await this.#closeJournals();
-    if (this.#started) await this.#rewrite();
+    if (this.started) await this.#rewrite();
   }
 
-  /** Ends the use of the store. */
   async release(): Promise<void> {
     await this.#saving;
     await this.#closeJournals();
@@ -202,7 +164,7 @@ export class StateFiles implements SoleStore {
   /** The journals, with room for another record. */
   async #roomyJournals(): Promise<Journals> {
     const journals = this.#journals;
-    invariant(this.#started && journals !== null, 'a commit needs a started store');
+    invariant(this.started && journals !== null, 'a commit needs a started store');
     if (!journals.overfull) return journals;
     await this.#saving;
     if (this.#unsaved !== null) throw this.#unsaved;
@@ -214,23 +176,23 @@ export class StateFiles implements SoleStore {
     const scopes = new Map<string, RecordedScope>();
     for (const [scope, state] of changed) {
       const { cold, ...rest } = state;
-      scopes.set(scope, cold === this.#held.scopes.get(scope)?.cold ? rest : state);
+      scopes.set(scope, cold === this.held.scopes.get(scope)?.cold ? rest : state);
     }
-    const revision = this.#held.attempt();
+    const revision = this.held.attempt();
     await journals.append({
       revision,
       major: SCHEMA.major,
-      id: this.#held.id,
+      id: this.held.id,
       at: this.#now(),
       scopes,
     });
-    this.#held.wrote(revision);
+    this.held.wrote(revision);
   }
 
   /** Never rejects: that state.json lies behind is bad, and no reason to forward nothing. */
   async #save(): Promise<void> {
     try {
-      await this.#write(this.#held.revision);
+      await this.#write(this.held.revision);
       this.#journals?.saved();
       this.#unsaved = null;
     } catch (error) {
@@ -241,15 +203,15 @@ export class StateFiles implements SoleStore {
   /** With a revision of its own: behind it nothing that a failed write has left is believed. */
   async #rewrite(): Promise<void> {
     if (!(await this.#lock.held())) throw lockLost(this.#paths.state);
-    const revision = this.#held.attempt();
+    const revision = this.held.attempt();
     this.#saveAt = this.#now() + SAVE_EVERY_MS;
     await this.#write(revision);
-    this.#held.wrote(revision);
+    this.held.wrote(revision);
     this.#unsaved = null;
   }
 
   async #write(revision: number): Promise<void> {
-    const { id, lost, scopes } = this.#held;
+    const { id, lost, scopes } = this.held;
     const journalsSince = this.#journals?.since ?? null;
     const [savedAt, others] = [this.#now(), this.#others];
     const document = { id, revision, journalsSince, savedAt, lost, scopes, others };
@@ -269,7 +231,7 @@ export class StateFiles implements SoleStore {
    * the one before, which needs none: there are no commits yet.
    */
   async #makeJournals(): Promise<void> {
-    const { id, revision } = this.#held;
+    const { id, revision } = this.held;
     const first = { revision, major: SCHEMA.major, id, at: this.#now() };
     this.#journals = await Journals.create(this.#files, this.#paths.journals, first);
     await this.#write(revision);
@@ -283,7 +245,7 @@ export class StateFiles implements SoleStore {
 
   #adopt(found: Found): void {
     this.#others = found.stored.others;
-    this.#held.adopt(found);
+    this.held.adopt(found);
   }
 
   async #setAside(file: Doubtful): Promise<void> {

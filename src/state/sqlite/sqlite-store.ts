@@ -1,13 +1,17 @@
 import { dirname } from 'node:path';
-import { rfc3339, type SteadyClock } from '../../platform/clock.js';
-import { type FileSystem, makeDirectory, moveInPlace } from '../../platform/durable-file.js';
+import { rfc3339 } from '../../platform/clock.js';
+import {
+  type FileSystem,
+  makeDirectory,
+  moveInPlace,
+  SYSTEM_FILES,
+} from '../../platform/durable-file.js';
 import { invariant } from '../../platform/invariant.js';
 import type { TidegateError } from '../../platform/tidegate-error.js';
 import { HeldState, type StoredState } from '../held-state.js';
 import type { Instant, ScopeState } from '../scope-state.js';
-import { type SetAside, setAside } from '../set-aside.js';
-import type { SoleStore } from '../sole-repository.js';
-import type { LossPolicy } from '../state-repository.js';
+import { setAside } from '../set-aside.js';
+import type { SoleStore, SoleStoreOptions } from '../sole-repository.js';
 import { StoreLock } from '../store-lock.js';
 import { problemOf, writeFault } from '../write-fault.js';
 import { readDatabase } from './read-database.js';
@@ -15,18 +19,6 @@ import { type DatabasePaths, databasePaths, exists, isWhole, recover } from './r
 import { allWrites, storeWrite, writesOf } from './rows.js';
 import type { Connection } from './requests.js';
 import type { Commit } from './state-database.js';
-
-export interface SqliteStoreOptions {
-  /** Of state.db, absolute; its other files stand beside it. The directory is made if need be. */
-  readonly path: string;
-  /** Name under which a second instance is refused. */
-  readonly instance: string;
-  readonly loss: LossPolicy;
-  /** Is made to go on from the newest instant on record. */
-  readonly clock: SteadyClock;
-  /** Told of each file that could not be believed. */
-  readonly onSetAside?: (file: SetAside) => void;
-}
 
 /** How far the copy in `.bak` may lie behind. */
 const BACKUP_EVERY_MS = 60_000;
@@ -41,51 +33,30 @@ const FIRST_BACKUP_MS = 1_000;
  */
 export class SqliteStore implements SoleStore {
   readonly kind = 'sqlite';
-  readonly #options: SqliteStoreOptions;
+  readonly held: HeldState;
+  started = false;
+  readonly #options: SoleStoreOptions;
   readonly #files: FileSystem;
   readonly #connection: Connection;
   readonly #paths: DatabasePaths;
   readonly #lock: StoreLock;
-  readonly #held: HeldState;
-  /** The database was read under the lock and written: from then on memory is what counts. */
-  #started = false;
   /** Since when `.bak` is behind, or when the latest try to renew it failed; */
   #changedAt: Instant | null = null;
   /** and why it did. */
   #notBackedUp: TidegateError | null = null;
 
-  constructor(options: SqliteStoreOptions, files: FileSystem, connection: Connection) {
-    const { path, instance, clock } = options;
+  constructor(options: SoleStoreOptions, connection: Connection) {
+    const { path, instance, clock, files = SYSTEM_FILES } = options;
     this.#options = options;
     this.#files = files;
     this.#connection = connection;
     this.#paths = databasePaths(path);
     this.#lock = new StoreLock(files, path, instance, clock);
-    this.#held = new HeldState(clock);
+    this.held = new HeldState(clock);
   }
 
   get path(): string {
     return this.#paths.state;
-  }
-
-  get id(): string {
-    return this.#started ? this.#held.id : '';
-  }
-
-  get revision(): number {
-    return this.#held.revision;
-  }
-
-  get names(): readonly string[] {
-    return this.#held.names;
-  }
-
-  stateOf(scope: string): ScopeState {
-    return this.#held.stateOf(scope);
-  }
-
-  followClock(): void {
-    this.#held.followClock();
   }
 
   get concern(): string | null {
@@ -101,32 +72,32 @@ export class SqliteStore implements SoleStore {
   async start(): Promise<void> {
     await makeDirectory(this.#files, dirname(this.#paths.state));
     // Whoever held it meanwhile wrote what is not in memory, and is now overwritten.
-    if (await this.#lock.take()) this.#held.markAll('rolled-back');
+    if (await this.#lock.take()) this.held.markAll('rolled-back');
     // Nothing of what follows may work on files that this process has open.
     await this.#connection.close();
     const unusable = await this.#read();
     if (unusable !== null) await this.#create(unusable);
-    const commit = this.#whole(this.#held.attempt(), true);
+    const commit = this.#whole(this.held.attempt(), true);
     await this.#connection.call({ call: 'open', path: this.#paths.state, commit });
-    this.#held.wrote(commit.revision);
-    this.#started = true;
+    this.held.wrote(commit.revision);
+    this.started = true;
     this.#changedAt = commit.at - BACKUP_EVERY_MS + FIRST_BACKUP_MS;
   }
 
   async peek(): Promise<void> {
-    if (!this.#lock.taken) this.#held.adopt(await this.#recover());
+    if (!this.#lock.taken) this.held.adopt(await this.#recover());
   }
 
   async commit(changed: ReadonlyMap<string, ScopeState>): Promise<void> {
-    invariant(this.#started, 'a commit needs a started store');
-    const revision = this.#held.attempt();
+    invariant(this.started, 'a commit needs a started store');
+    const revision = this.held.attempt();
     const at = this.#options.clock.now();
     const writes = [...changed].flatMap(([scope, state]) =>
-      writesOf(scope, state, this.#held.scopes.get(scope)),
+      writesOf(scope, state, this.held.scopes.get(scope)),
     );
     await this.#connection.call({ call: 'commit', commit: { revision, at, writes } });
-    this.#held.wrote(revision);
-    this.#held.apply(changed);
+    this.held.wrote(revision);
+    this.held.apply(changed);
     this.#changedAt ??= at;
   }
 
@@ -144,14 +115,14 @@ export class SqliteStore implements SoleStore {
   }
 
   async tidy(): Promise<void> {
-    if (!this.#started) return;
-    const { id, lost } = this.#held;
-    const revision = this.#held.attempt();
+    if (!this.started) return;
+    const { id, lost } = this.held;
+    const revision = this.held.attempt();
     const at = this.#options.clock.now();
     // The log goes with the last connection. Only after this may it be missing at the next start.
     const writes = [storeWrite(id, lost, false)];
     await this.#connection.call({ call: 'commit', commit: { revision, at, writes } });
-    this.#held.wrote(revision);
+    this.held.wrote(revision);
     if (this.#changedAt !== null) await this.#backUp();
   }
 
@@ -162,14 +133,14 @@ export class SqliteStore implements SoleStore {
 
   /** Why a new database is needed; null: it is not. */
   async #read(): Promise<string | null> {
-    if (this.#started) {
+    if (this.started) {
       if (await this.#isOurs()) return null;
       // Replaced, rolled back or damaged under a running instance; what is in memory is newer.
-      this.#held.markAll('rolled-back');
+      this.held.markAll('rolled-back');
       return 'it was replaced or damaged while it was in use';
     }
     const found = await this.#recover();
-    this.#held.adopt(found);
+    this.held.adopt(found);
     return found.rebuild;
   }
 
@@ -178,8 +149,8 @@ export class SqliteStore implements SoleStore {
     const found = await readDatabase(this.#files, this.#paths.state);
     if (found.kind !== 'good') return false;
     const { id, revision, altered } = found.value;
-    const inRange = revision >= this.#held.revision && revision <= this.#held.attempted;
-    return isWhole(found.value) && !altered && id === this.#held.id && inRange;
+    const inRange = revision >= this.held.revision && revision <= this.held.attempted;
+    return isWhole(found.value) && !altered && id === this.held.id && inRange;
   }
 
   #recover() {
@@ -192,7 +163,7 @@ export class SqliteStore implements SoleStore {
     const temporary = `${state}.tmp`;
     // The new one is whole before the old one goes: a restart finds one of them, or signs of a loss.
     // It has no log yet, and says so.
-    await this.#make('create', temporary, this.#whole(this.#held.revision, false));
+    await this.#make('create', temporary, this.#whole(this.held.revision, false));
     const time = rfc3339(this.#options.clock.now());
     for (const path of [state, log]) {
       if (!(await exists(this.#files, path))) continue;
@@ -208,7 +179,7 @@ export class SqliteStore implements SoleStore {
     const { previous } = this.#paths;
     const temporary = `${previous}.tmp`;
     // Whoever puts it in the database's place has lost what came after it: the log is missed then.
-    await this.#make('copy', temporary, this.#whole(this.#held.revision, true));
+    await this.#make('copy', temporary, this.#whole(this.held.revision, true));
     await moveInPlace(this.#files, temporary, previous);
     this.#changedAt = null;
   }
@@ -219,7 +190,7 @@ export class SqliteStore implements SoleStore {
   }
 
   #whole(revision: number, inUse: boolean): Commit {
-    const { id, lost, scopes } = this.#held;
+    const { id, lost, scopes } = this.held;
     const at = this.#options.clock.now();
     const stored: StoredState = { id, lost, scopes, revision, savedAt: at };
     return { revision, at, writes: allWrites(stored, inUse) };
