@@ -12,7 +12,7 @@ const SRC = join(ROOT, 'src');
 interface Import {
   /** Path under src without its ending, or the name of a package. */
   readonly target: string;
-  /** `import()`: loaded when it is wanted, so it closes no circle. */
+  /** `import()`, or the file of a thread: loaded when it is wanted, so it closes no circle. */
   readonly lazy: boolean;
 }
 
@@ -183,7 +183,6 @@ const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
   'state/sqlite/schema': ['better-sqlite3'],
   'state/sqlite/read-database': ['better-sqlite3'],
   'state/sqlite/state-database': ['better-sqlite3', 'node:fs'],
-  'state/sqlite/database-thread': ['node:worker_threads'],
   'state/sqlite/thread-connection': ['node:worker_threads'],
   // Asks the provider for its limits, and edits a file of the operator's.
   'cli/limits-api': ['@nestjs/axios', 'axios', 'rxjs'],
@@ -191,7 +190,6 @@ const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
   'cli/limits-import': ['node:path'],
   'state/sqlite/journal-database': ['better-sqlite3', 'node:fs'],
   'state/sqlite/journal-thread': ['node:worker_threads'],
-  'state/sqlite/sqlite-journal': ['node:worker_threads'],
   'cli/simulate': ['simulate', 'node:path'],
   'cli/replay': ['simulate', 'node:path'],
   'cli/lines': ['node:string_decoder'],
@@ -389,10 +387,10 @@ function readSource(file: string): Source {
     ...text.matchAll(/^(?:import|export)\s[^'";]*?from\s+'([^']+)'/gms),
     ...text.matchAll(/^import\s+'([^']+)'/gm),
   ].map(([, specifier]) => ({ specifier, lazy: false }));
-  const later = [...text.matchAll(/\bimport\('([^']+)'\)/g)].map(([, specifier]) => ({
-    specifier,
-    lazy: true,
-  }));
+  const later = [
+    ...text.matchAll(/\bimport\('([^']+)'\)/g),
+    ...text.matchAll(/\bnew URL\('(\.[^']+\.js)', import\.meta\.url\)/g),
+  ].map(([, specifier]) => ({ specifier, lazy: true }));
   const imports = [...eager, ...later].map(({ specifier = '', lazy }) => ({
     lazy,
     target: specifier.startsWith('.')

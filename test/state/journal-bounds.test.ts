@@ -34,7 +34,7 @@ describe('a journal', () => {
       parentPort.on('message', ({ call }) => {
         waiting += 1;
         if (${answers === 'at the end'} && call !== 'close') return;
-        for (; waiting > 0; waiting -= 1) parentPort.postMessage({ entries: [] });
+        for (; waiting > 0; waiting -= 1) parentPort.postMessage({ value: [] });
       });`;
     const thread = new URL(`data:text/javascript,${encodeURIComponent(source)}`);
     return new SqliteEventJournal({ path: directory.at('state.db'), thread, files });

@@ -1,4 +1,5 @@
 import { type Commit, StateDatabase } from './state-database.js';
+import type { ThreadConnection } from './thread-connection.js';
 
 /** What a state.db is asked to do. One at a time: the next comes after the answer to the last. */
 export type Request =
@@ -7,12 +8,7 @@ export type Request =
   | { readonly call: 'checkpoint' | 'close' };
 
 /** Where requests go. */
-export interface Connection {
-  /** Rejects with TidegateError, or with an Error that has SQLite's or the system's code. */
-  call(request: Request): Promise<void>;
-  /** Closes the database, whatever state it is in. */
-  close(): Promise<void>;
-}
+export type Connection = Pick<ThreadConnection<Request>, 'call' | 'close'>;
 
 /** Does what is asked for, on the thread it is called on. */
 export class RequestServer {

@@ -1,7 +1,11 @@
 import { dirname } from 'node:path';
-import { Worker } from 'node:worker_threads';
 import { rfc3339, SYSTEM_TIME } from '../../platform/clock.js';
-import { type FileSystem, makeDirectory, SYSTEM_FILES } from '../../platform/durable-file.js';
+import {
+  errorCode,
+  type FileSystem,
+  makeDirectory,
+  SYSTEM_FILES,
+} from '../../platform/durable-file.js';
 import { TidegateError } from '../../platform/tidegate-error.js';
 import { SYSTEM_TIMERS, withDeadline } from '../../platform/timers.js';
 import type {
@@ -14,7 +18,7 @@ import type {
 import type { Instant } from '../scope-state.js';
 import { setAside } from '../set-aside.js';
 import type { JournalRequest } from './journal-database.js';
-import type { JournalAnswer } from './journal-thread.js';
+import { ThreadConnection } from './thread-connection.js';
 
 export interface SqliteJournalOptions {
   /** Of state.db, absolute; the journal is a database beside it. */
@@ -31,30 +35,24 @@ const CLOSE_MS = 2_000;
 /** What SQLite says of a file that is no database any more. */
 const DAMAGED = /^SQLITE_(CORRUPT|NOTADB)/;
 
-interface Waiting {
-  readonly resolve: (entries: readonly JournalEntry[]) => void;
-  readonly reject: (error: Error) => void;
-}
-
-/**
- * A table in `state.db.events`, on a thread of its own: a disk that hangs must not stop the streams that pass
- * meanwhile. The thread begins with the first call, and lives until `close`.
- */
+/** A table in `state.db.events`, used on a thread of its own. */
 export class SqliteEventJournal implements EventJournal {
   readonly kind = 'sqlite';
-  readonly #options: SqliteJournalOptions;
   readonly #path: string;
-  readonly #waiting: Waiting[] = [];
+  readonly #files: FileSystem;
+  readonly #thread: ThreadConnection<JournalRequest, readonly JournalEntry[]>;
   /** Requests that have no answer, also before the thread has them. */
   #asked = 0;
-  #worker: Promise<Worker> | null = null;
-  #running: Worker | null = null;
+  /** Its directory is made, by the first request, or the next where that failed. */
+  #ready: Promise<void> | null = null;
   #problem: string | null = null;
   #closed = false;
 
-  constructor(options: SqliteJournalOptions) {
-    this.#options = options;
-    this.#path = `${options.path}.events`;
+  constructor({ path, thread, files = SYSTEM_FILES }: SqliteJournalOptions) {
+    this.#path = `${path}.events`;
+    this.#files = files;
+    const file = thread ?? new URL('./journal-thread.js', import.meta.url);
+    this.#thread = new ThreadConnection(file, { name: 'journal', workerData: this.#path });
   }
 
   async append(entries: readonly JournalEntry[]): Promise<void> {
@@ -80,11 +78,10 @@ export class SqliteEventJournal implements EventJournal {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    const worker = await this.#worker?.catch(() => null);
-    if (worker == null) return;
-    const closed = this.#ask(worker, { call: 'close' }).catch(() => []);
-    await withDeadline(SYSTEM_TIMERS, CLOSE_MS, closed, []);
-    await worker.terminate();
+    // What waits for that comes before the end.
+    await this.#ready?.catch(() => undefined);
+    await withDeadline(SYSTEM_TIMERS, CLOSE_MS, this.#thread.close(), undefined);
+    await this.#thread.terminate();
   }
 
   async #call(request: JournalRequest): Promise<readonly JournalEntry[]> {
@@ -92,65 +89,33 @@ export class SqliteEventJournal implements EventJournal {
     if (this.#asked >= MOST_ASKED) throw this.#fault('its disk does not answer');
     this.#asked += 1;
     try {
-      const entries = await this.#ask(await this.#started(), request);
+      await (this.#ready ??= this.#makeDirectory());
+      const entries = await this.#thread.call(request);
       this.#problem = null;
       return entries;
     } catch (error) {
-      const code = (error as { code?: string }).code ?? '';
-      if (DAMAGED.test(code)) await this.#beginAnew();
+      if (DAMAGED.test(errorCode(error))) await this.#beginAnew();
       throw this.#fault(error instanceof Error ? error.message : String(error));
     } finally {
       this.#asked -= 1;
     }
   }
 
-  #ask(worker: Worker, request: JournalRequest): Promise<readonly JournalEntry[]> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ resolve, reject });
-      worker.ref();
-      worker.postMessage(request);
-    });
-  }
-
-  /** The thread; one whose start has failed is begun anew by the next call. */
-  #started(): Promise<Worker> {
-    return (this.#worker ??= this.#start().catch((error: unknown) => {
-      this.#worker = null;
+  async #makeDirectory(): Promise<void> {
+    try {
+      await makeDirectory(this.#files, dirname(this.#path));
+    } catch (error) {
+      this.#ready = null;
       throw error;
-    }));
-  }
-
-  async #start(): Promise<Worker> {
-    await makeDirectory(this.#options.files ?? SYSTEM_FILES, dirname(this.#path));
-    const { thread = new URL('./journal-thread.js', import.meta.url) } = this.#options;
-    const worker = new Worker(thread, { name: 'journal', workerData: this.#path });
-    worker.unref();
-    worker.on('message', (answer: JournalAnswer) => {
-      const waiting = this.#waiting.shift();
-      if (this.#waiting.length === 0) worker.unref();
-      if ('entries' in answer) waiting?.resolve(answer.entries);
-      else waiting?.reject(Object.assign(new Error(answer.message), { code: answer.code }));
-    });
-    // The next call begins another.
-    const end = (error: Error) => {
-      if (this.#running !== worker) return;
-      this.#running = null;
-      this.#worker = null;
-      for (const waiting of this.#waiting.splice(0)) waiting.reject(error);
-    };
-    worker.on('error', end);
-    worker.on('exit', () => end(new Error('the thread of the journal has ended')));
-    this.#running = worker;
-    return worker;
+    }
   }
 
   /** A damaged journal is kept for people to look at; the next call makes a new one. */
   async #beginAnew(): Promise<void> {
-    await this.#running?.terminate();
-    const files = this.#options.files ?? SYSTEM_FILES;
-    await setAside(files, this.#path, rfc3339(SYSTEM_TIME.wall())).catch(() => undefined);
+    await this.#thread.terminate();
+    await setAside(this.#files, this.#path, rfc3339(SYSTEM_TIME.wall())).catch(() => undefined);
     for (const ending of ['-wal', '-shm'])
-      await files.rm(`${this.#path}${ending}`, { force: true });
+      await this.#files.rm(`${this.#path}${ending}`, { force: true });
   }
 
   #fault(reason: string): TidegateError {

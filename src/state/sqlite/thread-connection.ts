@@ -1,80 +1,120 @@
-import { Worker } from 'node:worker_threads';
+import { parentPort, Worker } from 'node:worker_threads';
+import { errorCode } from '../../platform/durable-file.js';
 import { TidegateError } from '../../platform/tidegate-error.js';
-import type { Answer, Fault } from './database-thread.js';
-import type { Connection, Request } from './requests.js';
 
-/** Options of Node for the thread; tests run it from the sources. */
-export interface ThreadOptions {
-  readonly execArgv?: readonly string[];
-}
-
-interface Waiting {
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
-}
-
-/**
- * A state.db on a thread of its own. A flush takes a quarter of a millisecond, and minutes on a disk
- * that fails: neither may hold up the streams that pass meanwhile.
- *
- * One call at a time; the caller sees to that.
+/*
+ * A database on a thread of its own. A flush takes a quarter of a millisecond, and minutes on a disk that
+ * fails: neither may hold up the streams that pass meanwhile. Both ends of the way there are here: requests
+ * are answered in their order, each by a value or by what was thrown.
  */
-export class ThreadConnection implements Connection {
-  readonly #options: ThreadOptions;
-  #worker: Worker | null = null;
-  #waiting: Waiting | null = null;
 
-  constructor(options: ThreadOptions = {}) {
-    this.#options = options;
-    // It loads the driver while the caller takes the lock and reads.
-    this.#worker = this.#start();
-    this.#worker.unref();
-  }
+type Answer<Value> = { readonly value: Value } | { readonly fault: Fault };
 
-  call(request: Request): Promise<void> {
-    const worker = (this.#worker ??= this.#start());
-    return new Promise((resolve, reject) => {
-      this.#waiting = { resolve, reject };
-      // Idle, it does not keep the process alive.
-      worker.ref();
-      worker.postMessage(request);
-    });
-  }
+/** An error as it passes between threads, which would lose its class and its code. */
+interface Fault {
+  readonly message: string;
+  /** Of SQLite or the system: `SQLITE_FULL`, `ENOSPC`. */
+  readonly code: string;
+  /** Where it is an error of our own. */
+  readonly own: { readonly code: TidegateError['code']; readonly hint: string | undefined } | null;
+}
 
-  /** Ends the thread too. */
-  async close(): Promise<void> {
-    if (this.#worker === null) return;
-    await this.call({ call: 'close' }).catch(() => undefined);
-    await this.#worker?.terminate();
-    this.#worker = null;
-  }
+/** On the thread: answers every request with what `serve` makes of it. */
+export function serveOnThread<Request, Value>(serve: (request: Request) => Value): void {
+  parentPort?.on('message', (request: Request) => {
+    let answer: Answer<Value>;
+    try {
+      answer = { value: serve(request) };
+    } catch (error) {
+      answer = { fault: faultOf(error) };
+    }
+    parentPort?.postMessage(answer);
+  });
+}
 
-  #start(): Worker {
-    const { execArgv } = this.#options;
-    const worker = new Worker(new URL('./database-thread.js', import.meta.url), {
-      name: 'state',
-      ...(execArgv && { execArgv: [...execArgv] }),
-    });
-    worker.on('message', (answer: Answer) => this.#settle(worker, answer && errorOf(answer)));
-    // A thread that dies takes no commit with it that was answered; the next start begins another.
-    worker.on('error', (error) => this.#settle(worker, error));
-    worker.on('exit', () => {
-      if (this.#worker === worker) this.#worker = null;
-      this.#settle(worker, new Error('the thread of the database has ended'));
-    });
-    return worker;
-  }
-
-  #settle(worker: Worker, error: unknown): void {
-    const waiting = this.#waiting;
-    this.#waiting = null;
-    worker.unref();
-    if (error === null) waiting?.resolve();
-    else waiting?.reject(error);
-  }
+function faultOf(error: unknown): Fault {
+  const own = error instanceof TidegateError ? { code: error.code, hint: error.hint } : null;
+  const message = error instanceof Error ? error.message : String(error);
+  return { message, code: errorCode(error), own };
 }
 
 function errorOf({ message, code, own }: Fault): Error {
   if (own === null) return Object.assign(new Error(message), { code });
   return new TidegateError(own.code, message, own.hint === undefined ? {} : { hint: own.hint });
+}
+
+/** What every such thread is asked last. */
+type Close = { readonly call: 'close' };
+
+interface Options {
+  /** Of the thread, for people. */
+  readonly name: string;
+  readonly workerData?: unknown;
+}
+
+interface Waiting<Value> {
+  readonly resolve: (value: Value) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * The way to such a thread, which begins with the first call, and once more with the next if it has died. Idle,
+ * it does not keep the process alive.
+ */
+export class ThreadConnection<Request, Value = void> {
+  readonly #file: URL;
+  readonly #options: Options;
+  readonly #waiting: Waiting<Value>[] = [];
+  #worker: Worker | null = null;
+
+  constructor(file: URL, options: Options) {
+    this.#file = file;
+    this.#options = options;
+  }
+
+  /** Before the first call. */
+  begin(): this {
+    this.#worker ??= this.#start();
+    return this;
+  }
+
+  /** Rejects with TidegateError, or with an Error that has SQLite's or the system's code. */
+  call(request: Request | Close): Promise<Value> {
+    const worker = (this.#worker ??= this.#start());
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject });
+      worker.ref();
+      worker.postMessage(request);
+    });
+  }
+
+  /** Closes the database, whatever state it is in, and ends the thread. */
+  async close(): Promise<void> {
+    if (this.#worker !== null) await this.call({ call: 'close' }).catch(() => undefined);
+    await this.terminate();
+  }
+
+  /** Ends the thread at once; whoever waits for it is told. */
+  async terminate(): Promise<void> {
+    await this.#worker?.terminate();
+  }
+
+  #start(): Worker {
+    const worker = new Worker(this.#file, this.#options);
+    worker.unref();
+    worker.on('message', (answer: Answer<Value>) => {
+      const waiting = this.#waiting.shift();
+      if (this.#waiting.length === 0) worker.unref();
+      if ('value' in answer) waiting?.resolve(answer.value);
+      else waiting?.reject(errorOf(answer.fault));
+    });
+    // A thread that dies takes no commit with it that was answered.
+    let reason = new Error(`the thread "${this.#options.name}" has ended`);
+    worker.on('error', (error: Error) => (reason = error));
+    worker.on('exit', () => {
+      this.#worker = null;
+      for (const waiting of this.#waiting.splice(0)) waiting.reject(reason);
+    });
+    return worker;
+  }
 }
