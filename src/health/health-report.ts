@@ -75,7 +75,7 @@ export class HealthReport {
   /** Whether logs can be written; requests are served all the same. */
   logs(): HealthIndicatorResult {
     const session = this.indicators.check('logs');
-    const logs = [this.plane.history.health(), this.plane.accessLog];
+    const logs = [this.plane.history, this.plane.accessLog];
     const problems = logs.flatMap((log) => log?.problem ?? []);
     const dropped = logs.reduce((sum, log) => sum + (log?.dropped ?? 0), 0);
     return problems.length === 0 ? session.up() : session.degraded({ problems, dropped });

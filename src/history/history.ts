@@ -1,6 +1,6 @@
 import type { ScopeRules } from '../governor/draft.js';
 import type { Timers } from '../platform/timers.js';
-import type { EventJournal, JournalHealth } from '../state/event-journal.js';
+import type { EventJournal } from '../state/event-journal.js';
 import type { EventRecord, Instant } from '../state/scope-state.js';
 import type { StateRepository } from '../state/state-repository.js';
 import { EventFeed } from './event-feed.js';
@@ -88,15 +88,20 @@ export class History {
     } catch {
       // Its health says why.
     }
-    const { problem } = this.#journal.health();
+    const { problem } = this;
     if ((problem === null) === (this.#told === null)) return;
     this.#told = problem;
     this.#onProblem(problem);
   }
 
-  health(): JournalHealth {
-    const { problem, dropped } = this.#journal.health();
-    return { problem, dropped: dropped + this.refusals.unexplained };
+  /** One sentence for the operator while the journal can't be written. */
+  get problem(): string | null {
+    return this.#journal.problem;
+  }
+
+  /** Refusals that can't be explained, for want of room for them, since the process started. */
+  get dropped(): number {
+    return this.refusals.unexplained;
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,4 @@
 import type { Instant } from './scope-state.js';
-import type { StoreKind } from './state-repository.js';
 
 /**
  * The port to what is told of the past: events, and the grounds of local refusals. It stands beside the
@@ -14,7 +13,6 @@ import type { StoreKind } from './state-repository.js';
  * - A crash may lose the last moments, never what is older.
  */
 export interface EventJournal {
-  readonly kind: StoreKind;
   append(entries: readonly JournalEntry[]): Promise<void>;
   /** Of one stream, oldest first; where there are more than `most`, the newest. */
   read(query: JournalQuery): Promise<readonly JournalEntry[]>;
@@ -22,12 +20,13 @@ export interface EventJournal {
   find(request: RequestNumber): Promise<readonly JournalEntry[]>;
   /** Drops what has lived long enough. */
   prune(now: Instant): Promise<void>;
-  /** Costs nothing and never throws. */
-  health(): JournalHealth;
+  /** One sentence for the operator while it can't be written. */
+  readonly problem: string | null;
   close(): Promise<void>;
 }
 
-export type Stream = 'event' | 'refusals';
+export const STREAMS = ['event', 'refusals'] as const;
+export type Stream = (typeof STREAMS)[number];
 
 export interface JournalEntry {
   readonly stream: Stream;
@@ -60,13 +59,6 @@ export interface JournalQuery {
   /** No older than this. */
   readonly from: Instant;
   readonly most: number;
-}
-
-export interface JournalHealth {
-  /** One sentence for the operator when it can't be written. */
-  readonly problem: string | null;
-  /** Entries that were lost for want of room, since the process started. */
-  readonly dropped: number;
 }
 
 const HOUR_MS = 3_600_000;

@@ -1,6 +1,5 @@
 import { expect, it } from 'vitest';
 import { History } from '../../src/history/history.js';
-import type { JournalHealth } from '../../src/state/event-journal.js';
 import { Town } from '../governor/support.js';
 import { MemoryEventJournal } from '../support/memory-journal.js';
 
@@ -16,8 +15,8 @@ class ClosingJournal extends MemoryEventJournal {
     if (this.closed) throw new Error('closed');
   }
 
-  override health(): JournalHealth {
-    return { problem: this.closed ? 'closed' : null, dropped: 0 };
+  override get problem(): string | null {
+    return this.closed ? 'closed' : null;
   }
 
   override async close(): Promise<void> {

@@ -57,7 +57,7 @@ describe('a journal', () => {
         (error: Error) => error.message,
       ),
     );
-    const { problem } = journal.health();
+    const { problem } = journal;
     expect(problem).toContain('its disk does not answer');
     letGo();
     await journal.close();

@@ -4,7 +4,6 @@ import {
   holds,
   inOrder,
   type JournalEntry,
-  type JournalHealth,
   type JournalQuery,
   KEPT_MS,
   keyOf,
@@ -16,8 +15,6 @@ import type { Instant } from '../../src/state/scope-state.js';
 
 /** Keeps entries for as long as the map it is given is kept: for tests. */
 export class MemoryEventJournal implements EventJournal {
-  readonly kind = 'memory';
-
   constructor(private readonly entries = new Map<string, JournalEntry>()) {}
 
   async append(entries: readonly JournalEntry[]): Promise<void> {
@@ -45,8 +42,8 @@ export class MemoryEventJournal implements EventJournal {
     }
   }
 
-  health(): JournalHealth {
-    return { problem: null, dropped: 0 };
+  get problem(): string | null {
+    return null;
   }
 
   async close(): Promise<void> {}

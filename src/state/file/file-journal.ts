@@ -8,13 +8,13 @@ import {
   holds,
   inOrder,
   type JournalEntry,
-  type JournalHealth,
   type JournalQuery,
   KEPT_MS,
   keyOf,
   MOST_READ,
   type RequestNumber,
   type Stream,
+  STREAMS,
 } from '../event-journal.js';
 import type { Instant } from '../scope-state.js';
 
@@ -29,7 +29,6 @@ export interface FileJournalOptions {
 const MOST_BYTES: Readonly<Record<Stream, number>> = { event: 2_097_152, refusals: 4_194_304 };
 const KEEP: Readonly<Record<Stream, number>> = { event: 9, refusals: 7 };
 const ENDINGS: Readonly<Record<Stream, string>> = { event: 'events', refusals: 'refusals' };
-const STREAMS = ['event', 'refusals'] as const;
 /** What a start reads of the newest file, to know which of the state's events it has already. */
 const TAIL_BYTES = 1_048_576;
 /** More than any line has. */
@@ -42,7 +41,6 @@ const MOST_KEYS = 8_192;
  * a storm of refusals can't push events out. Lines are written in batches, off everybody's way.
  */
 export class FileEventJournal implements EventJournal {
-  readonly kind = 'file';
   readonly #options: FileJournalOptions;
   readonly #files: FileSystem;
   readonly #logs = new Map<Stream, RotatingLog>();
@@ -104,11 +102,9 @@ export class FileEventJournal implements EventJournal {
     }
   }
 
-  health(): JournalHealth {
+  get problem(): string | null {
     const logs = [...this.#logs.values()];
-    const problem = logs.map((log) => log.problem).find((told) => told !== null) ?? null;
-    // An entry that found no room is still with whoever was told so, and comes again and again.
-    return { problem, dropped: 0 };
+    return logs.map((log) => log.problem).find((told) => told !== null) ?? null;
   }
 
   async close(): Promise<void> {

@@ -5,13 +5,13 @@ import { SYSTEM_TIMERS, withDeadline } from '../../platform/timers.js';
 import {
   type EventJournal,
   type JournalEntry,
-  type JournalHealth,
   type JournalQuery,
   KEPT_MS,
   MOST_READ,
   MOST_ROWS,
   type RequestNumber,
   type Stream,
+  STREAMS,
 } from '../event-journal.js';
 import type { Instant } from '../scope-state.js';
 import { withVerifiedTls } from './database.js';
@@ -59,7 +59,6 @@ const INSERT = `insert into tidegate_journal (${COLUMNS})
  * a connection from an admission. The table is made by the state's migrations.
  */
 export class PostgresEventJournal implements EventJournal {
-  readonly kind = 'postgres';
   readonly #pool: Pool;
   readonly #sockets = new OpenSockets();
   #problem: string | null = null;
@@ -106,7 +105,7 @@ export class PostgresEventJournal implements EventJournal {
   }
 
   async prune(now: Instant): Promise<void> {
-    for (const stream of ['event', 'refusals'] as const) {
+    for (const stream of STREAMS) {
       const many = `select at from tidegate_journal where stream = $1
         order by at desc limit 1 offset $3`;
       await this.#query(
@@ -117,8 +116,8 @@ export class PostgresEventJournal implements EventJournal {
     }
   }
 
-  health(): JournalHealth {
-    return { problem: this.#problem, dropped: 0 };
+  get problem(): string | null {
+    return this.#problem;
   }
 
   close(): Promise<void> {

@@ -9,6 +9,7 @@ import {
   MOST_ROWS,
   type RequestNumber,
   type Stream,
+  STREAMS,
 } from '../event-journal.js';
 import type { Instant } from '../scope-state.js';
 
@@ -137,7 +138,7 @@ export class JournalDatabase {
       `DELETE FROM journal WHERE stream = ? AND at <
          (SELECT at FROM journal WHERE stream = ? ORDER BY at DESC LIMIT 1 OFFSET ?)`,
     );
-    for (const stream of ['event', 'refusals'] as const) {
+    for (const stream of STREAMS) {
       old.run(stream, now - KEPT_MS[stream]);
       many.run(stream, stream, MOST_ROWS[stream]);
     }

@@ -8,13 +8,7 @@ import {
 } from '../../platform/durable-file.js';
 import { TidegateError } from '../../platform/tidegate-error.js';
 import { SYSTEM_TIMERS, withDeadline } from '../../platform/timers.js';
-import type {
-  EventJournal,
-  JournalEntry,
-  JournalHealth,
-  JournalQuery,
-  RequestNumber,
-} from '../event-journal.js';
+import type { EventJournal, JournalEntry, JournalQuery, RequestNumber } from '../event-journal.js';
 import type { Instant } from '../scope-state.js';
 import { setAside } from '../set-aside.js';
 import type { JournalRequest } from './journal-database.js';
@@ -37,7 +31,6 @@ const DAMAGED = /^SQLITE_(CORRUPT|NOTADB)/;
 
 /** A table in `state.db.events`, used on a thread of its own. */
 export class SqliteEventJournal implements EventJournal {
-  readonly kind = 'sqlite';
   readonly #path: string;
   readonly #files: FileSystem;
   readonly #thread: ThreadConnection<JournalRequest, readonly JournalEntry[]>;
@@ -71,8 +64,8 @@ export class SqliteEventJournal implements EventJournal {
     await this.#call({ call: 'prune', now });
   }
 
-  health(): JournalHealth {
-    return { problem: this.#problem, dropped: 0 };
+  get problem(): string | null {
+    return this.#problem;
   }
 
   async close(): Promise<void> {
