@@ -8,9 +8,14 @@ export function loadFrom(terminal: Terminal): LoadResult {
   return loadConfig(terminal.env, terminal.cwd, terminal.machine);
 }
 
-/** The configuration, for a command that needs it. @throws TidegateError CONFIG_INVALID. */
+/**
+ * The configuration, for a command that needs it; what has no effect in it is told.
+ *
+ * @throws TidegateError CONFIG_INVALID.
+ */
 export function mustLoadFrom(terminal: Terminal): Config {
   const result = loadFrom(terminal);
+  terminal.err(formatWarnings(result.warnings));
   if (result.ok) return result.config;
   throw new TidegateError('CONFIG_INVALID', describeProblems(result.problems));
 }

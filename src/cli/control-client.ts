@@ -1,9 +1,7 @@
-import type { ListenAddress } from '../config/config.js';
+import type { AdminConfig, ListenAddress } from '../config/config.js';
 import { formatAddress } from '../config/format.js';
 import { TidegateError } from '../platform/tidegate-error.js';
 import { UsageError } from './arguments.js';
-import { mustLoadFrom } from './configuration.js';
-import type { Terminal } from './terminal.js';
 
 /** Where the control plane of the instance is that a command asks. */
 export interface ControlPlane {
@@ -15,8 +13,10 @@ export interface ControlPlane {
 const ANSWER_MS = 45_000;
 
 /** @param url As the command line says it; else the configured address, on this machine. */
-export function controlPlaneOf(terminal: Terminal, url: string | undefined): ControlPlane {
-  const { listen, token } = mustLoadFrom(terminal).admin;
+export function controlPlaneOf(
+  { listen, token }: AdminConfig,
+  url: string | undefined,
+): ControlPlane {
   if (url === undefined) return { url: `http://${formatAddress(reachable(listen))}`, token };
   if (!/^https?:/.test(url) || !URL.canParse(url)) {
     throw new UsageError(`--url ${JSON.stringify(url)} is no http or https URL.`);

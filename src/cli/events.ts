@@ -1,4 +1,5 @@
 import { type EventView, type Events, viewEvent } from '../admin/told-event.js';
+import type { StoreConfig } from '../config/config.js';
 import { formatCount } from '../config/format.js';
 import { duration } from '../config/parse.js';
 import { storeName } from '../config/state-store.js';
@@ -8,7 +9,7 @@ import { SYSTEM_TIME } from '../platform/clock.js';
 import { sleepAwake } from '../platform/timers.js';
 import { readArguments, UsageError } from './arguments.js';
 import type { Run } from './commands.js';
-import { loadFrom } from './configuration.js';
+import { mustLoadFrom } from './configuration.js';
 import {
   askControlPlane,
   type ControlPlane,
@@ -28,6 +29,7 @@ const RETRY_MS = 1_000;
 
 interface Asked {
   readonly since: string;
+  readonly sinceMs: number;
   readonly scope: string | undefined;
   readonly show: (events: readonly EventView[]) => void;
 }
@@ -48,10 +50,12 @@ export const run: Run = async (args, terminal) => {
   const line = options.json === true ? asJson : formatEvent;
   const asked: Asked = {
     since,
+    sinceMs: parsed.value,
     scope: options.scope,
     show: (events) => events.forEach((event) => terminal.out(`${line(event)}\n`)),
   };
-  const plane = controlPlaneOf(terminal, options.url);
+  const { admin, state } = mustLoadFrom(terminal);
+  const plane = controlPlaneOf(admin, options.url);
   const first = await askControlPlane(plane, '/events', 'events', {
     since,
     scope: options.scope,
@@ -61,7 +65,7 @@ export const run: Run = async (args, terminal) => {
   if (first.kind === 'away') {
     if (options.follow === true || options.url !== undefined)
       throw unreachable(plane, first.reason);
-    await showJournal(terminal, asked, parsed.value, plane);
+    await showJournal(terminal, state, asked, plane);
     return EXIT.ok;
   }
   const { events, next } = first.body as Events;
@@ -99,14 +103,11 @@ async function follow(
 /** With no instance running the journal itself tells, but for what the last run did not come to. */
 async function showJournal(
   terminal: Terminal,
+  state: StoreConfig,
   asked: Asked,
-  sinceMs: number,
-  plane: ControlPlane,
+  { url }: ControlPlane,
 ): Promise<void> {
-  const { scope, show } = asked;
-  const result = loadFrom(terminal);
-  if (!result.ok) return;
-  const { state } = result.config;
+  const { sinceMs, scope, show } = asked;
   const journal = await openJournal(state, 'tidegate events');
   try {
     const from = Math.max(0, SYSTEM_TIME.wall() - sinceMs);
@@ -115,7 +116,7 @@ async function showJournal(
     // Nothing to tell, and nothing there, look alike.
     if (entries.length === 0) await inspectExisting(state);
     terminal.err(
-      `tidegate: no control plane answers at ${plane.url}; read from the journal of ${storeName(state)}\n`,
+      `tidegate: no control plane answers at ${url}; read from the journal of ${storeName(state)}\n`,
     );
     tellOfExtent(terminal, asked, entries.length);
     show(entries.map((entry) => viewEvent({ scope: entry.scope, ...recordOf(entry) })));

@@ -1,6 +1,7 @@
 import type { Explanation } from '../admin/explanation.js';
 import { readArguments, UsageError } from './arguments.js';
 import type { Run } from './commands.js';
+import { mustLoadFrom } from './configuration.js';
 import { askControlPlane, controlPlaneOf, unreachable } from './control-client.js';
 import { EXIT } from './exit-codes.js';
 import { explainInWords } from './explain-text.js';
@@ -13,7 +14,7 @@ export const run: Run = async (args, terminal) => {
   );
   const [id] = words;
   if (id === undefined) throw new UsageError('Say which request: its tidegate-request-id.');
-  const plane = controlPlaneOf(terminal, options.url);
+  const plane = controlPlaneOf(mustLoadFrom(terminal).admin, options.url);
   const asked = await askControlPlane(plane, `/explain/${encodeURIComponent(id)}`, 'requestId');
   if (asked.kind === 'away') throw unreachable(plane, asked.reason);
   if (asked.kind === 'not-found') {

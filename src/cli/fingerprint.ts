@@ -3,7 +3,7 @@ import { bearerToken, fingerprint } from '../config/fingerprint.js';
 import { didYouMean } from '../config/suggest.js';
 import { readArguments, UsageError } from './arguments.js';
 import type { Run } from './commands.js';
-import { formatProblems, formatWarnings, loadFrom } from './configuration.js';
+import { mustLoadFrom } from './configuration.js';
 import { EXIT } from './exit-codes.js';
 
 /** Longer than any key or token in use; a whole file piped in by mistake is longer. */
@@ -11,13 +11,7 @@ const MOST_BYTES = 16_384;
 
 export const run: Run = async (args, terminal) => {
   const { options } = readArguments(args, { upstream: { type: 'string' } });
-  const result = loadFrom(terminal);
-  terminal.err(formatWarnings(result.warnings));
-  if (!result.ok) {
-    terminal.err(formatProblems(result.problems));
-    return EXIT.config;
-  }
-  const key = chooseKey(result.config, options.upstream);
+  const key = chooseKey(mustLoadFrom(terminal), options.upstream);
   if (terminal.interactive) terminal.err('Paste the credential, then press Enter and Ctrl-D:\n');
   const credential = readCredential(await terminal.readInput(MOST_BYTES));
   terminal.out(`${fingerprint(key, credential)}\n`);

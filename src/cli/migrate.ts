@@ -1,18 +1,12 @@
 import { storeName } from '../config/state-store.js';
 import { readArguments } from './arguments.js';
 import type { Run } from './commands.js';
-import { formatProblems, formatWarnings, loadFrom } from './configuration.js';
+import { mustLoadFrom } from './configuration.js';
 import { EXIT } from './exit-codes.js';
 
 export const run: Run = async (args, terminal) => {
   const { options } = readArguments(args, { 'dry-run': { type: 'boolean' } });
-  const result = loadFrom(terminal);
-  terminal.err(formatWarnings(result.warnings));
-  if (!result.ok) {
-    terminal.err(formatProblems(result.problems));
-    return EXIT.config;
-  }
-  const { state } = result.config;
+  const { state } = mustLoadFrom(terminal);
   if (state.kind !== 'postgres') {
     terminal.out(`${storeName(state)} has no tables to migrate.\n`);
     return EXIT.ok;

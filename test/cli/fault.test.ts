@@ -21,21 +21,23 @@ describe('a fault that ends a command', () => {
     });
   });
 
-  test.each([['state', 'show'], ['events']])(
-    'of the configuration is told once: %s',
+  test.each([['state', 'show'], ['events'], ['explain', 'tg_1'], ['migrate'], ['serve']])(
+    'of the configuration is told once, after what has no effect in it: %s',
     async (...args) => {
       let err = '';
       const machine = { ...NO_FILES, readFile: () => '' };
       const written = { out: () => {}, err: (text: string) => void (err += text) };
       const terminal = {
         ...written,
-        env: { TIDEGATE_TICK: 'x' },
+        env: { TIDEGATE_TICK: 'x', TIDEGATE_STAET: 'sqlite:state.db' },
         cwd: '/',
         machine,
         watched: false,
       };
       expect(await runCommandLine(args, terminal as unknown as Terminal)).toBe(78);
-      expect(err).toMatch(/^tidegate: there is a mistake in the configuration\n  TIDEGATE_TICK/);
+      expect(err).toMatch(
+        /^tidegate: warning: TIDEGATE_STAET: .*\ntidegate: there is a mistake in the configuration\n  TIDEGATE_TICK/,
+      );
       expect(err).toMatch(/\nWhat can be set: tidegate help settings\n$/);
     },
   );
