@@ -1,6 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import type { Config } from '../config/config.js';
-import { formatAddress, formatCount, formatDuration } from '../config/format.js';
+import { formatAddress, formatCount, formatDuration, hrefOf } from '../config/format.js';
 import { storeName } from '../config/state-store.js';
 import type { LimitRules } from '../budget/settings.js';
 import { dialectOf } from '../dialects/dialects.js';
@@ -18,8 +18,7 @@ export function bannerOf(
     const { url, defaultScope, listen } = upstream;
     const { port } = addresses[index] ?? listen;
     const proxyUrl = `http://${formatAddress({ host: listen.host, port })}`;
-    const target = url.pathname === '/' ? url.origin : url.href;
-    lines.push(`  proxy    ${proxyUrl}  ->  ${target}`);
+    lines.push(`  proxy    ${proxyUrl}  ->  ${hrefOf(url)}`);
     lines.push(...defaultScope.limits.map((limit) => `  limit    ${describeLimit(limit)}`));
     pointers.push(`  export ${dialectOf(upstream).pointer(proxyUrl, url)}`);
   });

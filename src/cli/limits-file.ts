@@ -1,4 +1,5 @@
 import { Document, isMap, isScalar, isSeq, parseDocument, type YAMLMap, type YAMLSeq } from 'yaml';
+import { SINGLE_KEYS } from '../config/upstreams.js';
 import { BOUNDS } from '../state/scope-state.js';
 import type { ImportedLimit } from './provider-limits.js';
 
@@ -80,19 +81,8 @@ function findTarget(document: Document, name: string | null): Target {
   return { upstream: only };
 }
 
-/** Settings of the one upstream at the top of the file can't stand beside `upstreams`. */
-const OF_ONE_UPSTREAM = [
-  'upstream',
-  'dialect',
-  'upstreamTimeout',
-  'listen',
-  'budget',
-  'window',
-  'windowKind',
-];
-
 function newUpstream(document: Document, root: YAMLMap, name: string | null): Target {
-  const plain = OF_ONE_UPSTREAM.filter((key) => root.has(key));
+  const plain = SINGLE_KEYS.filter((key) => root.has(key));
   if (plain.length > 0) {
     return {
       message: `limits are part of an upstream, and the file has ${plain.join(', ')} at its top`,

@@ -1,3 +1,5 @@
+import { LONGEST_NAME, MOST_COUNTED } from '../config/parse.js';
+import { MOST_MODELS } from '../config/parse-api.js';
 import type { Unit } from '../state/scope-state.js';
 
 /**
@@ -38,10 +40,6 @@ const REASONS: Readonly<Record<string, string>> = {
   fast_otpm: 'fast requests have a pool of their own, which the model does not tell',
 };
 
-/** As an entry of `limits` may have. */
-const MOST_MODELS = 16;
-const LONGEST_NAME = 64;
-const MOST_BUDGET = 1_000_000_000_000;
 /** Far more than any organization has. */
 const MOST_GROUPS = 200;
 
@@ -112,7 +110,7 @@ function readGroupLimits(
     if (counted === undefined) {
       const reason = Object.hasOwn(REASONS, type) ? REASONS[type] : 'Tidegate does not count it';
       leftOut.push(`${title}, ${printable(type)}: ${reason}`);
-    } else if (value === null || !Number.isInteger(value) || value < 1 || value > MOST_BUDGET) {
+    } else if (value === null || !Number.isInteger(value) || value < 1 || value > MOST_COUNTED) {
       leftOut.push(`${title}, ${type}: its value ${value} is no budget`);
     } else {
       const ending = counted.window === '1m' ? counted.unit : `${counted.unit}-${counted.window}`;

@@ -1,6 +1,6 @@
 import type { LimitRules } from '../budget/settings.js';
 import type { Config, MatchedScopeConfig, ScopeMatch, UpstreamConfig } from './config.js';
-import { formatAddress, formatCount, formatDuration, formatPercent } from './format.js';
+import { formatAddress, formatCount, formatDuration, formatPercent, hrefOf } from './format.js';
 import { proxyName } from './outbound-proxy.js';
 import { storeName } from './state-store.js';
 
@@ -116,11 +116,6 @@ function describeController({ controller }: Config): string {
     `+${formatPercent(nudge)} at most every ${formatDuration(nudgeEveryMs)}, once traffic began ` +
     `${formatDuration(minTrafficMs)} ago and ${formatPercent(minUsed)} of the budget is used`
   );
-}
-
-/** A URL without the slash that `URL` puts after a bare origin. */
-function hrefOf(url: URL): string {
-  return url.pathname === '/' ? url.origin : url.href;
 }
 
 const HIDDEN = '(hidden)';

@@ -35,3 +35,8 @@ export function formatCount(count: number): string {
 export function formatAddress({ host, port }: ListenAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
+
+/** A URL without the slash that `URL` puts after a bare origin. */
+export function hrefOf(url: URL): string {
+  return url.pathname === '/' ? url.origin : url.href;
+}

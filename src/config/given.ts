@@ -1,6 +1,6 @@
 import { suggest } from './suggest.js';
 import type { FileMap, FileNode } from './yaml-file.js';
-import type { Parser } from './parse.js';
+import { expected, type Parser } from './parse.js';
 import type { Findings, Place } from './problem.js';
 import type { Setting } from './settings.js';
 
@@ -78,7 +78,7 @@ function readSetting(
   if ('text' in setting.absent) {
     return readText(setting, setting.absent.text, { place, from: 'default' }, findings);
   }
-  findings.problem(place, { message: 'is missing', ...expected(setting) });
+  findings.problem(place, { message: 'is missing', ...expected(setting.parser) });
   return { ok: false, place, from: 'default' };
 }
 
@@ -112,14 +112,9 @@ function readText(
   findings.problem(origin.place, {
     given: hidden ? null : result.given,
     message: hidden ? `the value (not shown) ${result.message}` : result.message,
-    ...expected(setting),
+    ...expected(setting.parser),
   });
   return { ok: false, ...origin };
-}
-
-/** What a mistake in this setting says about the right thing. */
-export function expected(setting: Setting): { readonly allowed: string; readonly example: string } {
-  return { allowed: setting.parser.allowed, example: setting.parser.example };
 }
 
 /** A list of plain values is the same as the values between commas: `backoff: [30s, 60s]`. */
@@ -133,7 +128,7 @@ function textOf(node: FileNode): string | { readonly notText: string } {
   return items.length === 0 ? { notText: 'is an empty list' } : items.join(',');
 }
 
-/** Reports keys that the table does not have. `lists` are keys whose values are read elsewhere. */
+/** Reports keys that are not `known` here; `elsewhere` says where one is at home, or null. */
 export function refuseUnknownKeys(
   source: Source,
   known: readonly string[],

@@ -12,6 +12,7 @@ import type {
 import { wrongPlace, type Machine } from './files.js';
 import { readSection, readVariable, type Environment, type Given } from './given.js';
 import { type OutboundProxies, proxyFor, readOutboundProxies } from './outbound-proxy.js';
+import { expected } from './parse.js';
 import { Findings, type Problem } from './problem.js';
 import { CONFIG_FILE, SETTINGS } from './settings.js';
 import { suggest } from './suggest.js';
@@ -77,8 +78,7 @@ function readFile(
     findings.problem(given.place, {
       given: given.value,
       message: `cannot be read: ${reason(error)} (${path})`,
-      allowed: CONFIG_FILE.parser.allowed,
-      example: CONFIG_FILE.parser.example,
+      ...expected(CONFIG_FILE.parser),
     });
     return null;
   }
@@ -90,8 +90,7 @@ function checkStore({ state }: Settings, cwd: string, machine: Machine, findings
   const store = resolveStore(state.value, cwd);
   const message = wrongPlace(store, machine);
   if (message === null) return;
-  const { allowed, example } = STATE_STORE;
-  findings.problem(state.place, { given: storeName(store), message, allowed, example });
+  findings.problem(state.place, { given: storeName(store), message, ...expected(STATE_STORE) });
 }
 
 function reason(error: unknown): string {

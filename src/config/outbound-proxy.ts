@@ -3,7 +3,7 @@
  * read here and nowhere else, so that whoever connects goes the same way.
  */
 import type { Environment } from './given.js';
-import { parsed, wrong, type Parser } from './parse.js';
+import { expected, parsed, wrong, type Parser } from './parse.js';
 import type { Findings } from './problem.js';
 
 export interface OutboundProxies {
@@ -80,7 +80,7 @@ function readProxy(variable: string, env: Environment, findings: Findings): URL 
     findings.applied(place, null);
     return result.value;
   }
-  const { allowed, example } = PROXY_URL;
-  findings.problem(place, { given: found.text, message: result.message, allowed, example });
+  const { message } = result;
+  findings.problem(place, { given: found.text, message, ...expected(PROXY_URL) });
   return null;
 }

@@ -19,7 +19,7 @@ export const METERED_PATHS: Parser<readonly string[]> = {
   },
 };
 
-const MOST_MODELS = 16;
+export const MOST_MODELS = 16;
 const LONGEST_MODEL = 100;
 
 /** Compared with the models of requests, of which a client chooses how to write them: in lower case. */

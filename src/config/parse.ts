@@ -20,6 +20,11 @@ export function parsed<Value>(value: Value): Parsed<Value> {
   return { ok: true, value };
 }
 
+/** What a mistake says about the right thing. */
+export function expected({ allowed, example }: Parser<unknown>) {
+  return { allowed, example };
+}
+
 export function wrong(message: string): { readonly ok: false; readonly message: string } {
   return { ok: false, message };
 }
@@ -112,7 +117,7 @@ export function percent(min: number, max: number, example: string): Parser<numbe
 }
 
 /** Beyond any budget, and far enough below 2^53 that sums of a few stay exact. */
-const MOST_COUNTED = 1_000_000_000_000;
+export const MOST_COUNTED = 1_000_000_000_000;
 
 /** `1_000_000`; or the word, which means null. */
 export function countOr(word: string, example: string): Parser<number | null> {
@@ -132,19 +137,13 @@ export function countOr(word: string, example: string): Parser<number | null> {
   };
 }
 
-/** One of `choices`. What is in `later` is refused with the news that a later version takes it. */
-export function oneOf<Choice extends string>(
-  choices: readonly Choice[],
-  later: readonly string[] = [],
-): Parser<Choice> {
+export function oneOf<Choice extends string>(choices: readonly Choice[]): Parser<Choice> {
   return {
-    allowed:
-      choices.length === 1 ? `${choices[0]} in this version` : `one of ${choices.join(', ')}`,
+    allowed: `one of ${choices.join(', ')}`,
     example: choices[0] ?? '',
     parse(text) {
       const choice = choices.find((candidate) => candidate === text);
       if (choice !== undefined) return parsed(choice);
-      if (later.includes(text)) return wrong('arrives in a later version');
       const near = choices.find((candidate) => candidate === text.toLowerCase());
       return wrong(`is not known${near === undefined ? '' : `; did you mean "${near}"?`}`);
     },

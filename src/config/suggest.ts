@@ -1,4 +1,3 @@
-/** Compared without case and separators, so that `admin_listen` is `adminListen`. */
 const LONGEST_COMPARED = 60;
 
 /** The candidate that was most likely meant, or null if none is near. */
@@ -23,6 +22,7 @@ export function didYouMean(given: string, candidates: readonly string[]): string
   return near === null ? '' : ` Did you mean ${JSON.stringify(near)}?`;
 }
 
+/** Compared without case and separators, so that `admin_listen` is `adminListen`. */
 function simplify(name: string): string {
   return name
     .slice(0, LONGEST_COMPARED)

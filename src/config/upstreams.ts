@@ -62,7 +62,8 @@ const OF_ONE_UPSTREAM = {
   windowKind: 'limits[0].kind',
 } as const satisfies Partial<Record<keyof Settings, string>>;
 
-const SINGLE_KEYS = Object.keys(OF_ONE_UPSTREAM) as (keyof typeof OF_ONE_UPSTREAM)[];
+/** At the top of the file they can't stand beside `upstreams`. */
+export const SINGLE_KEYS = Object.keys(OF_ONE_UPSTREAM) as (keyof typeof OF_ONE_UPSTREAM)[];
 
 export function readUpstreams(
   root: FileMap | null,
