@@ -1,25 +1,18 @@
 import { resolve } from 'node:path';
-import { duration, oneOf } from '../config/parse.js';
+import type { Parser } from '../config/parse.js';
 import { readAccessLog, type ReadLog } from '../simulate/access-lines.js';
-import {
-  replay,
-  settingsNear,
-  type ReplaySetting,
-  type ReplayUpstream,
-} from '../simulate/replay.js';
-import { inferLimit } from '../simulate/inferred-limit.js';
+import { replay, type ReplaySetting } from '../simulate/replay.js';
 import { formatReplay } from '../simulate/replay-report.js';
+import { UPSTREAM_WORLD_SETTINGS } from '../simulate/world-settings.js';
 import { readArguments, UsageError } from './arguments.js';
 import type { Run } from './commands.js';
 import { EXIT } from './exit-codes.js';
 import { linesOf } from './lines.js';
 import type { Terminal } from './terminal.js';
 
-const SECOND = 1_000;
-const YEAR = 366 * 86_400 * SECOND;
 const MOST_TRIES = 20;
-const WINDOW = duration({ min: SECOND, max: YEAR }, '5h');
-const KIND = oneOf<ReplayUpstream['kind']>(['fixed', 'sliding', 'bucket']);
+const WINDOW = UPSTREAM_WORLD_SETTINGS.window.parser;
+const KIND = UPSTREAM_WORLD_SETTINGS.kind.parser;
 
 export const run: Run = async (args, terminal) => {
   const { options, words } = readArguments(
@@ -47,26 +40,21 @@ export const run: Run = async (args, terminal) => {
   tellBadLines(log, file, terminal);
   const scope = options.scope ?? (log.scopes.length > 1 ? null : (log.scopes[0] ?? null));
   if (scope === null || !log.scopes.includes(scope)) throw scopeNeeded(options.scope, log);
-  const { attempts } = log;
-  const limit = upstream.limit ?? inferLimit(attempts, upstream).limit;
-  if (limit === null) {
+  const result = await replay(log.attempts, {
+    upstream,
+    settings: tries,
+    ...(terminal.watched && {
+      onProgress: (done, all) => terminal.err(`\rsetting ${done} of ${all} replayed `),
+    }),
+  });
+  if (result === null) {
     terminal.err(
       'tidegate: no refusal in the log tells what the limit is, so none could have been avoided by\n' +
         '  another budget. With --limit TOKENS the log is replayed against that limit.\n',
     );
     return EXIT.ok;
   }
-  const settings = tries.length > 0 ? tries : settingsNear(limit);
-  const progress = terminal.watched
-    ? (done: number) => terminal.err(`\rsetting ${done} of ${settings.length} replayed `)
-    : null;
-  const result = await replay(attempts, {
-    upstream: { ...upstream, limit },
-    settings,
-    ...(progress && { onProgress: progress }),
-  });
-  if (progress !== null) terminal.err(`\r${' '.repeat(40)}\r`);
-  if (result === null) return EXIT.software;
+  if (terminal.watched) terminal.err(`\r${' '.repeat(40)}\r`);
   const text = formatReplay(result, upstream.limit !== null);
   const data = { scope, badLines: log.badLines, bad: log.bad, cutAt: log.cutAt, ...result };
   terminal.out(options.json === true ? `${JSON.stringify(data)}\n` : text);
@@ -94,12 +82,7 @@ function settingOf(text: string): ReplaySetting {
   return setting;
 }
 
-interface SettingParser<Value> {
-  readonly allowed: string;
-  parse(text: string): { readonly ok: true; readonly value: Value } | { readonly ok: false };
-}
-
-function parsedBy<Value>(parser: SettingParser<Value>, name: string, text: string): Value {
+function parsedBy<Value>(parser: Parser<Value>, name: string, text: string): Value {
   const result = parser.parse(text);
   if (result.ok) return result.value;
   throw new UsageError(`${name}: ${JSON.stringify(text)} is not ${parser.allowed}`);

@@ -38,14 +38,12 @@ export class AimdStrategy implements Strategy<null> {
         counter.open();
         return { kind: 'admitted', pass: null };
       },
-      succeeded: () => {},
       refused: (_pass, { waitMs }) => {
         const { elapsed: now } = this.#time;
         if (now < this.#blockedUntil) return;
         this.#blockedUntil = now + (waitMs ?? RETRY_MS);
         this.#budget = clamped(governor, DECREASE * this.#budget);
       },
-      overloaded: () => {},
       finished: (_pass, { inputTokens, outputTokens }) => {
         counter.roll();
         counter.used += inputTokens + outputTokens;
@@ -57,16 +55,10 @@ export class AimdStrategy implements Strategy<null> {
         const increase = INCREASE * initialBudget(governor);
         this.#budget = clamped(governor, this.#budget + increase);
       },
-      stop: () => {},
-      kill: () => {},
     };
   }
 
   budget(): number {
     return Math.round(this.#budget);
-  }
-
-  orphanedTokens(): number {
-    return 0;
   }
 }

@@ -38,11 +38,9 @@ export class AmnesicStrategy implements Strategy<null> {
         counter.open();
         return { kind: 'admitted', pass: null };
       },
-      succeeded: () => {},
       refused: () => {
         blockedUntil = time.elapsed + RETRY_MS;
       },
-      overloaded: () => {},
       finished: (_pass, { inputTokens, outputTokens }) => {
         counter.roll();
         counter.used += inputTokens + outputTokens;
@@ -53,16 +51,10 @@ export class AmnesicStrategy implements Strategy<null> {
         raisedAt = time.elapsed;
         this.#budget = clamped(world.governor, STEP * this.#budget);
       },
-      stop: () => {},
-      kill: () => {},
     };
   }
 
   budget(): number {
     return Math.round(this.#budget);
-  }
-
-  orphanedTokens(): number {
-    return 0;
   }
 }

@@ -16,7 +16,7 @@ const LONGEST_PROMPT = 160_000;
 /** Requests of a conversation on average. */
 const REQUESTS = 55;
 /** Bytes of JSON and text for each token of a prompt, and how far conversations differ in that. */
-const BYTES_PER_TOKEN = 3.7;
+export const BYTES_PER_TOKEN = 3.7;
 const BYTES_SPREAD = 0.25;
 /** Part of the earlier prompt that the cache misses though it is warm, at most. */
 const MOST_MISSED = 0.01;

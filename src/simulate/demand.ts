@@ -1,5 +1,5 @@
 import type { Random } from '../platform/random.js';
-import { Conversation, DescribedTraffic } from './conversation.js';
+import { BYTES_PER_TOKEN, Conversation, DescribedTraffic } from './conversation.js';
 import type { Request } from './request.js';
 import { exponential } from './seeded-random.js';
 import type { VirtualTime } from './virtual-time.js';
@@ -59,9 +59,6 @@ function describedDemand(options: DemandOptions, rate: () => number): void {
   };
   time.after(exponential(random, traffic.meanCost() / rate()), arrive);
 }
-
-/** Bytes of JSON and text for each token of a prompt. */
-const BYTES_PER_TOKEN = 3.7;
 
 /** Recorded sessions, each from its beginning, as often as the load asks. */
 function tracedDemand(

@@ -47,17 +47,11 @@ export class LiteralStrategy implements Strategy<boolean> {
       overloaded: () => this.#pause(null),
       finished: (_probe, usage) => this.#finished(usage),
       tick: () => this.#tick(),
-      stop: () => {},
-      kill: () => {},
     };
   }
 
   budget(): number {
     return Math.round(this.#budget);
-  }
-
-  orphanedTokens(): number {
-    return 0;
   }
 
   #admit(): Answer<boolean> {

@@ -1,6 +1,7 @@
 import { formatCount, formatDuration } from '../config/format.js';
 import { rfc3339 } from '../platform/clock.js';
 import type { Refusal, ReplayResult, ReplayRow } from './replay.js';
+import { alignRight, percent } from './report.js';
 
 /** Refusals listed one by one, each with the settings that would have avoided it. */
 const MOST_LISTED = 40;
@@ -45,8 +46,9 @@ function rangeOf(tokens: readonly number[]): string {
 }
 
 function formatRows(rows: readonly ReplayRow[]): string {
+  const widest = Math.max('setting'.length, ...rows.map(({ name }) => name.length));
   const head = [
-    'setting',
+    'setting'.padEnd(widest),
     'upstream 429s',
     'avoided',
     'new',
@@ -55,26 +57,15 @@ function formatRows(rows: readonly ReplayRow[]): string {
     'longest wait',
   ];
   const cells = rows.map((row) => [
-    row.name,
+    row.name.padEnd(widest),
     String(row.upstream429),
     row.utilisation === null ? '-' : String(row.avoided.length),
     row.utilisation === null ? '-' : String(row.others),
-    row.utilisation === null ? '-' : `${(100 * row.utilisation).toFixed(1)}%`,
+    row.utilisation === null ? '-' : percent(row.utilisation),
     String(row.localRefusals),
     formatDuration(1_000 * Math.round(row.longestWaitMs / 1_000)),
   ]);
-  const widths = head.map((title, column) =>
-    Math.max(title.length, ...cells.map((row) => (row[column] ?? '').length)),
-  );
-  return [head, ...cells]
-    .map((row) =>
-      row
-        .map((cell, column) =>
-          column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0),
-        )
-        .join('  '),
-    )
-    .join('\n');
+  return alignRight([head, ...cells]);
 }
 
 function formatRefusals({ logged, settings }: ReplayResult): string[] {

@@ -55,23 +55,25 @@ export interface Refusal {
 
 export interface ReplayOptions {
   readonly upstream: ReplayUpstream;
+  /** None: those that are worth a try near the limit. */
   readonly settings: readonly { readonly name: string; readonly setting: ReplaySetting }[];
-  readonly onProgress?: (done: number) => void;
+  readonly onProgress?: (done: number, all: number) => void;
 }
 
 /** Null: the log holds no refusal that a limit could be inferred from, and none was given. */
 export async function replay(
   attempts: readonly LoggedAttempt[],
-  { upstream, settings, onProgress }: ReplayOptions,
+  { upstream, settings: named, onProgress }: ReplayOptions,
 ): Promise<ReplayResult | null> {
   const inferred = inferLimit(attempts, upstream);
   const limit = upstream.limit ?? inferred.limit;
   if (limit === null) return null;
+  const settings = named.length > 0 ? named : settingsNear(limit);
   const requests = requestsOf(attempts);
   const rows = [];
   for (const [index, { name, setting }] of settings.entries()) {
     rows.push({ ...(await run(requests, { ...upstream, limit }, name, setting)), setting });
-    onProgress?.(index + 1);
+    onProgress?.(index + 1, settings.length);
   }
   return {
     limit,
@@ -83,8 +85,8 @@ export async function replay(
   };
 }
 
-/** Settings worth a try where nobody named any: the budgets below the limit, and to learn it. */
-export function settingsNear(limit: number): ReplayOptions['settings'] {
+/** The budgets below the limit, and to learn it. */
+function settingsNear(limit: number): ReplayOptions['settings'] {
   const budgets = [1, 0.97, 0.9].map((share) => Math.max(1, Math.floor(share * limit)));
   return [null, ...budgets].map((budget) => ({
     name: budget === null ? 'budget learned' : `budget ${budget}`,

@@ -44,16 +44,19 @@ function formatTable({ windows, totals }: SimulationResult): string {
       `${Math.round(Math.max(...group.map((window) => window.longestWaitMs)) / 60_000)}m`,
     ];
   });
-  const widths = head.map((title, column) =>
-    Math.max(title.length, ...rows.map((row) => (row[column] ?? '').length)),
-  );
-  return [head, ...rows]
-    .map((row) => row.map((cell, column) => cell.padStart(widths[column] ?? 0)).join('  '))
+  return alignRight([head, ...rows]);
+}
+
+/** A line a row, each column as wide as its widest cell. */
+export function alignRight(rows: readonly (readonly string[])[]): string {
+  const widthOf = (column: number) => Math.max(...rows.map((row) => row[column]?.length ?? 0));
+  return rows
+    .map((row) => row.map((cell, column) => cell.padStart(widthOf(column))).join('  '))
     .join('\n');
 }
 
 /** `#` what was admitted, `o` the budget, `-` the limit, `x` below: a 429. */
-export function formatPlot({ windows, totals }: SimulationResult): string {
+function formatPlot({ windows, totals }: SimulationResult): string {
   const size = Math.ceil(windows.length / COLUMNS);
   const columns = chunks(windows, size).map((group, index) => ({
     admitted: mean(group, (window) => window.admittedTokens),
@@ -96,7 +99,7 @@ function mean(
   return windows.reduce((sum, window) => sum + amountOf(window), 0) / Math.max(1, windows.length);
 }
 
-function percent(share: number): string {
+export function percent(share: number): string {
   return `${(share * 100).toFixed(1)}%`;
 }
 

@@ -134,7 +134,7 @@ class Simulation {
       totals: totalsOf(this.#recorder.windows, {
         maxConsecutive429: this.#recorder.maxConsecutive429,
         budget: this.#recorder.budgets,
-        orphanedTokens: this.#strategy.orphanedTokens(),
+        orphanedTokens: this.#strategy.orphanedTokens?.() ?? 0,
       }),
       strategy,
       seed,
@@ -156,7 +156,7 @@ class Simulation {
     if (slot === undefined || process === undefined || process === null) return;
     slot.process = null;
     if (kind === 'kill') {
-      process.kill();
+      process.kill?.();
       slot.generation += 1;
       for (const cut of slot.streams) cut();
       slot.streams.clear();
@@ -165,7 +165,7 @@ class Simulation {
     }
     const drained = async (): Promise<void> => {
       if (slot.inFlight > 0) return void this.#time.after(REFUSAL_MS, drained);
-      await process.stop();
+      await process.stop?.();
       this.#time.after(RESTART_MS, () => this.#start(replica));
     };
     this.#time.after(0, drained);
@@ -219,7 +219,7 @@ class Simulation {
       over();
       retry(reception.kind === 'refused' ? (reception.waitMs ?? IMPATIENT_MS) : IMPATIENT_MS);
       if (slot.generation !== generation) return undefined;
-      if (reception.kind === 'overloaded') return process.overloaded(pass);
+      if (reception.kind === 'overloaded') return process.overloaded?.(pass);
       const { transient, waitMs } = reception;
       const statements = transient ? [] : this.#statements();
       return process.refused(pass, { transient, waitMs, statements });
@@ -236,7 +236,7 @@ class Simulation {
     const streamMs = Math.max(1, durationMs - headersMs);
     let rate = 0;
     let cancel = time.after(headersMs, () => {
-      process.succeeded(pass, inputTokens, this.#statements());
+      process.succeeded?.(pass, inputTokens, this.#statements());
       rate = outputTokens / streamMs;
       upstream.flow(rate);
       cancel = time.after(streamMs, () => {
