@@ -27,7 +27,7 @@ export function viewExplanation(
     limit,
     pool,
     reason,
-    limits: grounds.limits.map((each) => viewLimit(scope, each)),
+    limits: grounds.limits.map((each) => viewLimit(scope, each, probeEveryMs)),
     cooldown: cooldown && {
       since: rfc3339(cooldown.since),
       until: rfc3339(cooldown.until),
@@ -58,9 +58,9 @@ export function viewExplanation(
   };
 }
 
-function viewLimit(scope: string, limit: LimitGrounds) {
+function viewLimit(scope: string, limit: LimitGrounds, probeEveryMs: number) {
   const { name, unit, used, reserved, orphaned, others, budget, source, sample, moved } = limit;
-  const { windowKind, windowMs, windowStartedAt, windowEndsAt, endStated } = limit;
+  const { windowKind, windowMs, windowStartedAt, windowEndsAt, endStated, patience } = limit;
   return {
     name,
     unit,
@@ -82,6 +82,8 @@ function viewLimit(scope: string, limit: LimitGrounds) {
       sample: sample && { at: rfc3339(sample.at), tokens: sample.tokens },
       /** What moved it last, as far as the state remembered. */
       moved: moved && viewEvent({ scope, ...moved }),
+      /** How often one request is let beyond it while it is used up; null: none is. */
+      triedEveryMs: (probeEveryMs > 0 && patience != null && patience * probeEveryMs) || null,
     },
     window: {
       kind: windowKind,

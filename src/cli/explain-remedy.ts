@@ -37,13 +37,13 @@ function budgetRemedy({ limits, limit: blamed, cautious }: Explanation, reset: s
   const budget = limits.find(({ name }) => name === blamed)?.budget;
   // What the upstream states is neither the operator's to raise nor learned wrongly.
   if (budget === undefined || budget.source === 'headers') return 'wait for room.';
+  // A higher configured budget would change nothing: what was learned lies below it.
+  if (budget.source === 'learned') {
+    return `wait for room.\nWhat was learned wrongly is taken back by: ${reset}`;
+  }
   const raise =
-    budget.configured === null
-      ? ''
-      : ", or raise TIDEGATE_BUDGET (in the file, the limit's budget) if the upstream allows more";
-  const undo =
-    budget.source === 'learned' ? `\nWhat was learned wrongly is taken back by: ${reset}` : '';
-  return `wait for room${raise}.${undo}`;
+    "raise TIDEGATE_BUDGET (in the file, the limit's budget) if the upstream allows more";
+  return `wait for room${budget.configured === null ? '' : `, or ${raise}`}.`;
 }
 
 /** For a shell: quoted, for a query begins with what some take for a pattern of file names. */

@@ -41,10 +41,21 @@ function why(explanation: Explanation): string[] {
         `The pause was to end at ${blockedUntil}.`,
       ];
     case 'budget':
-      return [budgetSentence(explanation, limit), `Room was expected at ${blockedUntil}.`];
+      return [
+        budgetSentence(explanation, limit),
+        `Room was expected at ${blockedUntil}${meanwhile(explanation)}.`,
+      ];
     default:
       return reason === null ? [] : [reason];
   }
+}
+
+/** Where several limits are used up, each of them has to be due. */
+function meanwhile({ limits, limit: name }: Explanation): string {
+  const everyMs = limits.find((limit) => limit.name === name)?.budget.triedEveryMs ?? null;
+  return everyMs === null
+    ? ''
+    : `; every ${formatDuration(everyMs)} until then one request finds out whether the upstream takes more`;
 }
 
 function untilWhen({ at, blockedUntil, cooldown, probesOut, ...rest }: Explanation): string[] {

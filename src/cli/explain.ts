@@ -19,7 +19,7 @@ export const run: Run = async (args, terminal) => {
   if (asked.kind === 'away') throw unreachable(plane, asked.reason);
   if (asked.kind === 'not-found') {
     throw new UsageError(
-      `${asked.message}. What the upstream itself refused is told by: tidegate events`,
+      `${asked.message}. What the upstream itself refused is told by: tidegate events; what it did not answer (502, 504), by the log`,
     );
   }
   const explanation = asked.body as Explanation;

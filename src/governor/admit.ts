@@ -1,11 +1,9 @@
 import type { EpisodeTicket, Gate, Role, Ticket } from '../backoff/backoff-policy.js';
 import type { Charge } from '../budget/budget-controller.js';
-import { boundsOf } from '../budget/bounds.js';
 import { amountIn, type Cost } from '../budget/cost.js';
-import { hasStatedRoom, headersLead, limitOf, wasRefused } from '../budget/limits.js';
+import { hasStatedRoom, limitOf } from '../budget/limits.js';
 import { rulesFor } from '../budget/model-pools.js';
 import type { LimitRules } from '../budget/settings.js';
-import { isInferred } from '../budget/stated-budget.js';
 import type {
   CautiousState,
   EpisodeState,
@@ -30,7 +28,8 @@ import {
   roleBeside,
   setPool,
 } from './pools.js';
-import { freshen, latest, makeRoomFor } from './upkeep.js';
+import { exceedsOwnBudget, routineProbeIsDue } from './routine-looks.js';
+import { freshen, makeRoomFor } from './upkeep.js';
 
 /** The durable side of a request on its way; kept by the governor until it settles. */
 export interface Grant {
@@ -93,12 +92,6 @@ const CAUTIOUS_WAIT_MS = 1_000;
 /** What those are told that were held back for longer than they should wait. */
 const HELD_WAIT_MS = 1_000;
 
-/**
- * Where the upstream has refused nothing in this window, the budget alone stands in the way, a little below
- * the limit: a probe then is likely to meet the limit itself, and looks this much less often.
- */
-const UNREFUSED_PATIENCE = 4;
-
 /** Cooldown, then budget; then the charge. */
 export function admit(draft: Draft, policies: Policies, request: AdmitRequest): AdmitOutcome {
   const found = draft.state;
@@ -133,7 +126,7 @@ export function admit(draft: Draft, policies: Policies, request: AdmitRequest): 
       (rule) =>
         !full.includes(rule.name) ||
         isLookedInto(draft, gates, rule, request.cost) ||
-        routineProbeIsDue(draft, policies, rule, request.cost),
+        routineProbeIsDue(draft, policies, rule, amountIn(rule.unit, request.cost)),
     );
   const roomy =
     closed === null &&
@@ -237,7 +230,8 @@ function isLookedInto(
   cost: Cost,
 ): boolean {
   // A bucket has room again in a moment.
-  if (rule.kind === 'bucket' || exceedsOwnBudget(draft, rule, cost)) return false;
+  if (rule.kind === 'bucket' || exceedsOwnBudget(draft.hot, rule, amountIn(rule.unit, cost)))
+    return false;
   const own = pools.find(({ pool }) => pool === limitPool(rule.name));
   return scope.kind === 'routine' || own?.gate.kind === 'routine';
 }
@@ -250,43 +244,7 @@ function isLookedInto(
 function hasRoom(draft: Draft, rule: LimitRules, cost: Cost): boolean {
   const limit = limitOf(draft.hot.limits, rule.name);
   const fits = hasStatedRoom(limit, amountIn(rule.unit, cost));
-  return fits && !exceedsOwnBudget(draft, rule, cost);
-}
-
-/** Whether it goes beyond the operator's budget, of which a scope whose state was lost has the floor. */
-function exceedsOwnBudget({ hot }: Draft, { name, unit, budget }: LimitRules, cost: Cost): boolean {
-  if (budget === null) return false;
-  const limit = limitOf(hot.limits, name);
-  const floor = hot.cautious === null ? null : boundsOf(limit.budget).floor;
-  return limit.used + amountIn(unit, cost) > Math.min(budget, floor ?? budget);
-}
-
-/**
- * Exhaustion by a budget that was learned is looked into from time to time, for upstream quotas get
- * reset early; and so is one by a budget inferred from a fraction, for while nothing passes nothing more is
- * stated. One by the operator's own budget is not: nothing learned ever loosens that. Where several
- * limits are exhausted, it must be due for each of them.
- */
-function routineProbeIsDue(
-  draft: Draft,
-  policies: Policies,
-  rule: LimitRules,
-  cost: Cost,
-): boolean {
-  const { probeEveryMs } = policies.backoff.settings;
-  const limit = limitOf(draft.hot.limits, rule.name);
-  const { budget, control, used } = limit;
-  const inferred = isInferred(limit) && headersLead(limit);
-  if (probeEveryMs <= 0 || (budget.source !== 'learned' && !inferred)) return false;
-  // A bucket has room again in a moment.
-  if (rule.kind === 'bucket') return false;
-  if (exceedsOwnBudget(draft, rule, cost)) return false;
-  // With as much as that on record a probe is a try of the edge, and those are the controller's.
-  if (!inferred && !wasRefused(limit) && used >= (budget.learned ?? 0)) return false;
-  const since = latest(control.denied?.at ?? null, control.probedAt);
-  const often = inferred || wasRefused(limit);
-  const everyMs = often ? probeEveryMs : UNREFUSED_PATIENCE * probeEveryMs;
-  return control.denied !== null && since !== null && draft.now - since >= everyMs;
+  return fits && !exceedsOwnBudget(draft.hot, rule, amountIn(rule.unit, cost));
 }
 
 function grant(

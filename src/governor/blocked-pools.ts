@@ -33,8 +33,12 @@ export function blockedPools(view: ScopeView): readonly BlockedPool[] {
 function poolOfLimit(limit: LimitView, now: Instant): BlockedPool | null {
   const { name, models, cooldown, blockedUntil } = limit;
   if (models === null || (cooldown === null && blockedUntil === null)) return null;
-  const state = cooldown === null ? 'exhausted' : conditionUnder(cooldown, now);
-  return { limit: name, models, state, blockedUntil, because: cooldown?.kind ?? null };
+  const under = cooldown === null ? null : conditionUnder(cooldown, now);
+  // A probe needs room in the budget, too.
+  if (cooldown === null || under === null || (under === 'half-open' && blockedUntil !== null)) {
+    return { limit: name, models, state: 'exhausted', blockedUntil, because: null };
+  }
+  return { limit: name, models, state: under, blockedUntil, because: cooldown.kind };
 }
 
 function poolOfModel({ model, cooldown }: ModelView, now: Instant): BlockedPool {

@@ -192,7 +192,9 @@ function conditionOf(
   cooldown: CooldownView | null,
   exhausted: boolean,
 ): ScopeCondition {
-  if (cooldown !== null) return conditionUnder(cooldown, now);
+  const under = cooldown === null ? null : conditionUnder(cooldown, now);
+  // A probe needs room in the budget, too.
+  if (under !== null && !(under === 'half-open' && exhausted)) return under;
   if (exhausted) return 'exhausted';
   return hot.cautious === null ? 'open' : 'cautious';
 }

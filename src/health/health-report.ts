@@ -93,7 +93,7 @@ export class HealthReport {
     const told = {
       state: view.state,
       blockedUntil: view.blockedUntil === null ? null : rfc3339(view.blockedUntil),
-      because: view.cooldown?.kind ?? null,
+      because: view.state === 'exhausted' ? null : (view.cooldown?.kind ?? null),
       pools: blockedPools(view).map(poolTold),
     };
     const warnings = this.#warningsOf(view);

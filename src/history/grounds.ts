@@ -3,6 +3,7 @@ import { limitOf } from '../budget/limits.js';
 import type { LimitRules } from '../budget/settings.js';
 import { figuresOf } from '../governor/event-records.js';
 import { bindingRamp } from '../governor/held-back.js';
+import { patienceFor } from '../governor/routine-looks.js';
 import type {
   BackoffState,
   CautiousState,
@@ -76,6 +77,11 @@ export interface LimitGrounds extends LimitFigures {
   readonly sample: { readonly at: Instant; readonly tokens: number } | null;
   /** The event that last moved the budget, as far as the state remembers. */
   readonly moved: EventRecord | null;
+  /**
+   * In how many intervals of the configuration one request is let beyond it; null: none is. Absent in entries of
+   * before.
+   */
+  readonly patience?: number | null;
 }
 
 export function groundsOf(refusal: NotedRefusal, rules: readonly LimitRules[]): Grounds {
@@ -120,7 +126,7 @@ function ladderOf({ hot }: ScopeState, pool: string | null): EpisodeState {
 function limitGrounds(state: ScopeState, rule: LimitRules): LimitGrounds[] {
   const figures = figuresOf(state, rule.name);
   if (figures === null) return [];
-  const { window, budget, stated } = limitOf(state.hot.limits, rule.name);
+  const { window, budget, stated, control } = limitOf(state.hot.limits, rule.name);
   const { floor, ceiling } = boundsOf(budget);
   const sample = state.cold.calibration.samples.findLast(
     ({ limit, accepted }) => accepted && limit === rule.name,
@@ -144,6 +150,7 @@ function limitGrounds(state: ScopeState, rule: LimitRules): LimitGrounds[] {
       configured: rule.budget,
       sample: sample === undefined ? null : { at: sample.at, tokens: sample.tokens },
       moved: moved ?? null,
+      patience: patienceFor(state.hot, rule, control.denied?.amount ?? 1),
     },
   ];
 }

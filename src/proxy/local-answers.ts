@@ -95,7 +95,9 @@ export class LocalAnswers {
   ): void {
     const { requestId } = exchange;
     const { code, ...problem } = failureOf(noAnswer, upstream);
-    this.options.log.warn('no answer from the upstream', {
+    const { log, now, tally } = this.options;
+    if (problem.kind !== 'bad-request') tally.unanswered(upstream.name, code, now());
+    log.warn('no answer from the upstream', {
       upstream: upstream.name,
       requestId,
       code,

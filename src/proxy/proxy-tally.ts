@@ -15,6 +15,16 @@ const DECISIONS: Readonly<Record<Decision, true>> = {
 const ANSWER_CLASSES = ['2xx', '3xx', '4xx', '429', '5xx', '529', 'none'] as const;
 type AnswerClass = (typeof ANSWER_CLASSES)[number];
 
+/** Requests in a row that an upstream gave no answer to. */
+export interface Silence {
+  readonly upstream: string;
+  /** When the first of them failed, in epoch ms. */
+  readonly since: number;
+  readonly requests: number;
+  /** Why the latest did. */
+  readonly code: string;
+}
+
 /**
  * What the data plane has done since the process started, for the metrics to read. It is kept here,
  * and not by a metrics library, for that library is loaded long after the first request.
@@ -40,6 +50,9 @@ export class ProxyTally {
    */
   readonly firstByteMs = new Histogram();
 
+  /** Upstreams whose newest request got no answer. */
+  readonly #silences = new Map<string, Silence>();
+
   constructor(scopes: readonly string[], upstreams: readonly string[]) {
     const decisions = Object.keys(DECISIONS) as Decision[];
     this.admissions = new Counts(scopes, ['admitted']);
@@ -55,8 +68,19 @@ export class ProxyTally {
     else this.refusals.add(scope, 'state');
   }
 
+  get silences(): readonly Silence[] {
+    return [...this.#silences.values()];
+  }
+
+  /** The upstream, or the way to it, failed before it sent a status, at `at`. */
+  unanswered(upstream: string, code: string, at: number): void {
+    const { since = at, requests = 0 } = this.#silences.get(upstream) ?? {};
+    this.#silences.set(upstream, { upstream, since, requests: requests + 1, code });
+  }
+
   /** `status` 0: the upstream failed before it sent one. */
   answered(upstream: string, metered: boolean, status: number): void {
+    if (status > 0) this.#silences.delete(upstream);
     (metered ? this.metered : this.unmetered).add(upstream, classOf(status));
   }
 }

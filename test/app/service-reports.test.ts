@@ -20,7 +20,7 @@ beforeEach(() => {
     config: { mode: 'enforce', drainMs: 600_000, instance: 'box' },
     phase: 'serving',
     repository: { health: () => ({ healthy, problem: healthy ? null : 'free\nspace' }) },
-    proxy: { inFlight: 3 },
+    proxy: { inFlight: 3, tally: { silences: [] } },
     governor: {
       get scopes() {
         return Object.keys(views);
@@ -131,6 +131,24 @@ describe('the page', () => {
     expect(await page()).toMatch(
       /^Tidegate 1\.2\.3, instance box, at 2025-11-23T12:00:00\.000Z\n\nanthropic: open\n\nGET {2}\/status /,
     );
+  });
+
+  it('says what to do only of what is there: about a clock, overload, and where a budget comes from', async () => {
+    const clock = { ...CAUTIOUS, reason: 'clock' } as const;
+    const overload = { kind: 'overload', since: 0, until: NOON, episode: 1, consecutive: 1 };
+    views = {
+      a: { state: 'cautious', cautious: clock },
+      b: { state: 'cooldown', cooldown: overload, blockedUntil: NOON },
+      c: { state: 'exhausted', limits: [limit({ budget: { current: 9, source: 'headers' } })] },
+      d: { starts: { recent: 5, unclean: 5, crashLoop: true } },
+    };
+    const hints = (await page()).split('\n\n')[2] as string;
+    expect(hints.split('\n').map((hint) => hint.replace(/:.*/, ''))).toEqual([
+      'crash loop',
+      'overload',
+      'exhausted (stated)',
+      'cautious (clock)',
+    ]);
   });
 
   it('says what to do about what it tells, and about nothing else', async () => {

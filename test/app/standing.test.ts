@@ -6,6 +6,7 @@ import type { DataPlane } from '../../src/data-plane.js';
 import { HealthReport } from '../../src/health/health-report.js';
 import { rfc3339 } from '../../src/platform/clock.js';
 import type { JobRecord } from '../../src/schedule/job-record.js';
+import { ProxyTally } from '../../src/proxy/proxy-tally.js';
 import { statusLineOf } from '../../src/service-reports.js';
 import { DAY, HOUR, limit, MINUTE, POLICIES, SCOPE, success, Town } from '../governor/support.js';
 
@@ -20,6 +21,7 @@ const POOL = limit({
 });
 
 let town: Town;
+let tally: ProxyTally;
 
 function planeOf(): DataPlane {
   return {
@@ -29,6 +31,7 @@ function planeOf(): DataPlane {
     startedAt: town.time.wall(),
     policies: POLICIES,
     governor: town.governor,
+    proxy: { tally },
   } as unknown as DataPlane;
 }
 
@@ -53,6 +56,7 @@ async function refuse(model: string, window: string, statedWaitMs: number): Prom
 }
 
 beforeEach(async () => {
+  tally = new ProxyTally([SCOPE], ['api']);
   town = await Town.open({ limits: [limit({ name: '7d', windowMs: 7 * DAY }), POOL] });
 });
 
@@ -122,6 +126,72 @@ it('a pool whose budget is used up is named, too, and beside a scope that is blo
   expect((await told()).line).toBe(`test: open, but not ${pool}`);
   await town.refuse(await town.admit({ model: 'other' }), { statedWaitMs: HOUR });
   expect((await told()).line).toMatch(/^test: cooldown \(quota\) until [^ ]+, and claude-opus-\*/);
+});
+
+describe('a cooldown after a 429 that says nothing', () => {
+  const used = 10_000;
+
+  beforeEach(async () => {
+    town = await Town.open();
+    await town.call(used);
+    await town.refuse(await town.admit(), { kind: 'unknown' });
+    await town.pass(MINUTE);
+    await town.refuse(await town.admit(), { kind: 'unknown' });
+  });
+
+  it('says that the budget it has taught is used up for longer than itself', async () => {
+    const { cooldown, blockedUntil, limits } = await town.view();
+    const [over, end] = [cooldown?.until, blockedUntil].map((at) => rfc3339(at ?? NaN));
+    const figures = 'tokens: 10_000 of 9_700 learned';
+    const { line, page, health } = await told();
+    expect(line).toBe(
+      `test: cooldown (no reason stated) until ${over}, then exhausted (${figures}) until ${end}`,
+    );
+    expect(page).toMatch(/^cooldown: .*POST \/cooldown\/clear$/m);
+    expect(page).toMatch(/^exhausted \(learned\): .*POST \/budget\/reset$/m);
+    expect(health).toMatchObject({ state: 'cooldown', because: 'unknown', blockedUntil: end });
+    expect(limits[0]?.budget.current).toBe(9_700);
+  });
+
+  it('is exhausted once its time is over, and not about to find out', async () => {
+    await town.pass(5 * MINUTE);
+    expect((await town.denied()).decision).toBe('budget');
+    const { blockedUntil } = await town.view();
+    const end = rfc3339(blockedUntil ?? NaN);
+    const { line, page, health } = await told();
+    expect(line).toBe(`test: exhausted (tokens: 10_000 of 9_700 learned) until ${end}`);
+    expect(page).not.toContain('wait some seconds');
+    expect(health).toMatchObject({ state: 'exhausted', because: null, blockedUntil: end });
+    await town.pass(HOUR);
+    await town.admit();
+    expect((await told()).line, 'what looks into it is no news').toContain('exhausted');
+  });
+});
+
+it('a pool whose probe finds no room in its budget is exhausted, too', async () => {
+  const spender = await town.admit({ model: OPUS });
+  town.governor.succeeded(spender, []);
+  const late = await town.admit({ model: OPUS });
+  await town.settle(spender, success(60_000));
+  await town.refuse(late, { limits: [{ name: '7d_opus', windowMs: 7 * DAY }], kind: 'unknown' });
+  const pool = async () => ((await told()).health['pools'] as Record<string, unknown>[])[0];
+  expect(await pool()).toMatchObject({ state: 'cooldown', because: 'unknown' });
+  await town.pass(MINUTE);
+  expect(await pool()).toMatchObject({ state: 'exhausted', because: null });
+});
+
+it('an upstream that gives no answer is told, though nothing is held back, until it gives one', async () => {
+  const at = town.time.wall();
+  tally.unanswered('api', 'ECONNREFUSED', at);
+  const silent = (which: string) =>
+    `no answer from upstream api to ${which}, since ${rfc3339(at)} (ECONNREFUSED)`;
+  expect((await told()).line).toBe(`${silent('the last request')}; test: open`);
+  tally.unanswered('api', 'ECONNREFUSED', at + MINUTE);
+  const { page } = await told();
+  expect(page).toContain(silent('the last 2 requests'));
+  expect(page).toMatch(/^no answer: GET \/health\/upstream/m);
+  tally.answered('api', true, 500);
+  expect((await told()).line).toBe('test: open');
 });
 
 it('refusals far below a configured budget are told by health from the third in a row on', async () => {

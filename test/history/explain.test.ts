@@ -176,6 +176,34 @@ describe('what to do', () => {
     expect(words, 'nothing was learned').not.toContain('budget/reset');
   });
 
+  it.each([
+    [HOUR, 'quota', HOUR],
+    [MINUTE, 'unknown', MINUTE],
+    [0, 'quota', null],
+  ] as const)(
+    'about one that was learned is no higher one, and says that it is looked into: every %i ms',
+    async (every, kind, told) => {
+      await open({ budget: 20_000 });
+      await town.call(10_000);
+      await upstreamRefuses('m', { kind, statedWaitMs: kind === 'quota' ? 8 * MINUTE : null });
+      await town.pass(8 * MINUTE + MINUTE);
+      if (kind === 'quota') await town.call(9_700);
+      else await upstreamRefuses('m', { kind });
+      await town.pass(5 * MINUTE);
+      probeEveryMs = every;
+      const { words, json } = await refused(town.ask());
+      const { budget } = json.limits[0]!;
+      expect(budget).toMatchObject({ source: 'learned', configured: 20_000 });
+      const inWindow = kind === 'quota' ? 4 : 1;
+      expect(budget.triedEveryMs).toBe(told === null ? null : inWindow * told);
+      expect(words.includes('one request finds out whether the upstream takes more')).toBe(
+        told !== null,
+      );
+      expect(words).not.toContain('raise TIDEGATE_BUDGET');
+      expect(words).toContain('budget/reset');
+    },
+  );
+
   it('while cautious is to wait until that is over', async () => {
     await open();
     await town.repository.update(SCOPE, (state, now) => {
