@@ -27,7 +27,7 @@ export function viewExplanation(
     limit,
     pool,
     reason,
-    limits: grounds.limits.map((each) => viewLimit(scope, each, probeEveryMs)),
+    limits: grounds.limits.map((each) => viewLimit(scope, each, at, probeEveryMs)),
     cooldown: cooldown && {
       since: rfc3339(cooldown.since),
       until: rfc3339(cooldown.until),
@@ -58,9 +58,10 @@ export function viewExplanation(
   };
 }
 
-function viewLimit(scope: string, limit: LimitGrounds, probeEveryMs: number) {
+function viewLimit(scope: string, limit: LimitGrounds, at: number, probeEveryMs: number) {
   const { name, unit, used, reserved, orphaned, others, budget, source, sample, moved } = limit;
   const { windowKind, windowMs, windowStartedAt, windowEndsAt, endStated, patience } = limit;
+  const everyMs = probeEveryMs * (patience ?? 0);
   return {
     name,
     unit,
@@ -83,7 +84,7 @@ function viewLimit(scope: string, limit: LimitGrounds, probeEveryMs: number) {
       /** What moved it last, as far as the state remembered. */
       moved: moved && viewEvent({ scope, ...moved }),
       /** How often one request is let beyond it while it is used up; null: none is. */
-      triedEveryMs: (probeEveryMs > 0 && patience != null && patience * probeEveryMs) || null,
+      triedEveryMs: everyMs > 0 && (windowEndsAt ?? 0) - at > everyMs ? everyMs : null,
     },
     window: {
       kind: windowKind,

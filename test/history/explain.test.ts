@@ -180,6 +180,7 @@ describe('what to do', () => {
     [HOUR, 'quota', HOUR],
     [MINUTE, 'unknown', MINUTE],
     [0, 'quota', null],
+    [2 * HOUR, 'quota', null],
   ] as const)(
     'about one that was learned is no higher one, and says that it is looked into: every %i ms',
     async (every, kind, told) => {
