@@ -11,7 +11,7 @@ export type Situation =
   | 'no answer';
 
 /** For people, in the order of what helps most. */
-export const WHAT_TO_DO: Readonly<Record<Situation, string>> = {
+const WHAT_TO_DO: Readonly<Record<Situation, string>> = {
   'no answer': 'GET /health/upstream asks it now; name, route, TLS, the proxy on the way',
   'crash loop':
     'the journal of the service manager says what ends it: killed, out of memory, a fault; nothing is lost',
@@ -33,4 +33,11 @@ export const WHAT_TO_DO: Readonly<Record<Situation, string>> = {
 export function exhaustionOf(source: ScopeView['limits'][number]['budget']['source']): Situation {
   if (source === 'learned') return 'exhausted (learned)';
   return source === 'headers' ? 'exhausted (stated)' : 'exhausted';
+}
+
+/** What to do, a line for each, and for none twice. */
+export function hintsFor(situations: readonly Situation[]): string[] {
+  return Object.entries(WHAT_TO_DO)
+    .filter(([situation]) => situations.some((each) => each === situation))
+    .map(([situation, hint]) => `${situation}: ${hint}`);
 }

@@ -4,7 +4,7 @@ import { type BlockedPool, blockedPools } from './governor/blocked-pools.js';
 import type { LimitView, ScopeCondition, ScopeView } from './governor/scope-view.js';
 import { rfc3339 } from './platform/clock.js';
 import type { Silence } from './proxy/proxy-tally.js';
-import { exhaustionOf, type Situation } from './situations.js';
+import { exhaustionOf, hintsFor, type Situation } from './situations.js';
 import type { Instant } from './state/scope-state.js';
 
 /** Pools that the line of a scope names; the others are counted. */
@@ -22,8 +22,8 @@ export interface Standing {
   readonly notes: readonly string[];
   /** A line a scope; none if nothing is known of them. */
   readonly scopes: readonly ScopeLine[];
-  /** What there is something to do about. */
-  readonly situations: readonly Situation[];
+  /** What to do about it, a line each. */
+  readonly hints: readonly string[];
 }
 
 interface ScopeLine {
@@ -57,11 +57,11 @@ export async function standingOf(plane: Reported): Promise<Standing> {
       ...(config.mode === 'observe' ? ['observe: nothing is refused'] : []),
     ],
     scopes: [...lines.filter(({ open }) => !open), ...lines.filter(({ open }) => open)],
-    situations: [
+    hints: hintsFor([
       ...(silences.length > 0 ? (['no answer'] as const) : []),
       ...(unclean > 0 ? (['crash loop'] as const) : []),
       ...lines.flatMap(({ situations }) => situations),
-    ],
+    ]),
   };
 }
 
@@ -79,7 +79,7 @@ const PHASES: Readonly<Partial<Record<Reported['phase'], readonly string[]>>> = 
 
 function onlyThat(what: string, problem: string | null): Standing {
   const why = problem === null ? '' : `: ${oneLine(problem)}`;
-  return { notes: [`nothing is forwarded, for ${what}${why}`], scopes: [], situations: [] };
+  return { notes: [`nothing is forwarded, for ${what}${why}`], scopes: [], hints: [] };
 }
 
 function lineOf(view: ScopeView): ScopeLine {

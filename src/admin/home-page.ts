@@ -1,6 +1,5 @@
 import type { SteadyClock } from '../platform/clock.js';
 import { rfc3339 } from '../platform/clock.js';
-import { WHAT_TO_DO } from '../situations.js';
 import { type Reported, standingOf } from '../standing.js';
 
 const PATHS = `GET  /status                what is known of every scope
@@ -16,11 +15,8 @@ export async function homePage(
   plane: Reported & { readonly clock: Pick<SteadyClock, 'now'> },
   version: string,
 ): Promise<string> {
-  const { notes, scopes, situations } = await standingOf(plane);
+  const { notes, scopes, hints } = await standingOf(plane);
   const lines = [...notes, ...scopes.map(({ line }) => line)];
-  const hints = Object.entries(WHAT_TO_DO)
-    .filter(([situation]) => situations.some((each) => each === situation))
-    .map(([situation, hint]) => `${situation}: ${hint}`);
   const several =
     scopes.length > 1 ? `\n     …?scope=NAME           which scope the POSTs are for` : '';
   const head = `Tidegate ${version}, instance ${plane.config.instance}, at ${rfc3339(plane.clock.now())}`;
