@@ -17,8 +17,10 @@ export interface AnswerOptions {
 
 /** What the exchanges on one connection share. */
 export interface Connection {
-  latest: Exchange | null;
-  /** Those that are not over, in their order: of requests in a row only the first is being answered. */
+  /**
+   * Those that are not over, or whose request still comes, in their order: of requests in a row only the
+   * first is being answered.
+   */
   readonly open: Exchange[];
   /** The client was told so: what it still sends is no request, whatever it looks like. */
   ends: boolean;
@@ -57,10 +59,6 @@ export class Exchange {
   whenClosed(call: () => void): void {
     if (this.#closed) queueMicrotask(call);
     else this.#onceClosed.push(call);
-  }
-
-  get closed(): Promise<void> {
-    return new Promise((resolve) => this.whenClosed(resolve));
   }
 
   /** The client waits no more: it went away, or has its whole answer. */
@@ -153,11 +151,15 @@ export class Exchange {
     const calls = this.#onceClosed;
     this.#onceClosed = [];
     for (const call of calls) call();
-    // A connection lives on, and what it holds would be copied from one collection to the next.
-    const { connection, request } = this;
-    const place = connection.open.indexOf(this);
-    if (place !== -1) connection.open.splice(place, 1);
-    if (connection.latest === this && request.complete) connection.latest = null;
+    if (this.request.complete) this.#forget();
+    else this.request.once('close', () => this.#forget());
+  }
+
+  /** A connection lives on, and what it holds would be copied from one collection to the next. */
+  #forget(): void {
+    const { open } = this.connection;
+    const place = open.indexOf(this);
+    if (place !== -1) open.splice(place, 1);
   }
 
   get #unread(): boolean {

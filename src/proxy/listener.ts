@@ -89,7 +89,7 @@ export class Listener {
   }
 
   #connect(socket: Socket): void {
-    const connection: Connection = { latest: null, open: [], ends: false, ignored: 0 };
+    const connection: Connection = { open: [], ends: false, ignored: 0 };
     this.#connections.set(socket, connection);
     socket.once('close', () => {
       for (const exchange of connection.open.splice(0)) exchange.leave();
@@ -111,15 +111,13 @@ export class Listener {
       return void request.resume();
     }
     const id = nextRequestId();
-    const exchange = new Exchange(request, response, id, connection, dialect, timers);
-    connection.latest = exchange;
-    onExchange(exchange);
+    onExchange(new Exchange(request, response, id, connection, dialect, timers));
   }
 
   #refuseTunnel(socket: Socket): void {
-    const exchange = this.#connections.get(socket)?.latest ?? null;
+    const exchange = this.#connections.get(socket)?.open.at(-1);
     // Node has let go of the connection, and with it of an answer that is still due.
-    if (exchange !== null && !exchange.over) socket.destroy();
+    if (exchange !== undefined && !exchange.over) socket.destroy();
     else this.#refuse(socket, 400, 'CONNECT');
   }
 
@@ -128,9 +126,9 @@ export class Listener {
     // The client has left in the middle of a message.
     if (error.code === 'HPE_INVALID_EOF_STATE') return socket.destroySoon();
     const connection = this.#connections.get(socket) as Connection;
-    const { latest: exchange } = connection;
+    const exchange = connection.open.at(-1);
     const answer = () => this.#refuse(socket, statusOf(error.code), error.code ?? error.name);
-    if (exchange === null) return answer();
+    if (exchange === undefined) return answer();
     const { request, response, answered, over } = exchange;
     if (request.complete) {
       if (over) return answer();

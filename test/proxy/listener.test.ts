@@ -251,7 +251,7 @@ describe('an exchange', () => {
     await expect.poll(() => exchanges.length).toBe(1);
     const [exchange] = exchanges as [Exchange];
     wire.destroy();
-    await exchange.closed;
+    await new Promise<void>((resolve) => exchange.whenClosed(resolve));
     exchange.answer(problem, { close: false });
     expect([exchange.answered, exchange.response.headersSent]).toEqual([false, false]);
   });
@@ -284,7 +284,7 @@ describe('an exchange', () => {
     let over = false;
     const wire = await open((exchange) => {
       exchange.answer(problem, { close: false });
-      void exchange.closed.then(() => (over = true));
+      exchange.whenClosed(() => (over = true));
     });
     await wire.write(upload);
     await wire.answer();
