@@ -1,4 +1,5 @@
 import { withDeadline, type Timers } from '../platform/timers.js';
+import { decodePrefix } from './body-decoder.js';
 
 /** An answer is judged by this much of its body at most, or by what came within this time. */
 const ENOUGH_BYTES = 65_536;
@@ -25,8 +26,9 @@ export class HeldStart {
     this.#suffices();
   }
 
-  async read(timers: Timers): Promise<Buffer> {
+  /** As text, once there is enough of it. */
+  async read(timers: Timers, contentEncoding: string | undefined): Promise<string> {
     await withDeadline(timers, ENOUGH_MS, this.#sufficient, undefined);
-    return Buffer.concat(this.chunks);
+    return decodePrefix(contentEncoding, Buffer.concat(this.chunks));
   }
 }

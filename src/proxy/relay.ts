@@ -12,7 +12,6 @@ import type { Governor } from '../governor/governor.js';
 import type { Settlement } from '../governor/settlement.js';
 import { SYSTEM_TIME } from '../platform/clock.js';
 import type { Timers } from '../platform/timers.js';
-import { decodePrefix } from './body-decoder.js';
 import { connectionBreaks } from './broken-connections.js';
 import type { Exchange } from './exchange.js';
 import {
@@ -177,8 +176,7 @@ export class Relay implements Dispatcher.DispatchHandler {
   #suspect(shaped: ShapedAnswer, fields: HeaderFields, statusText: string, raw: RawHeaders): void {
     const held = new HeldStart();
     this.#held = held;
-    void held.read(this.#options.timers).then((start) => {
-      const body = decodePrefix(fields.get('content-encoding'), start);
+    void held.read(this.#options.timers, fields.get('content-encoding')).then((body) => {
       if (shaped.isRejected(body)) this.#reject();
       else this.#releaseHeld(statusText, raw);
     });
@@ -202,10 +200,10 @@ export class Relay implements Dispatcher.DispatchHandler {
       return null;
     }
     const held = new HeldStart();
-    const readStart = () => held.read(timers);
-    const head = { status, fields, statements };
+    const readStart = () => held.read(timers, fields.get('content-encoding'));
     const { record } = exchange;
-    const verdict = judge(head, { dialect, governor, admission, record, now, readStart });
+    const answer = { status, fields, statements, readStart };
+    const verdict = judge({ ...answer, dialect, governor, admission, record, now });
     if (verdict !== null) this.#held = held;
     return verdict;
   }
