@@ -7,7 +7,7 @@ import {
   PRIVATE_FILE,
   SYSTEM_FILES,
 } from './durable-file.js';
-import { type Cancel, SYSTEM_TIMERS, type Timers, withDeadline } from './timers.js';
+import { type Cancel, SYSTEM_TIMERS, type Timers } from './timers.js';
 
 /** Lines that wait to be written; beyond this they are dropped, for a log must not become a leak. */
 const MOST_WAITING_BYTES = 4 * 1024 * 1024;
@@ -15,8 +15,6 @@ const MOST_WAITING_BYTES = 4 * 1024 * 1024;
 const FLUSH_MS = 250;
 /** Pause before a write that failed is tried again. */
 const RETRY_MS = 1_000;
-/** How long `close` waits for a disk that does not answer. */
-const CLOSE_MS = 2_000;
 const NEWLINE = 0x0a;
 
 export interface RotatingLogOptions {
@@ -94,10 +92,11 @@ export class RotatingLog {
     if (this.#waiting.length > 0) await this.#drain();
   }
 
+  /** Resolves when all is written that can be; on a disk that does not answer, never. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#cancel?.();
-    await withDeadline(this.#timers, CLOSE_MS, this.flush(), undefined);
+    await this.flush();
     await this.#file?.handle.close().catch(() => undefined);
     this.#file = null;
   }

@@ -122,22 +122,6 @@ describe('a rotating log', () => {
     expect(text()).toHaveLength(4 * 1024 * 1024);
   });
 
-  it('is not held up at its end by a disk that does not answer', async () => {
-    const stuck: FileSystem = { ...SYSTEM_FILES, open: () => new Promise(() => {}) };
-    const passed: number[] = [];
-    const timers = {
-      after: (delayMs: number, call: () => void) => {
-        passed.push(delayMs);
-        queueMicrotask(call);
-        return () => {};
-      },
-    };
-    const { log } = openLog({ files: stuck, timers });
-    log.write('one');
-    await log.close();
-    expect(passed).toContain(2_000);
-  });
-
   it('writes to what is no regular file as well, and does not rotate it', async () => {
     const { log, problems } = openLog({ path: '/dev/null', mostBytes: 1 });
     for (const line of ['one', 'two']) {
