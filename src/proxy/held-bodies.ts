@@ -8,7 +8,7 @@ const LARGEST_BYTES = 32 * 1024 * 1024;
 /** All held bodies together. */
 const MOST_BYTES = 256 * 1024 * 1024;
 /** A client that sends nothing for this long is given up. */
-const IDLE_MS = 60_000;
+export const IDLE_MS = 60_000;
 /** From this size on a body is let go as soon as it is sent, for its answer may last for many minutes. */
 const LARGE_BYTES = 16_384;
 const NOTHING = Buffer.alloc(0);

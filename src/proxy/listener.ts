@@ -43,7 +43,7 @@ export class Listener {
       keepAliveTimeout: KEEP_ALIVE_MS,
       headersTimeout: headersMs,
       connectionsCheckingInterval: Math.ceil(headersMs / 4),
-      // The whole of a large upload may take long; a held body that stalls is given up by HeldBodies.
+      // The whole of a large upload may take long; whoever reads it gives up one that stalls.
       requestTimeout: 0,
       maxHeaderSize: MAX_HEADER_BYTES,
       // A request without one is refused like all others, by `screen`.

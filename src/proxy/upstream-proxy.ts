@@ -1,5 +1,4 @@
 import type { AddressInfo } from 'node:net';
-import { PassThrough } from 'node:stream';
 import { headerFields } from '../dialects/header-fields.js';
 import type { Admission, AdmissionOutcome, AdmissionRequest } from '../governor/admission.js';
 import type { Governor } from '../governor/governor.js';
@@ -24,6 +23,7 @@ import { ProxyTally } from './proxy-tally.js';
 import type { OpenRoute, Route } from './route.js';
 import { screen } from './screen.js';
 import { Shaping } from './shaping.js';
+import { streamedBody } from './streamed-body.js';
 import { UnderWay } from './under-way.js';
 import { openFreshAgent, openUpstreamAgent } from './upstream-agent.js';
 
@@ -176,8 +176,7 @@ export class UpstreamProxy {
     if (this.#draining) return this.#answers.postpone(exchange, DRAINING);
     if (metered) return this.#handleMetered(route, exchange, path);
     exchange.invite();
-    // undici destroys what it was given, and the request must live on.
-    const body = hasBody(request) ? request.pipe(new PassThrough()) : null;
+    const body = hasBody(request) ? streamedBody(request, this.#options.timers) : null;
     return this.#forwarder.forward(route, exchange, {
       body,
       admission: null,

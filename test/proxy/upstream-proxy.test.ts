@@ -2,6 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Governor } from '../../src/governor/governor.js';
+import { IDLE_MS } from '../../src/proxy/held-bodies.js';
 import type { UpstreamProxy } from '../../src/proxy/upstream-proxy.js';
 import { SCOPE, Town } from '../governor/support.js';
 import { FakeUpstream } from '../support/fake-upstream.js';
@@ -81,6 +82,27 @@ it('a client that leaves before its request is admitted sends nothing, and pays 
   admit();
   await until(() => proxy.inFlight === 0);
   expect(settled).toEqual([[admission, { kind: 'not-sent' }]]);
+  expect(upstream.seen).toEqual([]);
+});
+
+it('a client that falls silent in the middle of an upload is cut off, and no other', async () => {
+  const town = await Town.open();
+  const proxy = proxyTo(upstream.url, town);
+  const wire = await Wire.open(await open(proxy));
+  const [socket] = await socketsOf(async () => {
+    await wire.write('PUT /v1/files HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n');
+    await until(() => proxy.inFlight === 1);
+  });
+  for (let minute = 0; minute < 5; minute += 1) {
+    const read = socket?.bytesRead;
+    await wire.write('x');
+    await until(() => socket?.bytesRead !== read);
+    town.time.advance(IDLE_MS);
+    expect(socket?.destroyed).toBe(false);
+  }
+  town.time.advance(IDLE_MS);
+  await wire.isOver();
+  await until(() => proxy.inFlight === 0);
   expect(upstream.seen).toEqual([]);
 });
 
