@@ -1,4 +1,4 @@
-import { PassThrough } from 'node:stream';
+import type { PassThrough } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { cleanName } from '../dialects/clean-name.js';
 import type { HeaderFields, ShapedAnswer } from '../dialects/dialect.js';
@@ -9,7 +9,7 @@ import { SYSTEM_TIME } from '../platform/clock.js';
 import type { Timers } from '../platform/timers.js';
 import type { Exchange } from './exchange.js';
 import { requestHeaders } from './headers.js';
-import type { HeldBody } from './held-bodies.js';
+import { HeldBody } from './held-bodies.js';
 import type { LocalAnswers } from './local-answers.js';
 import type { ProxyTally } from './proxy-tally.js';
 import { Relay } from './relay.js';
@@ -50,33 +50,16 @@ export class Forwarder {
    * Sends the request on, and the answer back; resolves when that is over and settled. To true if
    * the answer was about what had been added to the request, and did not go back.
    */
-  forward(
-    route: OpenRoute,
-    exchange: Exchange,
-    { body, admission, shaped, onSuccess }: Forwarding,
-  ): Promise<boolean> {
-    const { governor, timers, now, tally, answers, underWay, pseudonym } = this.options;
-    const { dialect, agent, url } = route;
-    const { request } = exchange;
-    const [held, stream] = body instanceof PassThrough ? [null, body] : [body, null];
+  forward(route: OpenRoute, exchange: Exchange, forwarding: Forwarding): Promise<boolean> {
+    const { governor, timers, now, tally, answers, underWay } = this.options;
+    const { body, admission, shaped, onSuccess } = forwarding;
+    const { dialect, agent, timeoutMs } = route;
     if (exchange.over) {
       if (admission !== null) governor.settle(admission, { kind: 'not-sent' });
       return Promise.resolve(false);
     }
-    const message = {
-      origin: url.origin,
-      method: request.method as Dispatcher.HttpMethod,
-      path: (url.pathname === '/' ? '' : url.pathname) + (request.url ?? '/'),
-      headers: requestHeaders(request.rawHeaders, {
-        pseudonym,
-        // undici states the length of a buffer; of all else it knows what it is told.
-        contentLength: held === null ? request.headers['content-length'] : held.lengthToState,
-        httpVersion: request.httpVersion,
-        plainAnswer: shaped !== null,
-      }),
-      // Its types leave out what it takes besides: anything that can be walked.
-      body: (held?.outgoing() ?? stream) as NonNullable<Dispatcher.DispatchOptions['body']> | null,
-    };
+    const message = this.#messageOf(route, exchange, forwarding);
+    const held = body instanceof HeldBody ? body : null;
     const metered = held !== null;
     exchange.record?.forwarded();
     const sentAfterMs = metered ? SYSTEM_TIME.monotonic() - held.heldAt : 0;
@@ -89,7 +72,7 @@ export class Forwarder {
         shaped,
         timers,
         underWay,
-        timeoutMs: route.timeoutMs,
+        timeoutMs,
         now,
         onHead: (fields, status) => {
           tally.answered(route.name, metered, status);
@@ -111,6 +94,27 @@ export class Forwarder {
       });
       relay.send();
     });
+  }
+
+  /** The request as undici takes it. */
+  #messageOf({ url }: OpenRoute, { request }: Exchange, { body, shaped }: Forwarding) {
+    const held = body instanceof HeldBody;
+    return {
+      origin: url.origin,
+      method: request.method as Dispatcher.HttpMethod,
+      path: (url.pathname === '/' ? '' : url.pathname) + (request.url ?? '/'),
+      headers: requestHeaders(request.rawHeaders, {
+        pseudonym: this.options.pseudonym,
+        // undici states the length of a buffer; of all else it knows what it is told.
+        contentLength: held ? body.lengthToState : request.headers['content-length'],
+        httpVersion: request.httpVersion,
+        plainAnswer: shaped !== null,
+      }),
+      // Its types leave out what it takes besides: anything that can be walked.
+      body: (held ? body.outgoing() : body) as NonNullable<
+        Dispatcher.DispatchOptions['body']
+      > | null,
+    };
   }
 
   /** What an answer's headers tell beside its own business. */

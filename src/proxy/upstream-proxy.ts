@@ -56,7 +56,18 @@ interface Asked {
 
 /**
  * The data plane: HTTP in, HTTP out. Owns the listeners and the way of a request through them; what a
- * request may spend is the governor's.
+ * request may spend is the governor's. The way of a request:
+ *
+ *   listener            is what came a request at all? then it becomes an `exchange`
+ *   screen              may it be read in two ways?
+ *   path-readings       does it spend? if not, `streamed-body`, and on to the forwarder
+ *   held-bodies         the body, whole
+ *   governor.admit      charged on disk, or refused: `local-answers`
+ *   shaping             made to ask for its usage
+ *   forwarder           to the upstream, with `headers` for the next hop, by `upstream-agent`
+ *   relay               the answer back: a refusal waits for the `judge`, of a success the `meter` reads
+ *                       what it cost, and the `outlet` writes it
+ *   governor.settle     the estimate gives way to the cost
  */
 export class UpstreamProxy {
   /** What it has done since the process started. */
