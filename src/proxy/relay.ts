@@ -127,7 +127,6 @@ export class Relay implements Dispatcher.DispatchHandler {
     const plain = responseHeaders((controller.rawHeaders ?? []) as readonly (string | Buffer)[]);
     const { exchange, shaped } = this.#options;
     this.#openEnded = isOpenEnded(exchange.request.method, status, headers);
-    if (shaped?.mayReject(status)) return this.#suspect(shaped, fields, statusText, plain);
     if (status < 300) this.#filter = filterOf(shaped, fields);
     const raw = this.#filter === null ? plain : withoutLength(plain);
     const verdict = this.#inform(status, fields);
@@ -135,7 +134,10 @@ export class Relay implements Dispatcher.DispatchHandler {
       this.#begin(statusText, raw);
       return this.#options.onRelayed(SYSTEM_TIME.monotonic() - headAt);
     }
-    void verdict.then(() => this.#releaseHeld(statusText, raw));
+    void verdict.then((isOfUse) => {
+      if (isOfUse) this.#releaseHeld(statusText, raw);
+      else this.#reject();
+    });
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -172,16 +174,6 @@ export class Relay implements Dispatcher.DispatchHandler {
     if (now - this.#askedAt > timeoutMs) controller.abort(new errors.HeadersTimeoutError());
   }
 
-  /** The answer may be about what was asked for in the client's place: that is none of the client's business. */
-  #suspect(shaped: ShapedAnswer, fields: HeaderFields, statusText: string, raw: RawHeaders): void {
-    const held = new HeldStart();
-    this.#held = held;
-    void held.read(this.#options.timers, fields.get('content-encoding')).then((body) => {
-      if (shaped.isRejected(body)) this.#reject();
-      else this.#releaseHeld(statusText, raw);
-    });
-  }
-
   #reject(): void {
     this.#held = null;
     this.#over = true;
@@ -189,9 +181,12 @@ export class Relay implements Dispatcher.DispatchHandler {
     this.#done({ kind: 'not-a-success' }, true);
   }
 
-  /** Tells the governor what the answer says. A promise: nothing is relayed before it resolves. */
-  #inform(status: number, fields: HeaderFields): Promise<void> | null {
-    const { admission, dialect, exchange, governor, now, timers } = this.#options;
+  /**
+   * Tells the governor what the answer says. A promise: nothing is relayed before it resolves, to whether
+   * the client is to get it.
+   */
+  #inform(status: number, fields: HeaderFields): Promise<boolean> | null {
+    const { admission, dialect, exchange, governor, now, shaped, timers } = this.#options;
     if (admission === null) return null;
     const statements = dialect.readLimitSignals(fields, now());
     if (status < 300) {
@@ -199,13 +194,16 @@ export class Relay implements Dispatcher.DispatchHandler {
       governor.succeeded(admission, statements);
       return null;
     }
-    const held = new HeldStart();
-    const readStart = () => held.read(timers, fields.get('content-encoding'));
+    const readStart = () => {
+      this.#held = new HeldStart();
+      return this.#held.read(timers, fields.get('content-encoding'));
+    };
+    // An answer about what was asked for in the client's place is none of the client's business.
+    if (shaped?.mayReject(status)) return readStart().then((body) => !shaped.isRejected(body));
     const { record } = exchange;
     const answer = { status, fields, statements, readStart };
     const verdict = judge({ ...answer, dialect, governor, admission, record, now });
-    if (verdict !== null) this.#held = held;
-    return verdict;
+    return verdict && verdict.then(() => true);
   }
 
   #releaseHeld(statusText: string, raw: RawHeaders): void {
