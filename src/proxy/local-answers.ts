@@ -64,7 +64,7 @@ export class LocalAnswers {
     const { decision, until, now: at, limit, pool } = denial;
     onRefused({ requestId, scope, model, decision, until, at, limit, pool, state, reason: null });
     const probes = pool !== null || state.hot.backoff.cooldown !== null;
-    const refusal = refusalOf(denial, requestId, maxRetryAfterMs, probes);
+    const refusal = refusalOf(denial, maxRetryAfterMs, probes);
     this.#refuse(exchange, refusal, { scope }, false);
   }
 
@@ -83,7 +83,7 @@ export class LocalAnswers {
     const told = problem == null ? reason : `${reason} ${problem}`;
     const decision = 'state' as const;
     onRefused({ ...nothing, requestId, scope, decision, until: at, at, reason: told });
-    const refusal = stateRefusal(reason, at, requestId, maxRetryAfterMs);
+    const refusal = stateRefusal(reason, at, maxRetryAfterMs);
     this.#refuse(exchange, refusal, details, reason === DRAINING);
   }
 
@@ -108,12 +108,11 @@ export class LocalAnswers {
 
   #refuse(
     exchange: Exchange,
-    { problem: kind, message, headers }: LocalRefusal,
+    { problem: kind, message, decision, retryAfterMs, headers }: LocalRefusal,
     details: LogFields,
     close: boolean,
   ): void {
-    const decision = headers['tidegate-decision'] as Decision;
-    exchange.record?.refused(decision, Number(headers['retry-after-ms']));
+    exchange.record?.refused(decision, retryAfterMs);
     this.options.log.info('refused', {
       requestId: exchange.requestId,
       ...details,

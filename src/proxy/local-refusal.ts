@@ -9,6 +9,8 @@ export type Decision = Denial['decision'] | 'state';
 export interface LocalRefusal {
   readonly problem: LocalProblem['kind'];
   readonly message: string;
+  readonly decision: Decision;
+  readonly retryAfterMs: number;
   readonly headers: Readonly<Record<string, string>>;
 }
 
@@ -23,40 +25,22 @@ const STATE_RETRY_MS = 1_000;
  * `probes`: a cooldown is over, and a probe out; else a request is held back for what is in flight.
  * `maxRetryAfterMs`: longest `retry-after` to state; clients misbehave at a minute and above.
  */
-export function refusalOf(
-  denial: Denial,
-  requestId: string,
-  maxRetryAfterMs: number,
-  probes: boolean,
-): LocalRefusal {
+export function refusalOf(denial: Denial, maxRetryAfterMs: number, probes: boolean): LocalRefusal {
   const waitMs = Math.max(0, denial.until - denial.now);
   const retry = denial.decision !== 'terminal' && waitMs <= WORTH_RETRYING_MS;
   return {
     problem: PROBLEMS[denial.decision],
     message: `${reasonOf(denial, probes)} Blocked until ${rfc3339(denial.until)}.`,
-    headers: refusalHeaders(denial.decision, denial.until, waitMs, {
-      retry,
-      requestId,
-      maxRetryAfterMs,
-    }),
+    ...stated(denial.decision, denial.until, waitMs, retry, maxRetryAfterMs),
   };
 }
 
 /** The state can't be written, or this instance is starting or draining; `now` in epoch ms. */
-export function stateRefusal(
-  reason: string,
-  now: number,
-  requestId: string,
-  maxRetryAfterMs: number,
-): LocalRefusal {
+export function stateRefusal(reason: string, now: number, maxRetryAfterMs: number): LocalRefusal {
   return {
     problem: 'state-unavailable',
     message: reason,
-    headers: refusalHeaders('state', now + STATE_RETRY_MS, STATE_RETRY_MS, {
-      retry: true,
-      requestId,
-      maxRetryAfterMs,
-    }),
+    ...stated('state', now + STATE_RETRY_MS, STATE_RETRY_MS, true, maxRetryAfterMs),
   };
 }
 
@@ -95,25 +79,21 @@ function reasonOf({ decision, pool, limit }: Denial, probes: boolean): string {
     : reason.replace('holding requests back', 'holding requests of this model back');
 }
 
-function refusalHeaders(
+function stated(
   decision: Decision,
   until: number,
   waitMs: number,
-  options: {
-    readonly retry: boolean;
-    readonly requestId: string;
-    readonly maxRetryAfterMs: number;
-  },
-): Record<string, string> {
-  const retryMs = Math.ceil(Math.min(options.maxRetryAfterMs, Math.max(SHORTEST_RETRY_MS, waitMs)));
-  return {
-    'retry-after': String(
-      Math.min(Math.ceil(retryMs / 1000), Math.floor(options.maxRetryAfterMs / 1000)),
-    ),
-    'retry-after-ms': String(retryMs),
-    'x-should-retry': String(options.retry),
+  retry: boolean,
+  maxRetryAfterMs: number,
+): Pick<LocalRefusal, 'decision' | 'retryAfterMs' | 'headers'> {
+  const retryAfterMs = Math.ceil(Math.min(maxRetryAfterMs, Math.max(SHORTEST_RETRY_MS, waitMs)));
+  const retryAfterS = Math.min(Math.ceil(retryAfterMs / 1000), Math.floor(maxRetryAfterMs / 1000));
+  const headers = {
+    'retry-after': String(retryAfterS),
+    'retry-after-ms': String(retryAfterMs),
+    'x-should-retry': String(retry),
     'tidegate-decision': decision,
     'tidegate-blocked-until': rfc3339(until),
-    'tidegate-request-id': options.requestId,
   };
+  return { decision, retryAfterMs, headers };
 }

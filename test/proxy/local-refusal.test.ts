@@ -33,7 +33,7 @@ it.each<[string, Pick<Denial, 'decision'> & Partial<Denial>, boolean, string]>([
     'of this model back',
   ],
 ])('%s is told in words that are true of it', (_, denial, probes, text) => {
-  const { message } = refusalOf({ ...NOTHING, ...denial }, 'tg_1', 59_000, probes);
+  const { message } = refusalOf({ ...NOTHING, ...denial }, 59_000, probes);
   expect(message).toContain(text);
   expect(message).toContain('Blocked until 1970-01-01T00:00:02.000Z.');
 });
@@ -45,7 +45,7 @@ it.each([
 ])('no wait is stated beyond %i ms, not even rounded: clients misbehave there', (...row) => {
   const [longestMs, seconds, ms] = row;
   const denial = { ...NOTHING, decision: 'cooldown', until: 3_600_000 } as const;
-  expect(refusalOf(denial, 'tg_1', longestMs, false).headers).toMatchObject({
+  expect(refusalOf(denial, longestMs, false).headers).toMatchObject({
     'retry-after': seconds,
     'retry-after-ms': ms,
   });
