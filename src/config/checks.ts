@@ -10,7 +10,7 @@ import { formatAddress, formatDuration } from './format.js';
 import type { Given } from './given.js';
 import { LONGEST_NAME } from './parse.js';
 import { formatPlace, type Findings, type Place } from './problem.js';
-import { unknownParameters } from './state-store.js';
+import { oddParameters } from './state-store.js';
 import type { LimitDraft, Settings, UpstreamDraft } from './upstreams.js';
 
 export function checkTogether(
@@ -212,7 +212,7 @@ function warnOfOddities(
     );
   }
   const { state } = settings;
-  for (const text of state.ok ? unknownParameters(state.value) : []) {
+  for (const text of state.ok ? oddParameters(state.value) : []) {
     findings.warn(`${formatPlace(state.place)}: ${text}`);
   }
   for (const { url } of upstreams) {

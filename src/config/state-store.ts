@@ -89,7 +89,8 @@ function pathOfUrl(rest: string): string | null {
   }
 }
 
-const ENCODE = '; percent-encode the password: "/" is %2F, "#" is %23, "?" is %3F, "@" is %40';
+const ENCODE =
+  '; percent-encode the password: "/" is %2F, "#" is %23, "?" is %3F, "@" is %40, "%" is %25';
 
 function readPostgresUrl(text: string): Parsed<StoreConfig> {
   if (!URL.canParse(text)) return wrong(`is not a URL${text.includes('@') ? ENCODE : ''}`);
@@ -98,10 +99,22 @@ function readPostgresUrl(text: string): Parsed<StoreConfig> {
   if (url.hash !== '') {
     return wrong(`has a fragment${ENCODE}`);
   }
+  if (![url.username, url.password, url.pathname].every(isDecodable)) {
+    return wrong(`has a "%" that begins no character${ENCODE}`);
+  }
   if (url.pathname.length < 2) return wrong('names no database');
   // What stands before it was taken for host and port.
   if (url.pathname.includes('@')) return wrong(`has an "@" in the name of the database${ENCODE}`);
   return parsed({ kind: 'postgres', url: url.href });
+}
+
+function isDecodable(part: string): boolean {
+  try {
+    decodeURIComponent(part);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** What the driver, or the server by way of it, knows in the query of the address. */
@@ -130,11 +143,25 @@ const PARAMETERS = [
   'user',
 ];
 
-/** The driver passes over what it does not know: a misspelt sslmode would leave the connection plain. */
-export function unknownParameters(store: StoreConfig): readonly string[] {
+const SSL_MODES = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full', 'no-verify'];
+
+/**
+ * The driver passes over what it does not know: a misspelt name leaves the connection plain, and a misspelt mode
+ * is the strictest.
+ */
+export function oddParameters(store: StoreConfig): readonly string[] {
   if (store.kind !== 'postgres') return [];
-  const names = new Set(new URL(store.url).searchParams.keys());
-  return [...names].filter((name) => !PARAMETERS.includes(name)).map(describeUnknown);
+  const { searchParams } = new URL(store.url);
+  const names = new Set(searchParams.keys());
+  const mode = searchParams.getAll('sslmode').at(-1) ?? '';
+  return [
+    ...[...names].filter((name) => !PARAMETERS.includes(name)).map(describeUnknown),
+    ...(mode === '' || SSL_MODES.includes(mode) ? [] : [describeMode(mode)]),
+  ];
+}
+
+function describeMode(mode: string): string {
+  return `sslmode ${JSON.stringify(printable(mode))} is not known, and taken for "verify-full".${didYouMean(mode, SSL_MODES)}`;
 }
 
 function describeUnknown(name: string): string {

@@ -67,6 +67,30 @@ it('makes the tables, once, and lets an instance without that right start', asyn
   }
 });
 
+it('leaves the tables of a later version alone, and says so; and does not take half of a backup', async () => {
+  const env = { TIDEGATE_STATE: store.url };
+  await tidegate(['migrate'], { env });
+  await store.sql("insert into tidegate_store (id, schema_major) values ('0123456789abcdef', 2)");
+  for (const args of [['migrate'], ['migrate', '--dry-run']]) {
+    const { code, out, err } = await tidegate(args, { env });
+    expect({ code, out }).toEqual({ code: 78, out: '' });
+    expect(err).toContain('the state has schema 2, and this version reads up to 1');
+  }
+  await store.sql('drop table tidegate_migrations');
+  await store.sql('update tidegate_store set schema_major = 1');
+  const { code, out, err } = await tidegate(['migrate'], { env });
+  expect({ code, out }, 'nothing is printed but the fault').toEqual({ code: 75, out: '' });
+  expect(err).toContain('restore tidegate_migrations, too');
+});
+
+it('names the schema as the cause where there is none', async () => {
+  const url = new URL(store.url);
+  url.searchParams.set('options', '-c search_path=nowhere');
+  const { code, err } = await tidegate(['migrate'], { env: { TIDEGATE_STATE: url.href } });
+  expect(code).toBe(75);
+  expect(err).toContain('let search_path of its user');
+});
+
 it('says what is wrong when it can’t, and never the password', async () => {
   const env = { TIDEGATE_STATE: 'postgres://tide:hunter2@127.0.0.1:1/tide' };
   const { code, err } = await tidegate(['migrate'], { env });

@@ -266,6 +266,10 @@ describe('warnings', () => {
       { TIDEGATE_STATE: 'postgres://u:hunter2@db/tide?sslmod=verify-full&application_name=a' },
       '"sslmod" is no parameter that is known, and likely to have no effect. Did you mean "sslmode"?',
     ],
+    [
+      { TIDEGATE_STATE: 'postgres://u:hunter2@db/tide?sslmode=verify-ful' },
+      'sslmode "verify-ful" is not known, and taken for "verify-full". Did you mean "verify-full"?',
+    ],
   ])('%j', (env, text) => {
     const result = load(env);
     expect(result.ok).toBe(true);
@@ -276,6 +280,10 @@ describe('warnings', () => {
   test('there are none about what is usual', () => {
     expect(load({ TIDEGATE_UPSTREAM: 'http://[::1]:4000/v1x' }).warnings).toEqual([]);
     expect(load({ TIDEGATE_UPSTREAM: 'https://gate.example/v1/a/b' }).warnings).toEqual([]);
+    for (const mode of ['disable', 'require', 'verify-full&sslrootcert=/ca.pem', 'no-verify']) {
+      const state = `postgres://u@db/tide?sslmode=${mode}`;
+      expect(load({ TIDEGATE_STATE: state }).warnings).toEqual([]);
+    }
     expect(load({}).warnings).toEqual([]);
   });
 });

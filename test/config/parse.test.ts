@@ -287,7 +287,8 @@ describe('upstream URLs', () => {
   });
 });
 
-const ENCODE = 'percent-encode the password: "/" is %2F, "#" is %23, "?" is %3F, "@" is %40';
+const ENCODE =
+  'percent-encode the password: "/" is %2F, "#" is %23, "?" is %3F, "@" is %40, "%" is %25';
 
 describe('stores', () => {
   test.each([
@@ -314,6 +315,8 @@ describe('stores', () => {
     ['postgres://me:hun/ter@db/tide', `is not a URL; ${ENCODE}`],
     ['postgres://me:hun#ter@db/tide', `is not a URL; ${ENCODE}`],
     ['postgres://me:12/34@db/tide', `has an "@" in the name of the database; ${ENCODE}`],
+    ['postgres://me:50%off@db/tide', `has a "%" that begins no character; ${ENCODE}`],
+    ['postgres://me:caf%E9@db/tide', `has a "%" that begins no character; ${ENCODE}`],
     ['./data/state.json', 'does not say which store; did you mean "file:./data/state.json"?'],
     ['./data/state.db', 'does not say which store; did you mean "sqlite:./data/state.db"?'],
     ['state', 'does not say which store'],

@@ -1,8 +1,9 @@
 import type { Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
-import { DataSource, MigrationExecutor } from 'typeorm';
+import { DataSource, type Logger, MigrationExecutor } from 'typeorm';
 import { OpenSockets } from '../../platform/open-sockets.js';
 import { randomHex } from '../../platform/random.js';
 import { type Timers, withDeadline } from '../../platform/timers.js';
+import { checkMajor } from '../parse-state.js';
 import { closedError, isMissingTable, isNameUnknownOrTaken, NoAnswer } from './faults.js';
 import { MIGRATION_LOCK, MIGRATIONS, MIGRATIONS_TABLE } from './migrations.js';
 
@@ -14,6 +15,16 @@ const CONNECT_MS = 1_000;
 export const ANSWER_MS = 2_500;
 /** A migration, or waiting for one that another replica runs. */
 const MIGRATE_MS = 60_000;
+
+/** TypeORM prints a migration that fails, whatever `logging` says; we tell it in our own log, once. */
+const SILENT: Logger = {
+  logQuery: () => {},
+  logQueryError: () => {},
+  logQuerySlow: () => {},
+  logSchemaBuild: () => {},
+  logMigration: () => {},
+  log: () => {},
+};
 
 export interface DatabaseOptions {
   /** `postgres://…`; TLS and the rest by its parameters, as the driver reads them. */
@@ -69,7 +80,7 @@ export class Database {
       migrations: MIGRATIONS,
       migrationsTableName: MIGRATIONS_TABLE,
       synchronize: false,
-      logging: false,
+      logger: SILENT,
       installExtensions: false,
       poolSize: POOL_SIZE,
       connectTimeoutMS: CONNECT_MS,
@@ -125,6 +136,19 @@ export class Database {
     } catch (error) {
       if (isMissingTable(error)) return names;
       throw error;
+    }
+  }
+
+  /** @throws TidegateError STATE_NEWER if a later version has raised the schema of what is there. */
+  async assertReadable(): Promise<void> {
+    const sql = 'select schema_major from tidegate_store';
+    try {
+      const { rows } = await this.session(({ client }) =>
+        this.answer(ANSWER_MS, client.query<{ schema_major: number }>(sql)),
+      );
+      for (const { schema_major } of rows) checkMajor(schema_major);
+    } catch (error) {
+      if (!isMissingTable(error)) throw error;
     }
   }
 

@@ -80,6 +80,10 @@ const REMEDIES: Readonly<Record<string, string>> = {
   '28000':
     'correct the user in TIDEGATE_STATE, or pg_hba.conf; if it wants TLS, add sslmode=verify-full',
   '28P01': 'correct user or password in TIDEGATE_STATE',
+  '3F000':
+    'let search_path of its user (or options=-c search_path=NAME in the URL) name a schema that is there, and that it may use',
+  '42P07':
+    'its tables are there, and the record of their migrations is not: restore tidegate_migrations, too, or use an empty schema',
   '3D000': 'create the database, or correct its name in TIDEGATE_STATE',
   '42501': 'give its user the rights that docs/guides/postgres.md lists',
   '53100': 'free space on its disk',
