@@ -33,6 +33,7 @@ const LEVELS: Record<GovernorEvent['kind'], LogLevel> = {
   'budget-learned': 'info',
   'budget-raised': 'info',
   'budget-moved': 'info',
+  'configurations-differ': 'warn',
   'budget-stated': 'info',
   'guard-holds': 'info',
   'cautious-began': 'error',
@@ -59,6 +60,8 @@ const MESSAGES: Record<GovernorEvent['kind'], string> = {
   'budget-learned': 'budget set from the learned limit',
   'budget-raised': 'budget raised by one step',
   'budget-moved': 'budget moved',
+  'configurations-differ':
+    'another instance has another budget for this limit: give all the same configuration',
   'budget-stated': 'budget follows what the upstream states',
   'guard-holds': 'a guard holds the budget where it is',
   'cautious-began':

@@ -64,7 +64,7 @@ export class Draft {
   conclude(occasion: Occasion): readonly Happened[] {
     if (this.state === this.#before && this.events.length === 0) return NOTHING;
     const change = { before: this.#before, after: this.state, rules: this.rules, now: this.now };
-    const events = withMoves(this.events, change);
+    const events = withMoves(this.events, change, occasion.instance);
     if (events.length === 0) return NOTHING;
     const records = recordsOf(events, change, occasion);
     this.setCold({ events: remember(this.cold.events, records, this.rules) });

@@ -38,6 +38,7 @@ const TOLD_MOVE = 0.02;
 export function withMoves(
   events: readonly GovernorEvent[],
   change: Change,
+  instance: string,
 ): readonly GovernorEvent[] {
   const [before, after] = [change.before.hot.limits, change.after.hot.limits];
   if (before === after) return events;
@@ -46,7 +47,8 @@ export function withMoves(
     const [was, is] = [limitOf(before, name), limitOf(after, name)];
     if (was === is) continue;
     const move = moveOf(name, was, is, events) ?? statedMove(name, was, is, change);
-    if (move !== null) told = [...told, move];
+    const news = move === null ? null : unlessRepeated(move, change, instance);
+    if (news !== null) told = [...told, news];
   }
   return told;
 }
@@ -61,6 +63,34 @@ function moveOf(
   if (from === to || events.some((event) => 'to' in event && event.limit === limit)) return null;
   const ended = events.some((event) => event.kind === 'window-ended' && event.limit === limit);
   return { kind: 'budget-moved', limit, by: ended ? 'window' : 'configuration', from, to };
+}
+
+/** Within this time a budget that goes back is to and fro. */
+const TO_AND_FRO_MS = 600_000;
+const DIFFERENCE_TOLD_MS = 3_600_000;
+
+/**
+ * Instances with different configurations move a budget to and fro, up to twice with each request: that is told as
+ * what it is, once an hour, for it would push out everything else that the scope remembers.
+ */
+function unlessRepeated(
+  move: GovernorEvent,
+  { before, now }: Change,
+  instance: string,
+): GovernorEvent | null {
+  if (move.kind !== 'budget-moved' || move.by !== 'configuration') return move;
+  const { limit, from, to } = move;
+  const known = before.cold.events.filter((event) => event.limit === limit);
+  const within = (ms: number, kind: GovernorEvent['kind']) =>
+    known.filter((event) => event.kind === kind && now - event.at < ms);
+  if (within(DIFFERENCE_TOLD_MS, 'configurations-differ').length > 0) return null;
+  const moves = within(TO_AND_FRO_MS, 'budget-moved');
+  const back = moves.findLast((each) => each.instance !== instance && each.details['from'] === to);
+  if (back !== undefined) {
+    return { kind: 'configurations-differ', limit, other: back.instance, own: to, others: from };
+  }
+  const same = moves.some(({ details }) => details['from'] === from && details['to'] === to);
+  return same ? null : move;
 }
 
 /** The upstream's statements move what admission measures against, a little with each. */

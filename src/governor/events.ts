@@ -68,6 +68,14 @@ export type GovernorEvent =
       readonly from: number | null;
       readonly to: number | null;
     }
+  /** Instances move it to and fro, each by its own configuration. */
+  | {
+      readonly kind: 'configurations-differ';
+      readonly limit: string;
+      readonly other: string;
+      readonly own: number | null;
+      readonly others: number | null;
+    }
   /** The upstream's headers lead: what they make the budget, 2 % apart; null: they no longer do. */
   | {
       readonly kind: 'budget-stated';
@@ -114,6 +122,7 @@ export const CAUSES: Readonly<Record<GovernorEvent['kind'], string>> = {
   'budget-learned': 'accepted sample',
   'budget-raised': 'scheduled job',
   'budget-moved': 'end of a window, or configuration',
+  'configurations-differ': 'configuration of another instance',
   'budget-stated': 'limit headers of the upstream',
   'guard-holds': 'scheduled job',
   'cautious-began': 'loss of state',

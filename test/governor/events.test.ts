@@ -1,7 +1,20 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BOUNDS, type EventRecord } from '../../src/state/scope-state.js';
-import { HOUR, limit, MINUTE, SCOPE, SECOND, statement, success, Town } from './support.js';
+import { Draft } from '../../src/governor/draft.js';
+import type { GovernorEvent } from '../../src/governor/events.js';
+import { freshen } from '../../src/governor/upkeep.js';
+import {
+  HOUR,
+  limit,
+  MINUTE,
+  POLICIES,
+  SCOPE,
+  SECOND,
+  statement,
+  success,
+  Town,
+} from './support.js';
 
 const BUDGET = 10_000;
 const open = () => Town.open({ limits: [limit({ budget: BUDGET })] });
@@ -15,6 +28,54 @@ async function lastOf(town: Town, kind: string): Promise<EventRecord> {
   expect(record, `an event of kind ${kind}`).toBeDefined();
   return record!;
 }
+
+describe('two instances with different budgets', () => {
+  const MOVES = ['budget-moved', 'configurations-differ'];
+
+  /** What is told of budgets while they take turns, one decision a second. */
+  async function turns(budgets: readonly (readonly [string, number])[], times: number) {
+    const town = await Town.open({ limits: [limit({ budget: BUDGET })] });
+    let { state, now } = await town.repository.read(SCOPE);
+    const told: { at: number; event: GovernorEvent }[] = [];
+    for (let turn = 0; turn < times; turn += 1) {
+      const [instance, budget] = budgets[turn % budgets.length]!;
+      const draft = new Draft(state, (now += SECOND), [limit({ budget })]);
+      freshen(draft, POLICIES);
+      for (const { event } of draft.conclude({ instance, requestId: 'r' })) {
+        if (MOVES.includes(event.kind)) told.push({ at: turn, event });
+      }
+      ({ state } = draft);
+      expect(state.hot.limits['tokens']!.budget.current, 'each goes by its own').toBe(budget);
+    }
+    return told;
+  }
+
+  it('are told about once an hour, and their moves do not push out everything else', async () => {
+    const two = [['a', BUDGET] as const, ['b', 4_000] as const];
+    const told = await turns(two, 5_000);
+    expect(told.map(({ event }) => event.kind)).toEqual([...MOVES, ...MOVES]);
+    expect(told[0]).toMatchObject({ at: 1, event: { from: BUDGET, to: 4_000 } });
+    const differ = { limit: 'tokens', other: 'b', own: BUDGET, others: 4_000 };
+    expect(told[1]).toMatchObject({ at: 2, event: differ });
+    expect(told[2]!.at - 2).toBeGreaterThanOrEqual(3_600);
+  });
+
+  it('are told of three, and of two that share a name nothing again and again', async () => {
+    const three = [['a', BUDGET] as const, ['b', 4_000] as const, ['c', 7_000] as const];
+    expect((await turns(three, 300)).map(({ event }) => event.kind)).toEqual([
+      MOVES[0],
+      MOVES[0],
+      MOVES[1],
+    ]);
+    const same = [['a', BUDGET] as const, ['a', 4_000] as const];
+    expect((await turns(same, 300)).map(({ event }) => event.kind)).toEqual([MOVES[0], MOVES[0]]);
+  });
+
+  it('that follow one another are a change of the configuration', async () => {
+    const change = [['a', BUDGET] as const, ...Array<['b', number]>(300).fill(['b', 4_000])];
+    expect(await turns(change, 300)).toMatchObject([{ at: 1, event: { kind: 'budget-moved' } }]);
+  });
+});
 
 describe('an event', () => {
   it('of a cooldown has instant, cause, request and the figures of the limit', async () => {
