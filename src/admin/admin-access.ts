@@ -14,6 +14,11 @@ interface ControlRequest {
   readonly headers: Readonly<Record<string, string | undefined>>;
 }
 
+/** What of Fastify's answer is used here. */
+interface ControlAnswer {
+  header(name: string, value: string): unknown;
+}
+
 /**
  * Who may use the control plane. With a token: who presents it. Without one the listener is on
  * loopback, and a web page in the operator's browser is the one stranger that reaches it: Host and
@@ -24,9 +29,12 @@ export class AdminAccess implements CanActivate {
   constructor(@Inject(CONFIG) private readonly config: Config) {}
 
   canActivate(context: ExecutionContext): boolean {
-    const { method, headers } = context.switchToHttp().getRequest<ControlRequest>();
+    const http = context.switchToHttp();
+    const { method, headers } = http.getRequest<ControlRequest>();
     const { token } = this.config.admin;
     if (token !== null && !isToken(headers['authorization'], token)) {
+      // Clients that ask for a credential only when told to know by this (RFC 9110 §11.6.1).
+      http.getResponse<ControlAnswer>().header('www-authenticate', 'Bearer realm="tidegate"');
       throw new UnauthorizedException(
         'this control plane needs the header "Authorization: Bearer <TIDEGATE_ADMIN_TOKEN>"',
       );
@@ -44,8 +52,8 @@ export class AdminAccess implements CanActivate {
 }
 
 function isToken(authorization: string | undefined, token: string): boolean {
-  const given = Buffer.from(authorization ?? '');
-  const wanted = Buffer.from(`Bearer ${token}`);
+  const given = Buffer.from(/^bearer +(\S+)$/i.exec(authorization ?? '')?.[1] ?? '');
+  const wanted = Buffer.from(token);
   return given.length === wanted.length && timingSafeEqual(given, wanted);
 }
 

@@ -322,8 +322,14 @@ describe('a stranger', () => {
       fetch(`${gate.controlUrl}/status`, { headers }).then((response) => response.status);
     expect(await status({})).toBe(401);
     expect(await status({ authorization: 'Bearer wrong' })).toBe(401);
+    expect(await status({ authorization: `Basic ${token}` })).toBe(401);
     expect(await status({ authorization: `Bearer ${token}` })).toBe(200);
-    expect((await post('/budget/reset')).status).toBe(401);
+    expect(await status({ authorization: `bearer ${token}` }), 'no case').toBe(200);
+    const refused = await post('/budget/reset');
+    expect([refused.status, refused.headers.get('www-authenticate')]).toEqual([
+      401,
+      'Bearer realm="tidegate"',
+    ]);
     expect((await health('ready')).code, 'probes carry none').toBe(200);
     expect(gate.out + gate.err).not.toContain(token);
   });
