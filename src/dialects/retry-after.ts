@@ -28,22 +28,27 @@ const UNIT_MS: Readonly<Record<string, number>> = {
 export function readRetryAfter(headers: HeaderFields, now: number): number | null {
   return (
     parseWaitNumber(headers.get('retry-after-ms'), 1) ??
-    parseRetryAfter(headers.get('retry-after'), now)
+    parseRetryAfter(headers.get('retry-after'), now, headers.get('date'))
   );
 }
 
 /**
  * `retry-after`: seconds or an HTTP-date (RFC 9110 §10.2.3), and beyond the RFC what providers send
  * all the same: a fraction of seconds, a Go duration, an RFC 3339 instant.
+ * `date` is the answer's own: an instant is of the upstream's clock, so the wait is measured by that one.
  */
-export function parseRetryAfter(text: string | undefined, now: number): number | null {
+export function parseRetryAfter(
+  text: string | undefined,
+  now: number,
+  date?: string,
+): number | null {
   if (text === undefined) return null;
   const value = text.trim();
-  return (
-    parseWaitNumber(value, 1000) ??
-    parseGoDuration(value) ??
-    untilInstant(parseHttpDate(value, now) ?? parseRfc3339(value), now)
-  );
+  const stated = parseWaitNumber(value, 1000) ?? parseGoDuration(value);
+  if (stated !== null) return stated;
+  const instant = parseHttpDate(value, now) ?? parseRfc3339(value);
+  const theirs = parseHttpDate(date?.trim() ?? '', now);
+  return untilInstant(instant, theirs ?? now) ?? untilInstant(instant, now);
 }
 
 /**

@@ -63,6 +63,20 @@ describe('retry-after', () => {
     expect(parseRetryAfter(text, NOW)).toBeNull();
   });
 
+  it.each([
+    // An hour ahead, an hour behind, and in step.
+    ['Mon, 03 Aug 2026 13:00:00 GMT', 'Mon, 03 Aug 2026 13:00:30 GMT', 30_000],
+    ['Mon, 03 Aug 2026 11:00:00 GMT', 'Mon, 03 Aug 2026 11:00:30 GMT', 30_000],
+    ['Mon, 03 Aug 2026 12:00:00 GMT', '2026-08-03T12:00:30Z', 30_000],
+    // A date that tells nothing, or nonsense, leaves our own clock.
+    ['soon', 'Mon, 03 Aug 2026 12:00:30 GMT', 30_000],
+    ['Thu, 01 Jan 1970 00:00:00 GMT', 'Mon, 03 Aug 2026 12:00:30 GMT', 30_000],
+    ['Mon, 03 Aug 2026 12:01:00 GMT', 'Mon, 03 Aug 2026 12:00:30 GMT', 30_000],
+    ['Mon, 03 Aug 2026 13:00:00 GMT', '7', 7_000],
+  ])('of an answer of %s: %s is %d ms', (date, text, waitMs) => {
+    expect(readRetryAfter(headerFields({ date, 'retry-after': text }), NOW)).toBe(waitMs);
+  });
+
   it('takes milliseconds before seconds, and seconds where milliseconds make no sense', () => {
     const read = (record: Record<string, string | string[]>) =>
       readRetryAfter(headerFields(record), NOW);
