@@ -123,7 +123,12 @@ export interface TokenUsage {
   readonly failure: StreamFailure | null;
 }
 
-export type StreamFailure = 'overloaded' | 'rate-limited' | 'other';
+export interface StreamFailure {
+  /** Of an answer that says the same by its status; 0 for an error that refuses nothing. */
+  readonly status: number;
+  /** The error, as the body of such an answer has it. */
+  readonly body: string;
+}
 
 export interface UsageReader {
   /**
@@ -185,6 +190,7 @@ export interface LocalProblem {
     | 'overloaded'
     | 'state-unavailable'
     | 'bad-request'
+    | 'unmet-expectation'
     | 'too-large'
     | 'upstream-unreachable'
     | 'upstream-silent'

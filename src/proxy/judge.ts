@@ -1,21 +1,26 @@
-import type { Dialect, HeaderFields, LimitSignal } from '../dialects/dialect.js';
+import type { Dialect, HeaderFields, LimitSignal, StreamFailure } from '../dialects/dialect.js';
+import { headerFields } from '../dialects/header-fields.js';
 import type { Admission } from '../governor/admission.js';
 import type { Governor } from '../governor/governor.js';
 import type { AccessRecord } from './access-log.js';
 
-/** An answer that is not a success. */
-export interface JudgedAnswer {
-  readonly status: number;
-  readonly fields: HeaderFields;
-  readonly statements: readonly LimitSignal[];
-  /** The start of the body, once there is enough of it to judge by. */
-  readonly readStart: () => Promise<string>;
+/** What judges an answer, and who hears of it. */
+interface Judging {
   readonly dialect: Dialect;
   readonly governor: Governor;
   readonly admission: Admission;
   readonly record: AccessRecord | null;
   /** Epoch ms. */
   readonly now: () => number;
+}
+
+/** An answer that is not a success. */
+export interface JudgedAnswer extends Judging {
+  readonly status: number;
+  readonly fields: HeaderFields;
+  readonly statements: readonly LimitSignal[];
+  /** The start of the body, once there is enough of it to judge by. */
+  readonly readStart: () => Promise<string>;
 }
 
 /**
@@ -46,11 +51,24 @@ export function judge(answer: JudgedAnswer): Promise<void> | null {
   });
 }
 
-/** A refusal in the middle of a stream says nothing about itself. */
-export const BARE_REFUSAL = {
-  status: 429,
-  kind: 'unknown',
-  statedWaitMs: null,
-  limits: [],
-  statements: [],
-} as const;
+/** The head of such an answer was that of a success, and says nothing of the refusal. */
+const NO_FIELDS = headerFields({});
+
+/**
+ * An answer of status 200 that turned into a refusal on the way tells what it would have told at its
+ * start. At once, for its settlement may follow in this turn, and nobody waits for it.
+ */
+export function judgeFailure(
+  { status, body }: StreamFailure,
+  { dialect, governor, admission, record, now }: Judging,
+): void {
+  const refusal = dialect.readRefusal(status, NO_FIELDS, body, now());
+  if (refusal === null) return;
+  record?.stated(refusal.statedWaitMs);
+  const { kind } = refusal;
+  if (kind === 'overload') void governor.overloaded(admission, refusal.statedWaitMs);
+  else {
+    const refused = { ...refusal, kind, status, statements: [] };
+    void governor.refused(admission, Promise.resolve(refused));
+  }
+}

@@ -1,4 +1,4 @@
-import type { Dialect, TokenUsage, UsageReader } from '../dialects/dialect.js';
+import type { Dialect, StreamFailure, TokenUsage, UsageReader } from '../dialects/dialect.js';
 import type { Settlement } from '../governor/settlement.js';
 import { openBodyDecoder, type BodyDecoder } from './body-decoder.js';
 
@@ -7,7 +7,7 @@ export interface MeterListener {
   /** The real input is known while the answer still streams. */
   onInput(inputTokens: number): void;
   /** The answer failed after its status said 200. */
-  onFailure(failure: NonNullable<TokenUsage['failure']>): void;
+  onFailure(failure: StreamFailure): void;
   /** The decoder has caught up after `push` asked for a pause. */
   onDrained(): void;
 }

@@ -4,7 +4,7 @@ import type {
   Dialect,
   HeaderFields,
   ShapedAnswer,
-  TokenUsage,
+  StreamFailure,
 } from '../dialects/dialect.js';
 import { headerFields, type HeaderRecord } from '../dialects/header-fields.js';
 import type { Admission } from '../governor/admission.js';
@@ -23,7 +23,7 @@ import {
   type RawHeaders,
 } from './headers.js';
 import { HeldStart } from './held-start.js';
-import { BARE_REFUSAL, judge } from './judge.js';
+import { judge, judgeFailure } from './judge.js';
 import { Meter } from './meter.js';
 import { Outlet } from './outlet.js';
 import { diedIdle, type NoAnswer } from './upstream-failure.js';
@@ -271,10 +271,9 @@ export class Relay implements Dispatcher.DispatchHandler {
   }
 
   /** An answer of status 200 turned into a refusal on the way. */
-  #reportFailure(admission: Admission, failure: NonNullable<TokenUsage['failure']>): void {
-    const { governor } = this.#options;
-    if (failure === 'overloaded') void governor.overloaded(admission, null);
-    if (failure === 'rate-limited') void governor.refused(admission, Promise.resolve(BARE_REFUSAL));
+  #reportFailure(admission: Admission, failure: StreamFailure): void {
+    const { dialect, exchange, governor, now } = this.#options;
+    judgeFailure(failure, { dialect, governor, admission, record: exchange.record, now });
   }
 
   #onClientClose(): void {

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 
 /** Why a request is refused before anything else is done with it. */
 export interface Objection {
-  readonly kind: 'bad-request' | 'not-implemented' | 'loop';
+  readonly kind: 'bad-request' | 'unmet-expectation' | 'not-implemented' | 'loop';
   readonly message: string;
 }
 
@@ -33,7 +33,10 @@ export function screen(request: IncomingMessage, pseudonym: string): Objection |
     return bad('a request of HTTP/1.0 has no transfer coding');
   }
   if (httpVersion === '1.1' && !/^(100-continue)?$/i.test(headers.expect ?? '')) {
-    return bad('the only expectation that can be met is "100-continue"');
+    return {
+      kind: 'unmet-expectation',
+      message: 'the only expectation that can be met is "100-continue"',
+    };
   }
   if (headers.upgrade?.toLowerCase().includes('websocket')) {
     return { kind: 'not-implemented', message: 'Tidegate does not relay WebSocket upgrades' };

@@ -52,7 +52,6 @@ const REFUSED: readonly [string, string][] = [
   ['HTTP/2.0', lines('GET / HTTP/2.0', HOST)],
   ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
   ['TLS', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03'],
-  ['an expectation that none can meet', lines(POST, HOST, 'Expect: tea', 'Content-Length: 5')],
   ['a chunk without size', `${lines(POST, HOST, chunked)}no size\r\n`],
   ['a chunk with a bare line feed', `${lines(POST, HOST, chunked)}5\nhello\r\n${none}`],
   ['a chunk longer than it says', `${lines(POST, HOST, chunked)}2\r\nhello\r\n${none}`],
@@ -74,6 +73,16 @@ describe('a request that can be read in two ways', () => {
     expect(wire.error).toBeNull();
     expect((await gateway.exchange(GET)).status, 'others go on').toBe(200);
     expect(gateway.upstream.seen.map(({ url }) => url)).toEqual(['/v1/models']);
+  });
+
+  it('with an expectation that none can meet is refused with 417', async () => {
+    const wire = await gateway.connect();
+    await wire.write(lines(POST, HOST, 'Expect: tea', 'Content-Length: 5') + SMUGGLED);
+    expectLocalAnswer(await wire.answer(), 417, 'invalid_request_error');
+    wire.end();
+    await wire.isOver();
+    expect(wire.rest, 'one answer').toBe('');
+    expect(gateway.upstream.seen).toHaveLength(0);
   });
 
   it('with headers beyond measure is refused with 431', async () => {

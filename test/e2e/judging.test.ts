@@ -159,12 +159,16 @@ describe('a refusal is judged', () => {
 
 describe('a stream that fails after its status said 200', () => {
   it.each([
-    ['overloaded_error', 'overload'],
-    ['rate_limit_error', 'cooldown'],
-    ['api_error', 'open'],
-  ])('with %s', async (type, decision) => {
+    ['overloaded_error', 'Sorry', 'overload'],
+    ['rate_limit_error', 'Sorry', 'cooldown'],
+    // As with a status of its own: only this request, in passing, for want of money.
+    ['rate_limit_error', 'Extra usage is required for long context requests.', 'open'],
+    ['rate_limit_error', 'Rate limited', 'open'],
+    ['billing_error', 'No more.', 'terminal'],
+    ['api_error', 'Sorry', 'open'],
+  ])('with %s: %s', async (type, message, decision) => {
     const before = await gateway.settledUse();
-    const error = `event: error\ndata: ${errorBody(type, 'Sorry')}\n\n`;
+    const error = `event: error\ndata: ${errorBody(type, message)}\n\n`;
     const events = [...streamEvents({ input: 100 }, 3).slice(0, 5), error].join('');
     gateway.upstream.answer = (_request, response) => {
       response.writeHead(200, STREAM_HEADERS).end(events);

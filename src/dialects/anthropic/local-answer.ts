@@ -16,6 +16,7 @@ const SHAPES: Readonly<Record<LocalProblem['kind'], Shape>> = {
   overloaded: { status: 529, type: 'overloaded_error' },
   'state-unavailable': { status: 503, type: 'api_error' },
   'bad-request': { status: 400, type: 'invalid_request_error' },
+  'unmet-expectation': { status: 417, type: 'invalid_request_error' },
   'too-large': { status: 413, type: 'request_too_large' },
   'upstream-unreachable': { status: 502, type: 'api_error' },
   'upstream-silent': { status: 504, type: 'timeout_error' },

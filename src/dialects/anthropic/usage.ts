@@ -16,6 +16,12 @@ const TEXT_KEYS = ['text', 'partial_json', 'thinking'];
 const UNCOUNTED_ITERATIONS = new Set<unknown>(['compaction', 'advisor_message']);
 const MAX_ITERATIONS = 1000;
 
+const STATUS_OF: ReadonlyMap<unknown, number> = new Map([
+  ['overloaded_error', 529],
+  ['rate_limit_error', 429],
+  ['billing_error', 402],
+]);
+
 /** For `text/event-stream` the stream's own reader, for all else that of a JSON body. */
 export function openUsageReader(contentType: string): UsageReader {
   return isEventStream(contentType) ? new StreamReader() : new BodyReader();
@@ -69,7 +75,7 @@ class StreamReader implements UsageReader {
         this.#stopped = true;
         break;
       case 'error':
-        this.#failure = failureOf(parseJson(data.toString()));
+        this.#failure = failureOf(data.toString());
         break;
     }
   }
@@ -154,15 +160,10 @@ function cacheWrites(usage: unknown): number {
   );
 }
 
-function failureOf(event: unknown): StreamFailure {
-  switch (member(member(event, 'error'), 'type')) {
-    case 'overloaded_error':
-      return 'overloaded';
-    case 'rate_limit_error':
-      return 'rate-limited';
-    default:
-      return 'other';
-  }
+/** By the kinds of error that come with a status of their own (wire facts §1.4). */
+function failureOf(body: string): StreamFailure {
+  const type = member(member(parseJson(body), 'error'), 'type');
+  return { status: STATUS_OF.get(type) ?? 0, body };
 }
 
 const TYPE = ['type'];

@@ -68,6 +68,7 @@ const STATUSES: Readonly<Record<LocalProblem['kind'], number>> = {
   overloaded: 503,
   'state-unavailable': 503,
   'bad-request': 400,
+  'unmet-expectation': 417,
   'too-large': 413,
   'upstream-unreachable': 502,
   'upstream-silent': 504,

@@ -16,6 +16,7 @@ const SHAPES: Readonly<Record<LocalProblem['kind'], Shape>> = {
   overloaded: { status: 503, type: 'server_error', code: 'overloaded' },
   'state-unavailable': { status: 503, type: 'server_error', code: null },
   'bad-request': { status: 400, type: 'invalid_request_error', code: null },
+  'unmet-expectation': { status: 417, type: 'invalid_request_error', code: null },
   'too-large': { status: 413, type: 'invalid_request_error', code: 'request_too_large' },
   'upstream-unreachable': { status: 502, type: 'server_error', code: 'upstream_unreachable' },
   'upstream-silent': { status: 504, type: 'server_error', code: 'upstream_timeout' },

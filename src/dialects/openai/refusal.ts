@@ -7,7 +7,7 @@ import { readLimits } from './limit-headers.js';
 const REFUSING = new Set([402, 429, 503, 529]);
 
 /** What no wait of minutes cures (wire facts §3.1): the account is out of money, or closed. */
-const SPENT = new Set([
+export const SPENT: ReadonlySet<string> = new Set([
   'insufficient_quota',
   'billing_hard_limit_reached',
   'billing_not_active',

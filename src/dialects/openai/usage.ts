@@ -3,6 +3,7 @@ import { JsonBody } from '../json-body.js';
 import { JsonCursor, member, parseJson } from '../json.js';
 import { CHARACTERS_PER_TOKEN, countCharacters, tokenCount } from '../spoken.js';
 import { isEventStream, SseSplitter } from '../sse.js';
+import { SPENT } from './refusal.js';
 
 /** Whether a provider's limits count the part of a prompt that came from the cache. */
 export type CachedInput = 'counted' | 'free';
@@ -35,7 +36,6 @@ const RATE_LIMITED = new Set([
   'rate_limit_error',
   'rate_limited',
   'too_many_requests',
-  'insufficient_quota',
   'resource_exhausted',
   'tokens',
   'requests',
@@ -239,14 +239,19 @@ function bodyFailure(error: unknown): StreamFailure | null {
 
 /** By `code`, which may be a status, or `type`; or both one level down (wire facts §3.1, §3.2). */
 function failureOf(error: object): StreamFailure {
-  const inner = member(error, 'error');
-  const words = [error, inner].flatMap((from) => [member(from, 'code'), member(from, 'type')]);
-  for (const word of words) {
-    const text = String(word).toLowerCase();
-    if (RATE_LIMITED.has(text)) return 'rate-limited';
-    if (OVERLOADED.has(text)) return 'overloaded';
+  for (const from of [error, member(error, 'error')]) {
+    for (const word of [member(from, 'code'), member(from, 'type')]) {
+      const status = statusOf(String(word).toLowerCase());
+      if (status !== 0) return { status, body: JSON.stringify({ error: from }) };
+    }
   }
-  return 'other';
+  return { status: 0, body: '' };
+}
+
+function statusOf(word: string): number {
+  if (RATE_LIMITED.has(word) || SPENT.has(word)) return 429;
+  if (OVERLOADED.has(word)) return 503;
+  return word === '402' ? 402 : 0;
 }
 
 function isDone(data: Buffer): boolean {

@@ -80,6 +80,7 @@ describe('a local answer', () => {
     ['overloaded', 529, 'overloaded_error'],
     ['state-unavailable', 503, 'api_error'],
     ['bad-request', 400, 'invalid_request_error'],
+    ['unmet-expectation', 417, 'invalid_request_error'],
     ['too-large', 413, 'request_too_large'],
     ['upstream-unreachable', 502, 'api_error'],
     ['upstream-silent', 504, 'timeout_error'],

@@ -28,6 +28,10 @@ function event(name: string, data: object): string {
   return `event: ${name}\ndata: ${JSON.stringify({ type: name, ...data })}\n\n`;
 }
 
+const failed = (status: number, type: string, message?: string) => ({
+  status,
+  body: JSON.stringify({ type: 'error', error: { type, message } }),
+});
 const start = (usage: object) =>
   event('message_start', { message: { id: 'msg_1', role: 'assistant', content: [], usage } });
 const delta = (part: object) => event('content_block_delta', { index: 0, delta: part });
@@ -148,20 +152,42 @@ describe('usage of a stream', () => {
     [
       'overloaded before anything else',
       event('error', { error: { type: 'overloaded_error', message: 'Overloaded' } }),
-      { inputTokens: null, failure: 'overloaded', complete: false },
+      {
+        inputTokens: null,
+        failure: failed(529, 'overloaded_error', 'Overloaded'),
+        complete: false,
+      },
     ],
     [
       'overloaded midway: the figures so far stay',
       START + textDelta('Hell') + event('error', { error: { type: 'overloaded_error' } }),
-      { inputTokens: 125, outputTokens: 1, relayedOutputTokens: 1, failure: 'overloaded' },
+      {
+        inputTokens: 125,
+        outputTokens: 1,
+        relayedOutputTokens: 1,
+        failure: failed(529, 'overloaded_error'),
+      },
     ],
     [
       'rate limited',
       event('error', { error: { type: 'rate_limit_error' } }),
-      { failure: 'rate-limited' },
+      { failure: failed(429, 'rate_limit_error') },
     ],
-    ['any other error', event('error', { error: { type: 'api_error' } }), { failure: 'other' }],
-    ['an error nobody can read', 'event: error\ndata: oops\n\n', { failure: 'other' }],
+    [
+      'no money left',
+      event('error', { error: { type: 'billing_error' } }),
+      { failure: failed(402, 'billing_error') },
+    ],
+    [
+      'any other error',
+      event('error', { error: { type: 'api_error' } }),
+      { failure: failed(0, 'api_error') },
+    ],
+    [
+      'an error nobody can read',
+      'event: error\ndata: oops\n\n',
+      { failure: { status: 0, body: 'oops' } },
+    ],
     [
       'events of no known type',
       event('new_thing', { usage: { input_tokens: 9 } }) + WHOLE,

@@ -29,6 +29,7 @@ describe('a local answer', () => {
     ['overloaded', 503, 'server_error', 'overloaded'],
     ['state-unavailable', 503, 'server_error', null],
     ['bad-request', 400, 'invalid_request_error', null],
+    ['unmet-expectation', 417, 'invalid_request_error', null],
     ['too-large', 413, 'invalid_request_error', 'request_too_large'],
     ['upstream-unreachable', 502, 'server_error', 'upstream_unreachable'],
     ['upstream-silent', 504, 'server_error', 'upstream_timeout'],

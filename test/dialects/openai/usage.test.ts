@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { StreamFailure, TokenUsage } from '../../../src/dialects/dialect.js';
+import type { TokenUsage } from '../../../src/dialects/dialect.js';
 import { cutAt, cuts, feed, hostileBytes } from '../chunks.js';
 import { chunk, data, dialect, DONE, event, OPENAI, usageChunk } from './support.js';
 
@@ -93,7 +93,12 @@ describe('usage of a JSON answer', () => {
     [
       'an error that came with 200',
       { error: { code: 429, message: 'Provider returned error' } },
-      { failure: 'rate-limited' },
+      {
+        failure: {
+          status: 429,
+          body: '{"error":{"code":429,"message":"Provider returned error"}}',
+        },
+      },
     ],
   ])('%s', (_what, body, expected) => {
     expect(readJson(body)).toEqual({ ...NOTHING, ...expected });
@@ -230,7 +235,7 @@ describe('usage of a stream', () => {
 });
 
 describe('a stream that fails after its 200', () => {
-  it.each<[string, string, StreamFailure]>([
+  it.each<[string, string, number]>([
     [
       'Responses, rate limited',
       event('response.failed', {
@@ -240,42 +245,42 @@ describe('a stream that fails after its 200', () => {
           error: { code: 'rate_limit_exceeded', message: 'Rate limit reached for gpt-5.1' },
         },
       }),
-      'rate-limited',
+      429,
     ],
     [
       'Responses, a fault of the server',
       event('response.failed', {
         response: { status: 'failed', error: { code: 'server_error', message: 'No.' } },
       }),
-      'other',
+      0,
     ],
     [
       'Responses, overloaded',
       event('response.failed', {
         response: { status: 'failed', error: { code: 'server_is_overloaded', message: 'No.' } },
       }),
-      'overloaded',
+      503,
     ],
     [
       'Responses, an event of its own',
       event('error', { code: 'rate_limit_exceeded', message: 'No.', param: null }),
-      'rate-limited',
+      429,
     ],
     [
       'the same with the error inside',
       event('error', { error: { type: 'tokens', code: 'rate_limit_exceeded', message: 'No.' } }),
-      'rate-limited',
+      429,
     ],
-    ['Chat Completions', data({ error: { message: 'No.', type: 'server_error' } }), 'other'],
+    ['Chat Completions', data({ error: { message: 'No.', type: 'server_error' } }), 0],
     [
       'an error named by its event alone',
       'event: error\ndata: {"message":"No.","code":"overloaded"}\n\n',
-      'overloaded',
+      503,
     ],
     [
       'the same, with the kind of error for its type',
       'event: error\ndata: {"message":"No.","type":"rate_limit_error"}\n\n',
-      'rate-limited',
+      429,
     ],
     [
       'OpenRouter, whose code is a status',
@@ -284,7 +289,7 @@ describe('a stream that fails after its 200', () => {
         error: { code: 429, message: 'Rate limit exceeded' },
         choices: [{ index: 0, delta: { content: '' }, finish_reason: 'error' }],
       }),
-      'rate-limited',
+      429,
     ],
     [
       'OpenRouter, the provider gone',
@@ -292,11 +297,26 @@ describe('a stream that fails after its 200', () => {
         error: { code: 502, message: 'Provider disconnected unexpectedly' },
         choices: [{ index: 0, delta: { content: '' }, finish_reason: 'error' }],
       }),
-      'other',
+      0,
     ],
-    ['no money left', data({ error: { code: 'insufficient_quota' } }), 'rate-limited'],
-  ])('%s', (_what, stream, failure) => {
-    expect(read(SSE, CHAT_STREAM.slice(0, 2).join('') + stream).failure).toBe(failure);
+    ['no money left', data({ error: { code: 'insufficient_quota' } }), 429],
+    ['an account that is closed', data({ error: { type: 'billing_not_active' } }), 429],
+    ['OpenRouter, no credits left', data({ error: { code: 402, message: 'Add credits' } }), 402],
+  ])('%s', (_what, stream, status) => {
+    const { failure } = read(SSE, CHAT_STREAM.slice(0, 2).join('') + stream);
+    expect(failure?.status).toBe(status);
+  });
+
+  it('tells its error as the body of a refusal would', () => {
+    const error = { code: 'rate_limit_exceeded', message: 'Please try again in 12s.' };
+    for (const stream of [
+      event('response.failed', { response: { status: 'failed', error } }),
+      event('error', { error }),
+      `event: error\ndata: ${JSON.stringify(error)}\n\n`,
+      data({ error: { message: 'No.', error } }),
+    ]) {
+      expect(read(SSE, stream).failure?.body).toBe(JSON.stringify({ error }));
+    }
   });
 
   it('is not seen in one that does not', () => {
