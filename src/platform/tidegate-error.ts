@@ -15,7 +15,7 @@ export class TidegateError extends Error {
   constructor(
     readonly code: ErrorCode,
     message: string,
-    options: { readonly hint?: string; readonly cause?: unknown } = {},
+    options: { readonly hint?: string | undefined; readonly cause?: unknown } = {},
   ) {
     super(message, { cause: options.cause });
     this.name = 'TidegateError';

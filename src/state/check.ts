@@ -34,7 +34,7 @@ export function object<Value extends object>(
   const filled = defaults as Readonly<Record<string, unknown>>;
   return (raw, sound) => {
     const given = plainObject(raw);
-    const known = isPlainObject(sound) ? sound : NOTHING;
+    const known = isRecord(sound) ? sound : NOTHING;
     let result = given;
     for (const [name, check] of checks) {
       const value = given[name];
@@ -58,7 +58,7 @@ export function map<Value>(
 ): Check<Readonly<Record<string, Value>>> {
   return (raw, sound) => {
     const given = plainObject(raw);
-    const known = isPlainObject(sound) ? sound : NOTHING;
+    const known = isRecord(sound) ? sound : NOTHING;
     const names = Object.keys(given);
     if (names.length > bound) throw new Mismatch(`at most ${bound} entries`);
     let changed = false;
@@ -118,16 +118,25 @@ export const flag: Check<boolean> = (raw) => {
 const NOTHING: Readonly<Record<string, unknown>> = Object.freeze(Object.create(null));
 
 function plainObject(raw: unknown): Record<string, unknown> {
-  if (!isPlainObject(raw)) throw new Mismatch('an object');
+  if (!isRecord(raw)) throw new Mismatch('an object');
   return raw;
 }
 
-function isPlainObject(raw: unknown): raw is Record<string, unknown> {
+export function isRecord(raw: unknown): raw is Record<string, unknown> {
   return typeof raw === 'object' && raw !== null && !Array.isArray(raw);
 }
 
+/** Of a store's writes. */
+export function isRevision(raw: unknown): raw is number {
+  return Number.isSafeInteger(raw) && (raw as number) >= 0;
+}
+
+export function isInstant(raw: unknown): raw is number {
+  return typeof raw === 'number' && raw >= 0 && raw <= LAST_INSTANT;
+}
+
 /** The last instant that a date can be written for, in epoch ms. */
-export const LAST_INSTANT = 8_640_000_000_000_000;
+const LAST_INSTANT = 8_640_000_000_000_000;
 
 export const count = number(0, Number.MAX_SAFE_INTEGER);
 export const instant = number(0, LAST_INSTANT);

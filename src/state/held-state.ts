@@ -1,6 +1,7 @@
 import type { SteadyClock } from '../platform/clock.js';
 import { markBehind, marked, markSetRight } from './clock-marks.js';
 import {
+  EMPTY_SCOPE,
   emptyScopeState,
   type Instant,
   type LossReason,
@@ -38,7 +39,7 @@ export class HeldState {
   #id = '';
   #lost: StateLoss | null = null;
   #scopes = new Map<string, ScopeState>();
-  #blank = emptyScopeState();
+  #blank = EMPTY_SCOPE;
   /** Of the last durable write, and the highest one ever tried. */
   #revision = 0;
   #attempted = 0;
@@ -84,10 +85,6 @@ export class HeldState {
   followClock(): void {
     const correctedMs = this.#clock.takeCorrection();
     if (correctedMs > 0) this.#each((state) => markSetRight(state, correctedMs, this.#clock.now()));
-  }
-
-  with(changed: ReadonlyMap<string, ScopeState>): ReadonlyMap<string, ScopeState> {
-    return new Map([...this.#scopes, ...changed]);
   }
 
   /** The revision of the next write: above anything that a failed one may have left on the disk. */

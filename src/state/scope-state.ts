@@ -13,15 +13,8 @@
 import type { BackoffState, CooldownKind, EpisodeState, OverloadPause } from './backoff-state.js';
 import type { EventRecord, ToldGuard } from './event-record.js';
 
-export type {
-  BackoffState,
-  Cooldown,
-  CooldownKind,
-  EpisodeState,
-  OverloadPause,
-  Probe,
-} from './backoff-state.js';
-export type { EventDetail, EventRecord, LimitFigures, ToldGuard } from './event-record.js';
+export type * from './backoff-state.js';
+export type * from './event-record.js';
 
 /** Version of the document. A higher `major` in a store stops the start (exit 78). */
 export const SCHEMA = { major: 1, minor: 3 } as const;
@@ -417,3 +410,5 @@ export function emptyScopeState(lost: StateLoss | null = null): ScopeState {
     },
   };
 }
+
+export const EMPTY_SCOPE = emptyScopeState();

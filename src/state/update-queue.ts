@@ -192,7 +192,7 @@ function assertSound(scope: string, state: ScopeState): void {
   invariant(fault === null, `the state of scope "${scope}" can't be saved: ${fault}`);
 }
 
-function closedError(): TidegateError {
+export function closedError(): TidegateError {
   return new TidegateError('STATE_CLOSED', 'the store is closed');
 }
 

@@ -2,9 +2,9 @@ import { crc32 } from 'node:zlib';
 import { rfc3339 } from '../../platform/clock.js';
 import { TidegateError } from '../../platform/tidegate-error.js';
 import type { StoredState } from '../held-state.js';
-import { LAST_INSTANT } from '../check.js';
+import { isInstant, isRecord, isRevision } from '../check.js';
 import { checkMajor, parseScopeState, parseStateLoss } from '../parse-state.js';
-import { type Instant, SCHEMA, type ScopeState } from '../scope-state.js';
+import { SCHEMA, type ScopeState } from '../scope-state.js';
 
 /** All that `state.json` says. */
 export interface StoreDocument extends StoredState {
@@ -121,18 +121,6 @@ function hasItsChecksum(bytes: Buffer): boolean {
 /** CRC-32 as eight hexadecimal digits: against accidents, not against people. */
 export function checksum(content: string | Uint8Array): string {
   return crc32(content).toString(16).padStart(8, '0');
-}
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-export function isRevision(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-export function isInstant(value: unknown): value is Instant {
-  return typeof value === 'number' && value >= 0 && value <= LAST_INSTANT;
 }
 
 function corrupt(message: string, cause?: unknown): TidegateError {

@@ -1,6 +1,7 @@
 import { DurableFile, type FileSystem } from '../../platform/durable-file.js';
+import { isInstant, isRecord, isRevision } from '../check.js';
 import type { ColdState, HotState, Instant } from '../scope-state.js';
-import { checksum, isInstant, isRecord, isRevision } from './document.js';
+import { checksum } from './document.js';
 
 /** One commit. */
 export interface JournalRecord<Scope = RecordedScope> {

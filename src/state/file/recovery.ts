@@ -1,13 +1,14 @@
 import type { FileSystem } from '../../platform/durable-file.js';
 import { randomHex } from '../../platform/random.js';
 import { hasCode } from '../../platform/tidegate-error.js';
+import { isRecord } from '../check.js';
 import { parseScopeState } from '../parse-state.js';
 import type { FoundState } from '../held-state.js';
-import { emptyScopeState, type Instant, type ScopeState } from '../scope-state.js';
+import { EMPTY_SCOPE, type Instant, type ScopeState } from '../scope-state.js';
 import { read, type Reading, refuseIf } from '../reading.js';
 import { type Doubtful, hasSetAside } from '../set-aside.js';
 import type { LossPolicy } from '../state-repository.js';
-import { decodeDocument, isRecord, type ReadDocument, type StoreDocument } from './document.js';
+import { decodeDocument, type ReadDocument, type StoreDocument } from './document.js';
 import { type FoundJournal, type FoundRecord, readJournal } from './journal.js';
 
 export interface StorePaths {
@@ -193,7 +194,7 @@ class Merge {
     try {
       const parsed = [...record.scopes].map(([name, raw]): [string, ScopeState] => {
         // What the commit left as it was, fields that this version does not know among it.
-        const { hot: _hot, ...rest } = this.#scopes.get(name) ?? EMPTY;
+        const { hot: _hot, ...rest } = this.#scopes.get(name) ?? EMPTY_SCOPE;
         return [name, parseScopeState(isRecord(raw) ? { ...rest, ...raw } : raw, record.major)];
       });
       for (const [name, state] of parsed) this.#scopes.set(name, state);
@@ -211,8 +212,6 @@ class Merge {
     return { stored, recordedAt: this.#recordedAt > 0 ? this.#recordedAt : null };
   }
 }
-
-const EMPTY = emptyScopeState();
 
 function emptyDocument(id: string): StoreDocument {
   return {

@@ -1,6 +1,6 @@
 import type { Clock } from '../../platform/clock.js';
 import { randomHex } from '../../platform/random.js';
-import { emptyScopeState, type ScopeState } from '../scope-state.js';
+import { EMPTY_SCOPE, type ScopeState } from '../scope-state.js';
 import type { Decide, Snapshot, StateRepository, StoreHealth } from '../state-repository.js';
 import { type Fold, UpdateQueue } from '../update-queue.js';
 
@@ -13,8 +13,6 @@ export class MemoryDisk {
 
   constructor(readonly id = randomHex(8)) {}
 }
-
-const EMPTY = emptyScopeState();
 
 /** Keeps state for as long as its disk is kept: for tests and the simulator. */
 export class MemoryStateRepository implements StateRepository {
@@ -59,7 +57,7 @@ export class MemoryStateRepository implements StateRepository {
   }
 
   #load(scope: string): ScopeState {
-    return this.#disk.scopes.get(scope) ?? EMPTY;
+    return this.#disk.scopes.get(scope) ?? EMPTY_SCOPE;
   }
 
   async #commit(fold: Fold): Promise<void> {

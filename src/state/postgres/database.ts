@@ -4,7 +4,8 @@ import { OpenSockets } from '../../platform/open-sockets.js';
 import { randomHex } from '../../platform/random.js';
 import { type Timers, withDeadline } from '../../platform/timers.js';
 import { checkMajor } from '../parse-state.js';
-import { closedError, isMissingTable, isNameUnknownOrTaken, NoAnswer } from './faults.js';
+import { closedError } from '../update-queue.js';
+import { isMissingTable, isNameUnknownOrTaken, NoAnswer } from './faults.js';
 import { MIGRATION_LOCK, MIGRATIONS, MIGRATIONS_TABLE } from './migrations.js';
 
 /** Connections of one instance: a commit for each of a few scopes, and what people ask for. */

@@ -1,4 +1,5 @@
 import { TidegateError } from '../../platform/tidegate-error.js';
+import { isRecord } from '../check.js';
 import { checkMajor } from '../parse-state.js';
 import { type Instant, SCHEMA, type StateLoss } from '../scope-state.js';
 import type { LossPolicy } from '../state-repository.js';
@@ -206,6 +207,5 @@ async function markAll(
 /** What is no object is left for whoever reads it to find damaged. */
 function withLoss(hot: string, lost: StateLoss): string {
   const document: unknown = JSON.parse(hot);
-  const isObject = typeof document === 'object' && document !== null && !Array.isArray(document);
-  return isObject ? JSON.stringify({ ...document, lost }) : hot;
+  return isRecord(document) ? JSON.stringify({ ...document, lost }) : hot;
 }

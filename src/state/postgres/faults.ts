@@ -91,10 +91,6 @@ const REMEDIES: Readonly<Record<string, string>> = {
   '55P03': 'something holds the row of a scope: look at pg_stat_activity',
 };
 
-export function closedError(): TidegateError {
-  return new TidegateError('STATE_CLOSED', 'the store is closed');
-}
-
 /** STATE_UNAVAILABLE, or STATE_CLOSED: it has not happened. */
 export function unavailable(error: unknown, url: string): TidegateError {
   if (hasCode(error, 'STATE_UNAVAILABLE') || hasCode(error, 'STATE_CLOSED')) return error;

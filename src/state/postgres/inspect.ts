@@ -3,6 +3,7 @@ import { SYSTEM_TIMERS } from '../../platform/timers.js';
 import type { FoundState } from '../held-state.js';
 import { checkMajor } from '../parse-state.js';
 import type { ScopeState } from '../scope-state.js';
+import { TRUSTING } from '../state-repository.js';
 import { Database, type Session } from './database.js';
 import { readClock, readStore, selectScopes } from './entry.js';
 import { unavailable } from './faults.js';
@@ -50,7 +51,7 @@ async function inspect(
   let [revision, recordedAt, damaged] = [0, 0, false];
   for (const row of rows) {
     const asStored = { ...store, lost: null, now, synchronous_commit: '' };
-    const found = readScope(asStored, row, row, undefined, SHOW_ALL, 0);
+    const found = readScope(asStored, row, row, undefined, TRUSTING, 0);
     scopes.set(row.name, found.state);
     revision += found.hot.revision;
     recordedAt = Math.max(recordedAt, Number(row.recorded_at));
@@ -63,5 +64,3 @@ async function inspect(
     recordedAt: recordedAt === 0 ? null : recordedAt,
   };
 }
-
-const SHOW_ALL = { onCorrupt: 'cautious', onEmpty: 'trust' } as const;

@@ -10,11 +10,11 @@ import type {
   StateRepository,
   StoreHealth,
 } from '../state-repository.js';
-import { type Fold, UpdateQueue } from '../update-queue.js';
+import { closedError, type Fold, UpdateQueue } from '../update-queue.js';
+import { problemOf } from '../write-fault.js';
 import { Database, type Session } from './database.js';
 import { enterStore } from './entry.js';
 import {
-  closedError,
   isConnectionLoss,
   isMissingTable,
   isPassing,
@@ -230,7 +230,7 @@ class PostgresStateRepository implements StateRepository {
   }
 
   #fail(fault: TidegateError): TidegateError {
-    this.#problem = fault.hint === undefined ? fault.message : `${fault.message}: ${fault.hint}`;
+    this.#problem = problemOf(fault);
     this.#lookSoon();
     return fault;
   }

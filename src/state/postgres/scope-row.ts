@@ -3,7 +3,7 @@ import { hasCode, TidegateError } from '../../platform/tidegate-error.js';
 import { markBehind, marked, markSetRight } from '../clock-marks.js';
 import { parseScopeState, parseStateLoss } from '../parse-state.js';
 import {
-  emptyScopeState,
+  EMPTY_SCOPE,
   type Instant,
   type LossReason,
   type ScopeState,
@@ -80,7 +80,6 @@ export interface FoundScope {
 export class StoreReplaced extends Error {}
 
 export const NEVER: Version = { revision: 0, writtenBy: '' };
-const EMPTY = emptyScopeState();
 
 /**
  * Makes a scope's state out of its rows, and marks it where it was lost: damaged, or older than what
@@ -192,7 +191,7 @@ function parseRows(row: HotRow, cold: ColdRow, known: KnownScope | undefined): P
   if (row.hot === null && cold.cold === null && known !== undefined) {
     return { state: known.state, loss: null, damage: null };
   }
-  const { hot: knownHot, cold: knownCold, ...knownOthers } = known?.state ?? EMPTY;
+  const { hot: knownHot, cold: knownCold, ...knownOthers } = known?.state ?? EMPTY_SCOPE;
   const rawHot: unknown = row.hot === null ? knownHot : JSON.parse(row.hot);
   const fresh = cold.cold !== null;
   const rawCold: unknown = fresh ? JSON.parse(cold.cold) : knownCold;
@@ -210,10 +209,10 @@ function parseRows(row: HotRow, cold: ColdRow, known: KnownScope | undefined): P
   } catch (error) {
     if (!hasCode(error, 'STATE_CORRUPT')) throw error;
     const damage = error.message;
-    const withoutCold = attempt(() => parse(rawHot, EMPTY.cold));
+    const withoutCold = attempt(() => parse(rawHot, EMPTY_SCOPE.cold));
     if (withoutCold !== null) return { state: withoutCold, loss: 'restored', damage };
-    const withoutHot = attempt(() => parse(EMPTY.hot, rawCold));
-    return { state: withoutHot ?? EMPTY, loss: 'corrupt', damage };
+    const withoutHot = attempt(() => parse(EMPTY_SCOPE.hot, rawCold));
+    return { state: withoutHot ?? EMPTY_SCOPE, loss: 'corrupt', damage };
   }
 }
 
@@ -223,15 +222,15 @@ function parseColdAlone(
   { cold_revision, cold, others }: ColdRow,
   known: KnownScope | undefined,
 ): { readonly state: ScopeState; readonly damage: string | null } {
-  if (cold_revision === null) return { state: EMPTY, damage: null };
+  if (cold_revision === null) return { state: EMPTY_SCOPE, damage: null };
   // Null is what this process knows already.
-  const { cold: knownCold } = known?.state ?? EMPTY;
+  const { cold: knownCold } = known?.state ?? EMPTY_SCOPE;
   const rest = {
     ...JSON.parse(others ?? '{}'),
     cold: cold === null ? knownCold : JSON.parse(cold),
   };
-  const state = attempt(() => parseScopeState({ ...rest, hot: EMPTY.hot }, schema_major));
-  return { state: state ?? EMPTY, damage: 'hot: no row' };
+  const state = attempt(() => parseScopeState({ ...rest, hot: EMPTY_SCOPE.hot }, schema_major));
+  return { state: state ?? EMPTY_SCOPE, damage: 'hot: no row' };
 }
 
 function attempt(parse: () => ScopeState): ScopeState | null {

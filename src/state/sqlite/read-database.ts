@@ -12,6 +12,7 @@ import {
   joinParts,
   readStoreFacts,
   type Row,
+  STORE,
   type StoreFacts,
   type Table,
 } from './rows.js';
@@ -82,11 +83,7 @@ export async function readDatabase(
 
 /** It may be the copy that is newer, beside a database that is not. */
 function namedNewer(path: string, { message, hint }: TidegateError): TidegateError {
-  return new TidegateError(
-    'STATE_NEWER',
-    `${path}: ${message}`,
-    hint === undefined ? {} : { hint },
-  );
+  return new TidegateError('STATE_NEWER', `${path}: ${message}`, { hint });
 }
 
 /** Null if there is none, or it can't be read. */
@@ -161,7 +158,7 @@ function readAll(database: Database.Database): ReadRows {
 }
 
 function readFacts(reader: Reader): StoreFacts & { readonly storeRevision: number } {
-  const row = reader.row('store', '');
+  const row = reader.row('store', STORE);
   if (row === undefined) throw corrupt('it does not say which store it is');
   return { ...readStoreFacts(row.document), storeRevision: row.revision };
 }

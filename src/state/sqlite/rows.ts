@@ -1,10 +1,10 @@
 import { crc32 } from 'node:zlib';
 import { TidegateError } from '../../platform/tidegate-error.js';
 import type { StoredState } from '../held-state.js';
-import { LAST_INSTANT } from '../check.js';
+import { isInstant, isRevision } from '../check.js';
 import { checkMajor, parseStateLoss } from '../parse-state.js';
 import {
-  emptyScopeState,
+  EMPTY_SCOPE,
   type Instant,
   SCHEMA,
   type ScopeState,
@@ -101,11 +101,9 @@ export function allWrites({ id, lost, scopes }: StoredState, inUse: boolean): Wr
 
 /** A scope's document out of its two rows; null if the cold one is lost, which is the lesser loss. */
 export function joinParts(hot: string, cold: string | null): unknown {
-  const rest = cold === null ? { cold: EMPTY.cold } : parseJson(cold);
+  const rest = cold === null ? { cold: EMPTY_SCOPE.cold } : parseJson(cold);
   return { ...rest, hot: parseJson(hot) };
 }
-
-const EMPTY = emptyScopeState();
 
 export function rowOf({ scope, document }: Write, revision: number, at: Instant): Row {
   const row = { scope, revision, updated_at: at, document };
@@ -130,8 +128,7 @@ function documentOf(value: object): string {
 
 /** @throws TidegateError STATE_CORRUPT for a row that can't be one. */
 export function checkRow(row: Row): void {
-  const { revision, updated_at: at } = row;
-  if (!Number.isSafeInteger(revision) || revision < 0 || !(at >= 0 && at <= LAST_INSTANT)) {
+  if (!isRevision(row.revision) || !isInstant(row.updated_at)) {
     throw corrupt('a row has an impossible revision or instant');
   }
 }

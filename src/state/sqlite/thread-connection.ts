@@ -40,7 +40,7 @@ function faultOf(error: unknown): Fault {
 
 function errorOf({ message, code, own }: Fault): Error {
   if (own === null) return Object.assign(new Error(message), { code });
-  return new TidegateError(own.code, message, own.hint === undefined ? {} : { hint: own.hint });
+  return new TidegateError(own.code, message, { hint: own.hint });
 }
 
 /** What every such thread is asked last. */
