@@ -6,6 +6,7 @@ import { AppModule } from './app.module.js';
 import type { DataPlane } from './data-plane.js';
 import type { Log } from './platform/log.js';
 import { outliveErrors } from './platform/server-errors.js';
+import { stackOf } from './platform/tidegate-error.js';
 
 /** Bodies of the control plane are small, where there are any. */
 const LARGEST_BODY_BYTES = 65_536;
@@ -61,15 +62,11 @@ class NestLog implements LoggerService {
   log(): void {}
 
   warn(message: unknown, context?: unknown): void {
-    this.out.warn(textOf(message), { context: textOf(context) });
+    this.out.warn(stackOf(message), { context: stackOf(context ?? '') });
   }
 
   error(message: unknown, stack?: unknown): void {
     if (!this.#open) return;
-    this.out.error(textOf(message), { stack: textOf(stack) });
+    this.out.error(stackOf(message), { stack: stackOf(stack ?? '') });
   }
-}
-
-function textOf(value: unknown): string {
-  return value instanceof Error ? (value.stack ?? value.message) : String(value ?? '');
 }

@@ -19,6 +19,7 @@ import { SYSTEM_TIMERS, withDeadline } from './platform/timers.js';
 import type { Route } from './proxy/route.js';
 import { UpstreamProxy } from './proxy/upstream-proxy.js';
 import type { StateRepository } from './state/state-repository.js';
+import { reasonOf } from './platform/tidegate-error.js';
 
 /** Injection token of the running DataPlane. */
 export const DATA_PLANE = Symbol('DataPlane');
@@ -179,7 +180,7 @@ export class DataPlane {
         if (!(await end)) late.push(part);
       } catch (error) {
         failed = true;
-        const problem = error instanceof Error ? error.message : String(error);
+        const problem = reasonOf(error);
         this.log.error('the stop is not clean: a part of it failed', { part, problem });
       }
     };

@@ -1,5 +1,5 @@
-import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { openControlPlane } from './control-plane.js';
+import { sleep, SYSTEM_TIMERS, turnEnds } from './platform/timers.js';
 
 /** The packages of the control plane, each with what it needs and those before it did not. */
 const PARTS: readonly (() => Promise<unknown>)[] = [
@@ -31,8 +31,8 @@ export async function loadControlPlane(busy: () => boolean): Promise<typeof open
 
 async function giveWay(busy: () => boolean): Promise<void> {
   // What came while a part was loaded is taken in this turn.
-  await nextTurn();
+  await turnEnds();
   for (let waitedMs = 0; waitedMs < GIVE_WAY_MS && busy(); waitedMs += LOOK_MS) {
-    await sleep(LOOK_MS);
+    await sleep(SYSTEM_TIMERS, LOOK_MS);
   }
 }

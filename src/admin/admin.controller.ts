@@ -8,7 +8,6 @@ import {
   NotFoundException,
   Post,
   Query,
-  ServiceUnavailableException,
   UseGuards,
 } from '@nestjs/common';
 import { DATA_PLANE, type DataPlane } from '../data-plane.js';
@@ -16,6 +15,7 @@ import { Governor } from '../governor/governor.js';
 import { readVersion } from '../platform/version.js';
 import { AdminAccess } from './admin-access.js';
 import { homePage } from './home-page.js';
+import { orUnavailable } from './or-unavailable.js';
 import { type Status, statusOf } from './status.js';
 
 /** What the operator sees and does. `scope` may be left out where there is only one. */
@@ -39,15 +39,9 @@ export class AdminController {
   @Get('status')
   async status(): Promise<Status> {
     const views = this.governor.scopes.map((scope) => this.governor.view(scope));
-    try {
-      return statusOf(this.plane, this.#version, await Promise.all(views));
-    } catch (error) {
-      // A shared store is away; what was known of it before may be wrong by now.
-      const message = error instanceof Error ? error.message : String(error);
-      throw new ServiceUnavailableException(`the state can't be read: ${message}`, {
-        cause: error,
-      });
-    }
+    // Where a shared store is away, what was known of it before may be wrong by now.
+    const read = await orUnavailable("the state can't be read", Promise.all(views));
+    return statusOf(this.plane, this.#version, read);
   }
 
   @Post('cooldown/clear')
@@ -66,13 +60,7 @@ export class AdminController {
     scope: string | string[] | undefined,
     change: (scope: string) => Promise<void>,
   ): Promise<Status> {
-    const name = this.#scopeNamed(scope);
-    try {
-      await change(name);
-    } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      throw new ServiceUnavailableException(`nothing was changed: ${message}`, { cause: error });
-    }
+    await orUnavailable('nothing was changed', change(this.#scopeNamed(scope)));
     return this.status();
   }
 

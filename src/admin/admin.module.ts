@@ -1,6 +1,5 @@
 import { Module } from '@nestjs/common';
 import { GovernorModule } from '../governor/governor.module.js';
-import { AdminAccess } from './admin-access.js';
 import { AdminController } from './admin.controller.js';
 import { EventsController } from './events.controller.js';
 import { ExplainController } from './explain.controller.js';
@@ -8,6 +7,5 @@ import { ExplainController } from './explain.controller.js';
 @Module({
   imports: [GovernorModule],
   controllers: [AdminController, EventsController, ExplainController],
-  providers: [AdminAccess],
 })
 export class AdminModule {}

@@ -5,13 +5,13 @@ import {
   Inject,
   NotFoundException,
   Query,
-  ServiceUnavailableException,
   UseGuards,
 } from '@nestjs/common';
 import { duration } from '../config/parse.js';
 import { DATA_PLANE, type DataPlane } from '../data-plane.js';
 import { MOST_READ } from '../state/event-journal.js';
 import { AdminAccess } from './admin-access.js';
+import { orUnavailable } from './or-unavailable.js';
 import { type Events, readCursor, viewPage } from './told-event.js';
 
 type Given = string | string[] | undefined;
@@ -46,18 +46,11 @@ export class EventsController {
     if (after !== undefined && seen === null) {
       throw new BadRequestException('after: is not what "next" of an earlier answer said');
     }
-    try {
-      return viewPage(
-        seen === null
-          ? await history.events.since(scopes, clock.now() - sinceMs, most)
-          : await history.events.after(scopes, seen, waitMs),
-      );
-    } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      throw new ServiceUnavailableException(`the state can't be read: ${message}`, {
-        cause: error,
-      });
-    }
+    const page =
+      seen === null
+        ? history.events.since(scopes, clock.now() - sinceMs, most)
+        : history.events.after(scopes, seen, waitMs);
+    return viewPage(await orUnavailable("the state can't be read", page));
   }
 
   #scopesNamed(given: Given): readonly string[] {

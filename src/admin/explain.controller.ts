@@ -1,16 +1,8 @@
-import {
-  Controller,
-  Get,
-  Inject,
-  NotFoundException,
-  Param,
-  ServiceUnavailableException,
-  UseGuards,
-} from '@nestjs/common';
+import { Controller, Get, Inject, NotFoundException, Param, UseGuards } from '@nestjs/common';
 import { DATA_PLANE, type DataPlane } from '../data-plane.js';
-import type { FoundRefusal } from '../history/refusal-ledger.js';
 import { AdminAccess } from './admin-access.js';
 import { type Explanation, viewExplanation } from './explanation.js';
+import { orUnavailable } from './or-unavailable.js';
 
 /** Why a request was refused by Tidegate. */
 @Controller('explain')
@@ -21,15 +13,8 @@ export class ExplainController {
   @Get(':id')
   async explain(@Param('id') id: string): Promise<Explanation> {
     const { history, clock, config } = this.plane;
-    let found: FoundRefusal | null;
-    try {
-      found = await history.explain(id, clock.now());
-    } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      throw new ServiceUnavailableException(`the journal can't be read: ${message}`, {
-        cause: error,
-      });
-    }
+    const asked = history.explain(id, clock.now());
+    const found = await orUnavailable("the journal can't be read", asked);
     if (found !== null) return viewExplanation(id, found, config.backoff.probeEveryMs);
     throw new NotFoundException(
       `nothing is known of ${JSON.stringify(id.slice(0, 64))}: it was not refused by Tidegate, or more than 24 hours ago, or in the last second before a crash`,

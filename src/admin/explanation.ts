@@ -89,8 +89,8 @@ function viewLimit(scope: string, limit: LimitGrounds, at: number, probeEveryMs:
     window: {
       kind: windowKind,
       lengthMs: windowMs,
-      startedAt: windowStartedAt === null ? null : rfc3339(windowStartedAt),
-      endsAt: windowEndsAt === null ? null : rfc3339(windowEndsAt),
+      startedAt: rfc3339(windowStartedAt),
+      endsAt: rfc3339(windowEndsAt),
       endStated,
     },
   };

@@ -33,7 +33,7 @@ function scopeStatus(view: ScopeView) {
   return {
     scope,
     state,
-    blockedUntil: instant(view.blockedUntil),
+    blockedUntil: rfc3339(view.blockedUntil),
     cooldown: cooldownStatus(view.cooldown),
     limits: view.limits.map(limitStatus),
     models: view.models.map(modelStatus),
@@ -65,12 +65,12 @@ function limitStatus(limit: LimitView) {
     unit,
     models,
     cooldown: cooldownStatus(limit.cooldown),
-    blockedUntil: instant(limit.blockedUntil),
+    blockedUntil: rfc3339(limit.blockedUntil),
     window: {
       kind,
       lengthMs,
-      startedAt: instant(startedAt),
-      endsAt: instant(endsAt),
+      startedAt: rfc3339(startedAt),
+      endsAt: rfc3339(endsAt),
       observed,
     },
     budget: { initial, floor, ceiling, current, learned, source },
@@ -89,8 +89,4 @@ function cooldownStatus(cooldown: CooldownView | null) {
   if (cooldown === null) return null;
   const { until, since, kind, episode, consecutive } = cooldown;
   return { until: rfc3339(until), since: rfc3339(since), kind, episode, consecutive };
-}
-
-function instant(at: number | null): string | null {
-  return at === null ? null : rfc3339(at);
 }

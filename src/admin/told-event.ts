@@ -37,8 +37,7 @@ export function viewEvent(event: ToldEvent) {
 
 function viewFigures(figures: LimitFigures | null) {
   if (figures === null) return null;
-  const { windowEndsAt } = figures;
-  return { ...figures, windowEndsAt: windowEndsAt === null ? null : rfc3339(windowEndsAt) };
+  return { ...figures, windowEndsAt: rfc3339(figures.windowEndsAt) };
 }
 
 /** Names of details that are instants. */

@@ -1,4 +1,4 @@
-import { TidegateError } from '../platform/tidegate-error.js';
+import { stackOf, TidegateError } from '../platform/tidegate-error.js';
 import { didYouMean } from '../config/suggest.js';
 import { UsageError } from './arguments.js';
 import { COMMANDS, findCommand } from './commands.js';
@@ -80,8 +80,7 @@ export function describeFault(
   const listen = describeNameFault(error, command) ?? describeListenFault(error);
   if (listen !== null) return listen;
   // Nobody expected this one: the stack is what whoever mends it needs.
-  const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  return { text: `tidegate: a fault in Tidegate itself: ${detail}\n`, code: EXIT.software };
+  return { text: `tidegate: a fault in Tidegate itself: ${stackOf(error)}\n`, code: EXIT.software };
 }
 
 /** Where "serve" is to listen is the only name that it looks up itself. */

@@ -1,6 +1,6 @@
 import type { AdminConfig, ListenAddress } from '../config/config.js';
 import { formatAddress } from '../config/format.js';
-import { TidegateError } from '../platform/tidegate-error.js';
+import { reasonOf, TidegateError } from '../platform/tidegate-error.js';
 import { UsageError } from './arguments.js';
 
 /** Where the control plane of the instance is that a command asks. */
@@ -61,7 +61,7 @@ export async function askControlPlane(
     status = response.status;
     text = await response.text();
   } catch (error) {
-    return { kind: 'away', reason: reasonOf(error) };
+    return { kind: 'away', reason: whyAway(error) };
   }
   const body = objectIn(text);
   if (status === 200 && body !== null && key in body) return { kind: 'answer', body };
@@ -95,10 +95,10 @@ export function unreachable({ url }: ControlPlane, reason: string): TidegateErro
   });
 }
 
-function reasonOf(error: unknown): string {
+function whyAway(error: unknown): string {
   const cause = error instanceof Error ? error.cause : undefined;
   const code = (cause as { code?: string } | undefined)?.code;
-  return code ?? (error instanceof Error ? error.message : String(error));
+  return code ?? reasonOf(error);
 }
 
 /** Null: it is no object in JSON. */

@@ -11,6 +11,7 @@ import type { ServiceReports } from '../service-reports.js';
 import { StoreReports } from '../store-reports.js';
 import { bannerOf } from './banner.js';
 import type { Terminal } from './terminal.js';
+import { stackOf } from '../platform/tidegate-error.js';
 
 /** What hangs in a process that has failed to start, or has stopped, keeps it alive for so long. */
 const END_MS = 2_000;
@@ -30,7 +31,7 @@ export async function serve(config: Config, terminal: Terminal): Promise<void> {
   });
   try {
     const plane = await DataPlane.open(config, { clock, log, report: logEvents(log) });
-    onFault((error) => log.error('a fault of its own ends Tidegate', { error: faultText(error) }));
+    onFault((error) => log.error('a fault of its own ends Tidegate', { error: stackOf(error) }));
     if (!(await run(plane, terminal))) return endAtOnce();
     log.info('stopped');
   } finally {
@@ -80,11 +81,6 @@ function endAfter(ms: number, log: Log): void {
     );
     endAtOnce();
   });
-}
-
-/** For a report of the fault: where it happened, nothing of any request. */
-function faultText(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 /** Loaded only where a service manager listens. */

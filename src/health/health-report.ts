@@ -66,7 +66,7 @@ export class HealthReport {
     const since = this.job.succeededAt ?? startedAt;
     const late = clock.now() - since > MISSED_RUNS * config.tickMs;
     const told = {
-      lastSuccess: this.job.succeededAt === null ? null : rfc3339(this.job.succeededAt),
+      lastSuccess: rfc3339(this.job.succeededAt),
       failure: this.job.failure,
     };
     return late ? session.degraded(told) : session.up(told);
@@ -92,7 +92,7 @@ export class HealthReport {
     }
     const told = {
       state: view.state,
-      blockedUntil: view.blockedUntil === null ? null : rfc3339(view.blockedUntil),
+      blockedUntil: rfc3339(view.blockedUntil),
       because: view.state === 'exhausted' ? null : (view.cooldown?.kind ?? null),
       pools: blockedPools(view).map(poolTold),
     };
@@ -125,6 +125,5 @@ export class HealthReport {
 }
 
 function poolTold({ limit, models, state, blockedUntil, because }: BlockedPool) {
-  const until = blockedUntil === null ? null : rfc3339(blockedUntil);
-  return { limit, models, state, blockedUntil: until, because };
+  return { limit, models, state, blockedUntil: rfc3339(blockedUntil), because };
 }

@@ -137,8 +137,10 @@ export class SteadyClock implements Clock {
 }
 
 /** An instant as RFC 3339 text in UTC, for people. */
-export function rfc3339(instant: number): string {
-  return new Date(instant).toISOString();
+export function rfc3339(instant: number): string;
+export function rfc3339(instant: number | null): string | null;
+export function rfc3339(instant: number | null): string | null {
+  return instant === null ? null : new Date(instant).toISOString();
 }
 
 /** The instant that an RFC 3339 text names; null if it is none. */

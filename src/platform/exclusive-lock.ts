@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import type { DatabaseSync } from 'node:sqlite';
 import { type FileSystem, PRIVATE_FILE, errorCode, replaceFile } from './durable-file.js';
-import { TidegateError } from './tidegate-error.js';
+import { reasonOf, TidegateError } from './tidegate-error.js';
 
 /** Who holds a lock, for the operator who is refused. */
 export interface LockOwner {
@@ -117,7 +117,7 @@ async function lockFile(path: string): Promise<DatabaseSync | null> {
   } catch (error) {
     connection?.close();
     if (error instanceof Error && 'errcode' in error && error.errcode === SQLITE_BUSY) return null;
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = reasonOf(error);
     throw new TidegateError('STATE_UNAVAILABLE', `${path} can't be locked (${reason})`, {
       hint: 'make its directory writable for the user Tidegate runs as, on a disk that is not full',
       cause: error,

@@ -23,6 +23,16 @@ export class TidegateError extends Error {
   }
 }
 
+/** What an error says, whatever was thrown. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The same with where it happened, for whoever mends it. */
+export function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
 export function hasCode(error: unknown, code: ErrorCode): error is TidegateError {
   return error instanceof TidegateError && error.code === code;
 }

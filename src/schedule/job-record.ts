@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DATA_PLANE, type DataPlane } from '../data-plane.js';
+import { reasonOf } from '../platform/tidegate-error.js';
 
 /** How the scheduled job has fared; health tells when it has not for too long. */
 @Injectable()
@@ -27,7 +28,7 @@ export class JobRecord {
 
   /** Told in the log once, and not with every run: health says how long it has been so, and why. */
   failed(error: unknown): void {
-    const failure = error instanceof Error ? error.message : String(error);
+    const failure = reasonOf(error);
     if (this.#failure === null) this.plane.log.warn('the scheduled job failed', { failure });
     this.#failure = failure;
   }

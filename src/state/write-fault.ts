@@ -1,5 +1,5 @@
 import { errorCode } from '../platform/durable-file.js';
-import { TidegateError } from '../platform/tidegate-error.js';
+import { reasonOf, TidegateError } from '../platform/tidegate-error.js';
 
 const REMEDIES: Readonly<Record<string, string>> = {
   ENOSPC: 'free space on its disk',
@@ -18,7 +18,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
 /** What a store with files says of itself when `path` could not be written. */
 export function writeFault(path: string, error: unknown): TidegateError {
   if (error instanceof TidegateError) return error;
-  const reason = error instanceof Error ? error.message : String(error);
+  const reason = reasonOf(error);
   return new TidegateError('STATE_UNAVAILABLE', `${path} can't be written (${reason})`, {
     hint: REMEDIES[errorCode(error)] ?? 'look at its disk',
     cause: error,

@@ -1,6 +1,6 @@
 import { Pool, type QueryResultRow } from 'pg';
 import { OpenSockets } from '../../platform/open-sockets.js';
-import { TidegateError } from '../../platform/tidegate-error.js';
+import { reasonOf, TidegateError } from '../../platform/tidegate-error.js';
 import { SYSTEM_TIMERS, withDeadline } from '../../platform/timers.js';
 import {
   type EventJournal,
@@ -137,7 +137,7 @@ export class PostgresEventJournal implements EventJournal {
       this.#problem = null;
       return rows;
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = reasonOf(error);
       this.#problem = `the table tidegate_journal can't be used: ${reason}`;
       throw new TidegateError('STATE_UNAVAILABLE', this.#problem, { cause: error });
     }

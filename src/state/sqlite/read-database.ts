@@ -1,6 +1,6 @@
 import Database from 'better-sqlite3';
 import { errorCode, type FileSystem } from '../../platform/durable-file.js';
-import { hasCode, TidegateError } from '../../platform/tidegate-error.js';
+import { hasCode, reasonOf, TidegateError } from '../../platform/tidegate-error.js';
 import type { StoredState } from '../held-state.js';
 import { parseScopeState } from '../parse-state.js';
 import { read, type Reading } from '../reading.js';
@@ -226,5 +226,5 @@ class Reader {
 /** What SQLite says about bytes in memory can only be about the bytes. */
 function damageOf(error: unknown): unknown {
   if (!errorCode(error).startsWith('SQLITE_')) return error;
-  return corrupt(error instanceof Error ? error.message : String(error), error);
+  return corrupt(reasonOf(error), error);
 }

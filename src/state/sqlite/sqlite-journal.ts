@@ -6,7 +6,7 @@ import {
   makeDirectory,
   SYSTEM_FILES,
 } from '../../platform/durable-file.js';
-import { TidegateError } from '../../platform/tidegate-error.js';
+import { reasonOf, TidegateError } from '../../platform/tidegate-error.js';
 import { SYSTEM_TIMERS, withDeadline } from '../../platform/timers.js';
 import type { EventJournal, JournalEntry, JournalQuery, RequestNumber } from '../event-journal.js';
 import type { Instant } from '../scope-state.js';
@@ -88,7 +88,7 @@ export class SqliteEventJournal implements EventJournal {
       return entries;
     } catch (error) {
       if (DAMAGED.test(errorCode(error))) await this.#beginAnew();
-      throw this.#fault(error instanceof Error ? error.message : String(error));
+      throw this.#fault(reasonOf(error));
     } finally {
       this.#asked -= 1;
     }

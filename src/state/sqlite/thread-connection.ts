@@ -1,6 +1,6 @@
 import { parentPort, Worker } from 'node:worker_threads';
 import { errorCode } from '../../platform/durable-file.js';
-import { TidegateError } from '../../platform/tidegate-error.js';
+import { reasonOf, TidegateError } from '../../platform/tidegate-error.js';
 
 /*
  * A database on a thread of its own. A flush takes a quarter of a millisecond, and minutes on a disk that
@@ -34,7 +34,7 @@ export function serveOnThread<Request, Value>(serve: (request: Request) => Value
 
 function faultOf(error: unknown): Fault {
   const own = error instanceof TidegateError ? { code: error.code, hint: error.hint } : null;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = reasonOf(error);
   return { message, code: errorCode(error), own };
 }
 
