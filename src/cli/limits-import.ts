@@ -1,7 +1,7 @@
 import { promises as files, readFileSync, realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { loadConfig } from '../config/load.js';
-import { errorCode } from '../platform/durable-file.js';
+import { errorCode, moveInPlace, SYSTEM_FILES } from '../platform/durable-file.js';
 import { BOUNDS } from '../state/scope-state.js';
 import { readArguments, UsageError } from './arguments.js';
 import type { Run } from './commands.js';
@@ -134,7 +134,7 @@ async function replace(path: string, text: string, exists: boolean): Promise<voi
   const mode = exists ? (await files.stat(path)).mode & 0o777 : 0o600;
   try {
     await files.writeFile(written, text, { mode, flag: 'wx' });
-    await files.rename(written, path);
+    await moveInPlace(SYSTEM_FILES, written, path);
   } catch (error) {
     await files.rm(written, { force: true });
     throw new UsageError(`${path} can't be written: ${errorCode(error)}`);

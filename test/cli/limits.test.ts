@@ -1,11 +1,14 @@
 import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { fetchGroups } from '../../src/cli/limits-api.js';
 import { mergeLimits } from '../../src/cli/limits-file.js';
+import { run as importLimits } from '../../src/cli/limits-import.js';
 import { readProviderLimits } from '../../src/cli/provider-limits.js';
+import { terminalOf } from '../../src/cli/terminal.js';
 import { TemporaryDirectory } from '../support/temporary-directory.js';
 import { tidegate } from './run.js';
 
@@ -136,6 +139,18 @@ describe('tidegate limits import', () => {
     ]);
     expect(asked[0]?.headers).toMatchObject({ 'x-api-key': KEY });
     expect(out + err).not.toContain('secret');
+  });
+
+  it('flushes the file and its directory: a power cut leaves the old file or the new one', async () => {
+    const handle = await open(join(directory.path, 'any'), 'w');
+    await handle.close();
+    const flushed = vi.spyOn(Object.getPrototypeOf(handle), 'sync');
+    const stream = { write: () => true };
+    const streams = { stdin: {}, stdout: stream, stderr: stream } as unknown as NodeJS.Process;
+    const args = ['--api', api(), '--model', 'claude-opus-4-8', '--write', 'tidegate.yaml'];
+    expect(await importLimits(args, terminalOf(env, directory.path, streams))).toBe(0);
+    expect(flushed).toHaveBeenCalledTimes(2);
+    flushed.mockRestore();
   });
 
   it('writes into a file, keeps its comments and every tighter budget, and its rights', async () => {
