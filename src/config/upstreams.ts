@@ -2,10 +2,7 @@
  * From the settings and the file's `upstreams` to drafts: all values with their places, not yet
  * checked together.
  */
-import type { WindowKind } from '../budget/settings.js';
-import type { DialectName } from '../dialects/dialect.js';
 import { BOUNDS, type Unit } from '../state/scope-state.js';
-import type { ListenAddress } from './config.js';
 import { join, readSection, refuseUnknownKeys, type Given, type Section } from './given.js';
 import { apiOf, type KnownApi } from './known-hosts.js';
 import type { Findings, Place } from './problem.js';
@@ -14,39 +11,41 @@ import type { FileMap } from './yaml-file.js';
 
 export type Settings = Section<typeof SETTINGS>;
 
-export interface UpstreamDraft {
+/** What an upstream is made of before its dialect, and what depends on that, is settled. */
+interface RawUpstream extends Section<typeof UPSTREAM_SETTINGS> {
   /** Path in the file; empty for the upstream that the plain settings describe. */
   readonly path: string;
-  readonly name: Given<string>;
-  readonly url: Given<URL>;
-  readonly dialect: Given<DialectName>;
-  readonly streamUsage: Given<KnownApi['streamUsage']>;
-  readonly cachedInput: Given<KnownApi['cachedInput']>;
-  readonly meteredPaths: Given<readonly string[] | null>;
-  readonly inputTokensAt: Given<string | null>;
-  readonly outputTokensAt: Given<string | null>;
-  /** Null: not given, and there are several upstreams. */
-  readonly listen: Given<ListenAddress | null>;
-  readonly timeout: Given<number>;
-  readonly fingerprintKey: Given<string | null>;
-  readonly limits: readonly LimitDraft[];
-  readonly scopes: readonly ScopeDraft[];
+  readonly limits: readonly RawLimit[];
+  readonly scopes: readonly RawScope[];
 }
 
-export interface LimitDraft {
-  readonly name: Given<string>;
-  readonly unit: Given<Unit>;
-  readonly window: Given<number>;
-  readonly kind: Given<WindowKind>;
-  readonly budget: Given<number | null>;
-  readonly models: Given<readonly string[] | null>;
-}
+type RawLimit = Section<typeof LIMIT_SETTINGS>;
 
-export interface ScopeDraft extends Section<typeof SCOPE_SETTINGS> {
+interface RawScope extends Section<typeof SCOPE_SETTINGS> {
   readonly place: Place;
   /** Null: the upstream's. */
-  readonly limits: readonly LimitDraft[] | null;
+  readonly limits: readonly RawLimit[] | null;
 }
+
+/** `listen` is null where it is not given, and there are several upstreams. */
+export type UpstreamDraft = Settled<
+  Omit<RawUpstream, 'limits' | 'scopes'>,
+  'name' | keyof KnownApi
+> & {
+  readonly limits: readonly LimitDraft[];
+  readonly scopes: readonly ScopeDraft[];
+};
+
+export type LimitDraft = Settled<RawLimit, 'name' | 'unit'>;
+
+export type ScopeDraft = Omit<RawScope, 'limits'> & {
+  readonly limits: readonly LimitDraft[] | null;
+};
+
+/** With a value for each of the keys, given or not. */
+type Settled<Raw, Key extends keyof Raw> = Omit<Raw, Key> & {
+  readonly [Name in Key]: Raw[Name] extends Given<infer Value> ? Given<NonNullable<Value>> : never;
+};
 
 /**
  * Settings of one upstream, which say nothing where the file lists several; and where the file
@@ -84,26 +83,6 @@ export function readUpstreams(
   if (drafts.length > 1) refuseAmbiguousVariables(settings, drafts.length, findings);
   return drafts.map((draft) => settle(draft));
 }
-
-/** What an upstream is made of before its dialect, and what depends on that, is settled. */
-type RawUpstream = Omit<
-  UpstreamDraft,
-  'name' | 'dialect' | 'streamUsage' | 'cachedInput' | 'limits' | 'scopes'
-> & {
-  readonly name: Given<string | null>;
-  readonly dialect: Given<DialectName | null>;
-  readonly streamUsage: Given<KnownApi['streamUsage'] | null>;
-  readonly cachedInput: Given<KnownApi['cachedInput'] | null>;
-  readonly limits: readonly RawLimit[];
-  readonly scopes: readonly RawScope[];
-};
-
-type RawLimit = Omit<LimitDraft, 'name' | 'unit'> & {
-  readonly name: Given<string | null>;
-  readonly unit: Given<Unit | null>;
-};
-
-type RawScope = Omit<ScopeDraft, 'limits'> & { readonly limits: readonly RawLimit[] | null };
 
 function plainUpstream(settings: Settings): UpstreamDraft {
   const place = { name: 'upstreams', at: null };
