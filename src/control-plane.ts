@@ -30,11 +30,9 @@ export async function openControlPlane(
     routeConflictPolicy: { duplicate: 'error', shadow: 'error' },
   });
   // No request here says anything in its body; whatever a client sends along is passed over.
-  app.getHttpAdapter().getInstance().removeAllContentTypeParsers();
-  app
-    .getHttpAdapter()
-    .getInstance()
-    .addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null));
+  const fastify = adapter.getInstance();
+  fastify.removeAllContentTypeParsers();
+  fastify.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null));
   const { host, port } = plane.config.admin.listen;
   try {
     await app.listen(port, host);
