@@ -80,6 +80,37 @@ export function keyOf({ stream, scope, id, requests }: JournalEntry): string {
   return JSON.stringify([stream, scope, id, requests?.prefix ?? '']);
 }
 
+/** An entry as a row of a table. */
+export function rowOf({ stream, scope, id, at, requests, document }: JournalEntry) {
+  const { prefix = '', first = null, last = null } = requests ?? {};
+  return { stream, scope, id, at, prefix, first, last, document: JSON.stringify(document) };
+}
+
+/** As a database gives it back: numbers of 64 bits may come as text, JSON as what it says. */
+export interface FoundRow {
+  readonly stream: Stream;
+  readonly scope: string;
+  readonly id: number | string;
+  readonly at: number | string;
+  readonly prefix: string;
+  readonly first: number | string | null;
+  readonly last: number | string | null;
+  readonly document: string | JournalEntry['document'];
+}
+
+export function entryOf(row: FoundRow): JournalEntry {
+  const { stream, scope, id, at, prefix, first, last, document } = row;
+  return {
+    stream,
+    scope,
+    id: Number(id),
+    at: Number(at),
+    requests:
+      first === null || last === null ? null : { prefix, first: Number(first), last: Number(last) },
+    document: typeof document === 'string' ? JSON.parse(document) : document,
+  };
+}
+
 /** Oldest first; events of one instant by their ids. */
 export function inOrder(a: JournalEntry, b: JournalEntry): number {
   return a.at - b.at || a.id - b.id || (a.scope < b.scope ? -1 : 1);

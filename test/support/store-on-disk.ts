@@ -4,6 +4,7 @@ import { SteadyClock, SYSTEM_TIME } from '../../src/platform/clock.js';
 import type { FileSystem } from '../../src/platform/durable-file.js';
 import { SYSTEM_TIMERS, type Timers } from '../../src/platform/timers.js';
 import type { SetAside } from '../../src/state/set-aside.js';
+import type { SoleStoreOptions } from '../../src/state/sole-repository.js';
 import type { LossPolicy, StateRepository } from '../../src/state/state-repository.js';
 import type { ManualTime } from './manual-time.js';
 import { TemporaryDirectory } from './temporary-directory.js';
@@ -17,15 +18,7 @@ export interface OpenOptions {
 }
 
 /** What every adapter with files takes. */
-export interface AdapterOptions {
-  readonly path: string;
-  readonly instance: string;
-  readonly loss: LossPolicy;
-  readonly clock: SteadyClock;
-  readonly timers: Timers;
-  readonly files?: FileSystem;
-  readonly onSetAside?: (file: SetAside) => void;
-}
+export type AdapterOptions = SoleStoreOptions & { readonly timers: Timers };
 
 /** A store of a test's own, in a directory that need not exist yet. */
 export abstract class StoreOnDisk {

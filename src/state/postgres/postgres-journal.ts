@@ -1,16 +1,18 @@
-import { Pool, type QueryResultRow } from 'pg';
+import { Pool } from 'pg';
 import { OpenSockets } from '../../platform/open-sockets.js';
 import { reasonOf, TidegateError } from '../../platform/tidegate-error.js';
 import { SYSTEM_TIMERS, withDeadline } from '../../platform/timers.js';
 import {
+  entryOf,
   type EventJournal,
+  type FoundRow,
   type JournalEntry,
   type JournalQuery,
   KEPT_MS,
   MOST_READ,
   MOST_ROWS,
   type RequestNumber,
-  type Stream,
+  rowOf,
   STREAMS,
 } from '../event-journal.js';
 import type { Instant } from '../scope-state.js';
@@ -21,18 +23,6 @@ export interface PostgresJournalOptions {
   readonly url: string;
   /** Shows in the database's list of connections. */
   readonly instance: string;
-}
-
-/** The driver gives a bigint as text. */
-interface Row extends QueryResultRow {
-  readonly stream: Stream;
-  readonly scope: string;
-  readonly id: string;
-  readonly at: string;
-  readonly prefix: string;
-  readonly first: string | null;
-  readonly last: string | null;
-  readonly document: JournalEntry['document'];
 }
 
 const CONNECT_MS = 2_000;
@@ -80,7 +70,7 @@ export class PostgresEventJournal implements EventJournal {
   }
 
   async append(entries: readonly JournalEntry[]): Promise<void> {
-    const columns = NAMES.map((name) => entries.map((entry) => recordOf(entry)[name]));
+    const columns = NAMES.map((name) => entries.map((entry) => rowOf(entry)[name]));
     await this.#query(INSERT, columns);
   }
 
@@ -131,9 +121,9 @@ export class PostgresEventJournal implements EventJournal {
     this.#sockets.cut();
   }
 
-  async #query(text: string, values: readonly unknown[]): Promise<readonly Row[]> {
+  async #query(text: string, values: readonly unknown[]): Promise<readonly FoundRow[]> {
     try {
-      const { rows } = await this.#pool.query<Row>(text, [...values]);
+      const { rows } = await this.#pool.query<FoundRow>(text, [...values]);
       this.#problem = null;
       return rows;
     } catch (error) {
@@ -142,15 +132,4 @@ export class PostgresEventJournal implements EventJournal {
       throw new TidegateError('STATE_UNAVAILABLE', this.#problem, { cause: error });
     }
   }
-}
-
-function recordOf({ requests, document, ...entry }: JournalEntry) {
-  const { prefix = '', first = null, last = null } = requests ?? {};
-  return { ...entry, prefix, first, last, document: JSON.stringify(document) };
-}
-
-function entryOf({ stream, scope, id, at, prefix, first, last, document }: Row): JournalEntry {
-  const span =
-    first === null || last === null ? null : { prefix, first: Number(first), last: Number(last) };
-  return { stream, scope, id: Number(id), at: Number(at), requests: span, document };
 }

@@ -2,13 +2,15 @@ import { closeSync, openSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { PRIVATE_FILE } from '../../platform/durable-file.js';
 import {
+  entryOf,
+  type FoundRow,
   type JournalEntry,
   type JournalQuery,
   KEPT_MS,
   MOST_READ,
   MOST_ROWS,
   type RequestNumber,
-  type Stream,
+  rowOf,
   STREAMS,
 } from '../event-journal.js';
 import type { Instant } from '../scope-state.js';
@@ -20,17 +22,6 @@ export type JournalRequest =
   | { readonly call: 'find'; readonly request: RequestNumber }
   | { readonly call: 'prune'; readonly now: Instant }
   | { readonly call: 'close' };
-
-interface Row {
-  readonly stream: Stream;
-  readonly scope: string;
-  readonly id: number;
-  readonly at: number;
-  readonly prefix: string;
-  readonly first: number | null;
-  readonly last: number | null;
-  readonly document: string;
-}
 
 /** How long another connection may hold the lock: `tidegate events` reads while an instance writes. */
 const BUSY_MS = 2_000;
@@ -97,7 +88,7 @@ export class JournalDatabase {
   }
 
   #append(entries: readonly JournalEntry[]): [] {
-    const insert = this.#database.prepare<[Row]>(
+    const insert = this.#database.prepare<[ReturnType<typeof rowOf>]>(
       `INSERT INTO journal (stream, scope, id, at, prefix, first, last, document)
        VALUES (@stream, @scope, @id, @at, @prefix, @first, @last, @document)
        ON CONFLICT DO NOTHING`,
@@ -113,7 +104,7 @@ export class JournalDatabase {
   #read({ stream, scope, from, most }: JournalQuery): JournalEntry[] {
     const where = `stream = @stream AND at >= @from ${scope === null ? '' : 'AND scope = @scope'}`;
     return this.#database
-      .prepare<[object], Row>(
+      .prepare<[object], FoundRow>(
         `SELECT * FROM journal WHERE ${where} ORDER BY at DESC, id DESC, scope DESC LIMIT @limit`,
       )
       .all({ stream, scope, from, limit: Math.min(most, MOST_READ) })
@@ -123,7 +114,7 @@ export class JournalDatabase {
 
   #find({ prefix, number }: RequestNumber): JournalEntry[] {
     return this.#database
-      .prepare<[object], Row>(
+      .prepare<[object], FoundRow>(
         `SELECT * FROM journal
          WHERE prefix = @prefix AND prefix <> '' AND last >= @number AND first <= @number
          ORDER BY at, id, scope`,
@@ -144,28 +135,4 @@ export class JournalDatabase {
     }
     return [];
   }
-}
-
-function rowOf({ stream, scope, id, at, requests, document }: JournalEntry): Row {
-  return {
-    stream,
-    scope,
-    id,
-    at,
-    prefix: requests?.prefix ?? '',
-    first: requests?.first ?? null,
-    last: requests?.last ?? null,
-    document: JSON.stringify(document),
-  };
-}
-
-function entryOf({ stream, scope, id, at, prefix, first, last, document }: Row): JournalEntry {
-  return {
-    stream,
-    scope,
-    id,
-    at,
-    requests: first === null || last === null ? null : { prefix, first, last },
-    document: JSON.parse(document) as JournalEntry['document'],
-  };
 }
