@@ -1,4 +1,5 @@
 import { formatCount } from './config/format.js';
+import type { DialectName } from './dialects/dialect.js';
 import type { DataPlane } from './data-plane.js';
 import { type BlockedPool, blockedPools } from './governor/blocked-pools.js';
 import type { LimitView, ScopeCondition, ScopeView } from './governor/scope-view.js';
@@ -13,7 +14,7 @@ const NAMED_POOLS = 3;
 /** What is needed to say how things stand; the data plane has it. */
 export type Reported = Pick<DataPlane, 'config' | 'repository' | 'phase'> & {
   readonly governor: Pick<DataPlane['governor'], 'scopes' | 'view'>;
-  readonly proxy: { readonly tally: Pick<DataPlane['proxy']['tally'], 'silences'> };
+  readonly proxy: { readonly tally: Pick<DataPlane['proxy']['tally'], 'silences' | 'missed'> };
 };
 
 /** How things stand, for people: who is blocked comes first. */
@@ -46,11 +47,12 @@ export async function standingOf(plane: Reported): Promise<Standing> {
   }
   const unclean = Math.max(...views.map(({ starts }) => (starts.crashLoop ? starts.unclean : 0)));
   const lines = views.map(lineOf);
-  const { silences } = proxy.tally;
+  const { silences, missed } = proxy.tally;
   return {
     notes: [
       ...(PHASES[phase] ?? []),
       ...silences.map(describeSilence),
+      ...[...missed].map(describeMissed),
       ...(unclean > 0
         ? [`crash loop: ${unclean} unclean starts in two hours, no budget is raised`]
         : []),
@@ -59,10 +61,15 @@ export async function standingOf(plane: Reported): Promise<Standing> {
     scopes: [...lines.filter(({ open }) => !open), ...lines.filter(({ open }) => open)],
     hints: hintsFor([
       ...(silences.length > 0 ? (['no answer'] as const) : []),
+      ...(missed.size > 0 ? (['unmetered'] as const) : []),
       ...(unclean > 0 ? (['crash loop'] as const) : []),
       ...lines.flatMap(({ situations }) => situations),
     ]),
   };
+}
+
+function describeMissed([upstream, dialect]: readonly [string, DialectName]): string {
+  return `unmetered: requests to upstream ${upstream} pass and are not counted; they look like those of dialect ${dialect}`;
 }
 
 /** Told although nothing is held back: an open scope of which nobody gets an answer is as good as none. */

@@ -1,3 +1,4 @@
+import type { DialectName } from '../dialects/dialect.js';
 import { Counts } from '../platform/counts.js';
 import { Histogram } from '../platform/histogram.js';
 import type { Decision } from './local-refusal.js';
@@ -67,6 +68,9 @@ export class ProxyTally {
     if (scope === undefined) this.refusalsWithoutScope += 1;
     else this.refusals.add(scope, 'state');
   }
+
+  /** By upstream, the dialect that would have metered what has passed unmetered. */
+  readonly missed = new Map<string, DialectName>();
 
   get silences(): readonly Silence[] {
     return [...this.#silences.values()];

@@ -18,6 +18,7 @@ import {
   STATE_UNAVAILABLE,
   type ToldRefusal,
 } from './local-answers.js';
+import { meteredByAnother } from '../dialects/unmetered.js';
 import { meteredPath } from './path-readings.js';
 import { ProxyTally } from './proxy-tally.js';
 import type { OpenRoute, Route } from './route.js';
@@ -192,8 +193,25 @@ export class UpstreamProxy {
       body,
       admission: null,
       shaped: null,
-      onSuccess: null,
+      onSuccess: this.#onMissed(route, method, url),
     });
+  }
+
+  /** What to do once a request that is not metered has succeeded, if another dialect would meter it. */
+  #onMissed({ name, dialect }: OpenRoute, method: string, target: string): (() => void) | null {
+    const { missed } = this.tally;
+    if (method !== 'POST' || missed.has(name)) return null;
+    const other = meteredByAnother(dialect.name, method, target.replace(/\?.*/s, ''));
+    if (other === null) return null;
+    return () => {
+      if (missed.has(name)) return;
+      missed.set(name, other);
+      this.#options.log.warn('requests pass unmetered that another dialect would meter', {
+        upstream: name,
+        dialect: dialect.name,
+        other,
+      });
+    };
   }
 
   /** One that spends the limits: held, admitted, forwarded. Few promises, for there is much traffic. */

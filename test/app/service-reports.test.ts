@@ -20,7 +20,7 @@ beforeEach(() => {
     config: { mode: 'enforce', drainMs: 600_000, instance: 'box' },
     phase: 'serving',
     repository: { health: () => ({ healthy, problem: healthy ? null : 'free\nspace' }) },
-    proxy: { inFlight: 3, tally: { silences: [] } },
+    proxy: { inFlight: 3, tally: { silences: [], missed: new Map() } },
     governor: {
       get scopes() {
         return Object.keys(views);

@@ -194,6 +194,15 @@ it('an upstream that gives no answer is told, though nothing is held back, until
   expect((await told()).line).toBe('test: open');
 });
 
+it('requests that pass unmetered are told, with what to set', async () => {
+  tally.missed.set('api', 'openai');
+  const { line, page } = await told();
+  expect(line).toBe(
+    'unmetered: requests to upstream api pass and are not counted; they look like those of dialect openai; test: open',
+  );
+  expect(page).toMatch(/^unmetered: set TIDEGATE_DIALECT/m);
+});
+
 it('refusals far below a configured budget are told by health from the third in a row on', async () => {
   town = await Town.open({ limits: [limit({ budget: 100_000 })] });
   const warnings: unknown[] = [];

@@ -1,6 +1,9 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { ANTHROPIC } from '../../src/dialects/anthropic/anthropic-dialect.js';
+import { openAiDialect } from '../../src/dialects/openai/openai-dialect.js';
+import { SILENT_LOG } from '../../src/platform/log.js';
 import type { Governor } from '../../src/governor/governor.js';
 import { IDLE_MS } from '../../src/proxy/held-bodies.js';
 import type { UpstreamProxy } from '../../src/proxy/upstream-proxy.js';
@@ -57,6 +60,37 @@ it('a request takes no room once it is answered, and tells the upstream’s cloc
   expect(proxy.heldBytes).toBe(0);
   expect(dates).toEqual([response.headers.get('date')]);
 });
+
+it.each([
+  ['anthropic', ANTHROPIC, '/v1/responses?x=/v1/messages', 'openai'],
+  [
+    'openai',
+    openAiDialect({ streamUsage: 'leave', cachedInput: 'counted' }),
+    '/v1/messages',
+    'anthropic',
+  ],
+] as const)(
+  'what dialect %s lets pass unmetered is told once it has succeeded, once, if another would meter it',
+  async (name, dialect, path, other) => {
+    const lines: unknown[] = [];
+    const log = { ...SILENT_LOG, warn: (_: string, fields?: object) => lines.push(fields) };
+    const proxy = proxyTo(upstream.url, await Town.open(), dialect, { log });
+    const url = await open(proxy);
+    const call = async (to: string, method = 'POST') =>
+      (await fetch(`${url}${to}`, method === 'POST' ? CALL : { method })).text();
+    await call('/v1/models', 'GET');
+    await call(path, 'GET');
+    await call('/v1/files');
+    upstream.answer = (_, response) => void response.writeHead(404).end();
+    await call(path);
+    expect([...proxy.tally.missed]).toEqual([]);
+    upstream.answer = (_, response) => void response.writeHead(200).end('{}');
+    await Promise.all([call(path), call(path)]);
+    expect([...proxy.tally.missed]).toEqual([['api', other]]);
+    await call(path);
+    expect(lines).toEqual([{ upstream: 'api', dialect: name, other }]);
+  },
+);
 
 it('a client that leaves before its request is admitted sends nothing, and pays nothing', async () => {
   let admit = () => {};
