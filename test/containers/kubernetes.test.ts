@@ -2,21 +2,25 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PersistentVolumeClaim, Service } from 'kubernetes-types/core/v1.js';
+import type { NetworkPolicy } from 'kubernetes-types/networking/v1.js';
 import type { PodDisruptionBudget } from 'kubernetes-types/policy/v1.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AFTER_DRAIN_MS } from '../../src/data-plane.js';
 import { TemporaryDirectory } from '../support/temporary-directory.js';
 import { TidegateProcess } from '../support/tidegate-process.js';
 import { complaints, drainSeconds } from './environment.js';
-import { KUBERNETES, Mode, MODES, readKustomization } from './kustomization.js';
+import { KUBERNETES, Mode, MODES, readKustomization, readManifests } from './kustomization.js';
 import { type Manifest, shapeFaults } from './typed-manifests.js';
 
 const modes = MODES.map((name) => new Mode(name));
+const NETWORK = join(KUBERNETES, 'network');
+const policies = readManifests(join(NETWORK, 'network-policy.yaml')) as (NetworkPolicy &
+  Manifest)[];
 const KUBECTL = spawnSync('kubectl', ['version', '--client']).status === 0;
 if (!KUBECTL) console.warn('left out: kustomize on ops/kubernetes; there is no kubectl');
 
 describe('the shape of the manifests', () => {
-  const manifests = modes.flatMap(({ manifests: all }) => all);
+  const manifests = [...modes.flatMap(({ manifests: all }) => all), ...policies];
   const text = JSON.stringify(modes[0]!.deployment);
   const broken = [
     ['"livenessProbe"', '"livelinessProbe"'],
@@ -42,7 +46,7 @@ describe('the shape of the manifests', () => {
   });
 
   it('uses every file', () => {
-    for (const folder of ['base', ...MODES]) {
+    for (const folder of ['base', 'network', ...MODES]) {
       const path = join(KUBERNETES, folder);
       const { resources } = readKustomization(path);
       const files = readdirSync(path).filter((name) => name !== 'kustomization.yaml');
@@ -134,6 +138,31 @@ describe.each(modes)('ops/kubernetes/$name', (mode) => {
     expect(out).toMatch(/image: registry\.example\.com\/tidegate:\d/);
     const [map] = /tidegate-[a-z0-9]{10}/.exec(out) ?? [];
     expect(out.split(`name: ${map}\n`)).toHaveLength(3);
+  });
+});
+
+describe('the network policy', () => {
+  it.each(modes)('opens each port of $name to somebody, and none to everybody', (mode) => {
+    const [{ spec }] = policies as [NetworkPolicy & Manifest];
+    const { labels } = mode.deployment.spec!.template.metadata!;
+    expect(labels).toMatchObject(spec!.podSelector.matchLabels!);
+    expect(spec!.policyTypes).toEqual(['Ingress']);
+    const rules = spec!.ingress!;
+    expect(rules.map(({ ports }) => ports!.map(({ port }) => port))).toEqual([
+      ['proxy'],
+      ['control'],
+    ]);
+    const named = mode.container.ports!.map(({ name }) => name);
+    expect(named.toSorted()).toEqual(rules.flatMap(({ ports }) => ports![0]!.port).toSorted());
+    for (const { from } of rules) {
+      for (const { namespaceSelector, podSelector, ipBlock } of from!) {
+        expect(ipBlock).toBeUndefined();
+        expect(Object.keys(namespaceSelector!.matchLabels!)).toHaveLength(1);
+        expect(Object.keys(podSelector?.matchLabels ?? { any: '' })).toHaveLength(1);
+      }
+    }
+    const { namespace } = readKustomization(NETWORK);
+    expect(namespace).toBe(mode.kustomization.namespace);
   });
 });
 

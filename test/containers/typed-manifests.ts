@@ -19,7 +19,7 @@ export interface Manifest {
 export function shapeFaults(manifests: readonly Manifest[]): readonly (readonly string[])[] {
   const lines = manifests.map((manifest, index) => {
     const { apiVersion, kind } = manifest;
-    const module = apiVersion === 'v1' ? 'core/v1' : apiVersion;
+    const module = apiVersion === 'v1' ? 'core/v1' : apiVersion.replace('.k8s.io/', '/');
     const type = `import('kubernetes-types/${module}').${kind}`;
     return `export const manifest${index}: ${type} = ${JSON.stringify(manifest)};`;
   });
