@@ -79,6 +79,28 @@ describe('a commit that fails', () => {
     await after.dispose();
   });
 
+  it.each(['while it is tried again', 'at a stop'])(
+    'is no loss to a start after it, where the process ended %s',
+    async (when) => {
+      const repository = await opened();
+      let starts = 0;
+      store.before = ({ call }) => {
+        if (call === 'open') starts += 1;
+        if (call === 'open' || call === 'commit') throw systemError('SQLITE_FULL');
+      };
+      if (when === 'at a stop') {
+        await repository.close();
+      } else {
+        await errorOf(repository.update('a', increment));
+        time.advance(1_000);
+        await until(() => starts === 1);
+      }
+      const again = await store.copy().open();
+      expect((await again.update('a', look)).hot).toMatchObject({ sequence: 1, lost: null });
+      await again.close();
+    },
+  );
+
   it('is tried once a second, by one timer, and heals without traffic', async () => {
     const repository = await opened();
     let requests = 0;

@@ -121,7 +121,7 @@ export class SqliteStore implements SoleStore {
     const at = this.#options.clock.now();
     // The log goes with the last connection. Only after this may it be missing at the next start.
     const writes = [storeWrite(id, lost, false)];
-    await this.#connection.call({ call: 'commit', commit: { revision, at, writes } });
+    await this.#connection.call({ call: 'commit', commit: { revision, at, writes, last: true } });
     this.held.wrote(revision);
     if (this.#changedAt !== null) await this.#backUp();
   }

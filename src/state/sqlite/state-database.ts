@@ -12,6 +12,8 @@ export interface Commit {
   readonly revision: number;
   readonly at: Instant;
   readonly writes: readonly Write[];
+  /** The run ends with it: the next start needs no log. */
+  readonly last?: true;
 }
 
 /** Of a row that was written before; undefined for one that is new with this commit. */
@@ -52,6 +54,8 @@ export class StateDatabase {
   #identity = '';
   #lookedAt = Number.NEGATIVE_INFINITY;
   #logBytes = 0;
+  /** What is in the log is on the disk, and of a run that has not ended. */
+  #logIsNeeded = true;
 
   /** Opens a file that `create` has made. */
   constructor(path: string, monotonic: () => number = SYSTEM_TIME.monotonic) {
@@ -109,16 +113,18 @@ export class StateDatabase {
 
   /** Writes every row anew, whatever stands there, and proves that log and database can be flushed. */
   rewrite(commit: Commit): void {
-    this.#transaction(() => {
-      for (const table of TABLES) {
-        this.#statements.clear[table].run();
-        this.#revisions.set(table, new Map());
-      }
-      for (const [table, row] of rowsOf(commit)) this.#statements.insert[table].run(row);
+    this.#attempt(() => {
+      this.#transaction(() => {
+        for (const table of TABLES) {
+          this.#statements.clear[table].run();
+          this.#revisions.set(table, new Map());
+        }
+        for (const [table, row] of rowsOf(commit)) this.#statements.insert[table].run(row);
+      });
+      this.#remember(commit);
+      this.checkpoint();
+      this.#identity = this.#identityNow();
     });
-    this.#remember(commit);
-    this.checkpoint();
-    this.#identity = this.#identityNow();
   }
 
   /**
@@ -126,22 +132,54 @@ export class StateDatabase {
    *   means that it was not.
    */
   commit(commit: Commit): void {
-    this.#look();
-    if (this.#logBytes >= LOG_BYTES) this.checkpoint();
-    this.#transaction(() => {
-      for (const [table, row] of rowsOf(commit)) this.#write(table, row);
+    this.#attempt(() => {
+      this.#look();
+      if (this.#logBytes >= LOG_BYTES) this.checkpoint();
+      this.#transaction(() => {
+        for (const [table, row] of rowsOf(commit)) this.#write(table, row);
+      });
+      this.#remember(commit);
+      if (commit.last) this.#logIsNeeded = false;
     });
-    this.#remember(commit);
   }
 
   /** Brings the database up to its log, as far as nobody reads in it. */
   checkpoint(): void {
-    this.#database.pragma('wal_checkpoint(PASSIVE)');
+    this.#attempt(() => this.#database.pragma('wal_checkpoint(PASSIVE)'));
     this.#logBytes = 0;
   }
 
+  /**
+   * SQLite empties the log and removes it with the last connection that may write. Where a run ends without
+   * saying so, as on a full disk, the start after it would take that for a loss: so one that may not write is
+   * the last. Not where a flush has failed: what the system holds of such a log may not be on the disk.
+   */
   close(): void {
+    const keeper = this.#logIsNeeded ? this.#reader() : null;
     this.#database.close();
+    keeper?.close();
+  }
+
+  #reader(): Database.Database | null {
+    let reader: Database.Database | null = null;
+    try {
+      reader = new Database(this.#path, { readonly: true });
+      // Before it has read, the log has nothing to do with it.
+      reader.prepare('SELECT revision FROM store').get();
+      return reader;
+    } catch {
+      reader?.close();
+      return null;
+    }
+  }
+
+  #attempt(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (!NOT_WRITTEN.test(errorCode(error))) this.#logIsNeeded = false;
+      throw error;
+    }
   }
 
   #write(table: Table, row: Row): void {
