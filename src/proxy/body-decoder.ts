@@ -44,6 +44,8 @@ export function openBodyDecoder(
   onDecoded: (chunk: Buffer) => void,
   onDrained: () => void,
 ): BodyDecoder | null {
+  // Nearly always.
+  if (contentEncoding === undefined) return null;
   const codings = codingsOf(contentEncoding);
   if (codings === null) return UNDECODABLE;
   return codings.length === 0 ? null : new StackDecoder(codings, onDecoded, onDrained);
