@@ -1,11 +1,11 @@
 import type { AnswerFilter } from '../dialect.js';
 import { JsonCursor } from '../json.js';
+import { SseSplitter } from '../sse.js';
 import { isEmptyArray } from './usage.js';
 
 const LF = 0x0a;
 const CR = 0x0d;
 const COLON = 0x3a;
-const DATA = Buffer.from('data:');
 const CHOICES = Buffer.from('"choices"');
 
 /** The chunk that is looked for has a few hundred bytes. What is longer passes as it comes. */
@@ -119,7 +119,14 @@ const EMPTY = Buffer.alloc(0);
 /** `event` is a whole one, or as much as came before the end of the stream. */
 function isUsageChunk(event: Buffer): boolean {
   if (!hasEmptyChoices(event)) return false;
-  const data = dataOf(event);
+  let found = false;
+  const splitter = new SseSplitter((_name, data) => (found = holdsUsageAlone(data)));
+  splitter.push(event);
+  splitter.end();
+  return found;
+}
+
+function holdsUsageAlone(data: Buffer): boolean {
   const cursor = new JsonCursor(data);
   if (!cursor.enterObject()) return false;
   let noChoices = false;
@@ -151,18 +158,4 @@ function lineEnd(bytes: Buffer, from: number): number {
   let at = from;
   while (at < bytes.length && bytes[at] !== LF && bytes[at] !== CR) at++;
   return at;
-}
-
-/** The value of the event's data line; its lines joined, where there are several. */
-function dataOf(event: Buffer): Buffer {
-  const lines: Buffer[] = [];
-  for (let start = 0, at = 0; at <= event.length; at++) {
-    const byte = event[at];
-    if (byte !== LF && byte !== CR && at < event.length) continue;
-    if (event.subarray(start, start + DATA.length).equals(DATA)) {
-      lines.push(event.subarray(start + DATA.length, at));
-    }
-    start = at + 1;
-  }
-  return lines.length === 1 ? (lines[0] as Buffer) : Buffer.concat(lines);
 }
