@@ -120,11 +120,6 @@ export class SteadyClock implements Clock {
     return correctedMs;
   }
 
-  /** How far the wall clock is ahead of ours (behind: negative), for health and logs. */
-  skewMs(): number {
-    return this.#sources.wall() - this.#steady();
-  }
-
   #steady(): number {
     return Math.floor(this.#wallAtAnchor + this.#sources.monotonic() - this.#monotonicAtAnchor);
   }

@@ -110,10 +110,6 @@ export class UpstreamProxy {
     return this.#bodies.heldBytes;
   }
 
-  get draining(): boolean {
-    return this.#draining;
-  }
-
   /** Opens every listener; rejects if one can't be. Returns where they listen, in the routes' order. */
   async listen(): Promise<readonly AddressInfo[]> {
     const addresses: AddressInfo[] = [];
