@@ -103,11 +103,10 @@ export class Forwarder {
       origin: url.origin,
       method: request.method as Dispatcher.HttpMethod,
       path: (url.pathname === '/' ? '' : url.pathname) + (request.url ?? '/'),
-      headers: requestHeaders(request.rawHeaders, {
+      headers: requestHeaders(request, {
         pseudonym: this.options.pseudonym,
         // undici states the length of a buffer; of all else it knows what it is told.
         contentLength: held ? body.lengthToState : request.headers['content-length'],
-        httpVersion: request.httpVersion,
         plainAnswer: shaped !== null,
       }),
       // Its types leave out what it takes besides: anything that can be walked.

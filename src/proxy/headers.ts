@@ -1,3 +1,6 @@
+import type { IncomingMessage } from 'node:http';
+import type { HeaderRecord } from '../dialects/header-fields.js';
+
 /** Names and values in turn, as Node and undici take and give them. */
 export type RawHeaders = string[];
 
@@ -18,24 +21,22 @@ const HOP_BY_HOP = new Set([
 const REPLACED_IN_REQUESTS = new Set(['host', 'content-length', 'expect', 'via']);
 
 const OWN_PREFIX = 'tidegate-';
-const CONNECTION = 'connection';
 
 /**
  * The request's headers for the upstream: order, case and repetition kept, hop-by-hop ones gone, our
  * name added to Via. `contentLength`: the client's own, for a body that is streamed on.
  */
 export function requestHeaders(
-  raw: readonly string[],
+  { rawHeaders: raw, headers, httpVersion }: RequestHead,
   options: {
     readonly pseudonym: string;
     readonly contentLength: string | undefined;
-    readonly httpVersion: string;
     /** The answer is to come without coding, whatever the client takes. */
-    readonly plainAnswer?: boolean;
+    readonly plainAnswer: boolean;
   },
 ): RawHeaders {
-  const named = namedByConnection(raw);
-  const headers: RawHeaders = [];
+  const named = namedBy(headers.connection);
+  const passed: RawHeaders = [];
   const via: string[] = [];
   for (let index = 0; index < raw.length; index += 2) {
     const name = raw[index] as string;
@@ -46,36 +47,41 @@ export function requestHeaders(
     // An agent can't speak for the governor.
     if (lower.startsWith(OWN_PREFIX)) continue;
     if (options.plainAnswer && lower === 'accept-encoding') continue;
-    headers.push(name, value);
+    passed.push(name, value);
   }
-  if (options.plainAnswer) headers.push('accept-encoding', 'identity');
-  if (options.contentLength !== undefined) headers.push('content-length', options.contentLength);
-  via.push(`${options.httpVersion} ${options.pseudonym}`);
-  headers.push('via', via.join(', '));
-  return headers;
+  if (options.plainAnswer) passed.push('accept-encoding', 'identity');
+  if (options.contentLength !== undefined) passed.push('content-length', options.contentLength);
+  via.push(`${httpVersion} ${options.pseudonym}`);
+  passed.push('via', via.join(', '));
+  return passed;
 }
 
-/** The answer's headers for the client. A length beside a transfer coding is not to be believed. */
-export function responseHeaders(raw: readonly (string | Buffer)[]): RawHeaders {
-  const text = raw.map((part) => (typeof part === 'string' ? part : part.toString('latin1')));
-  const named = namedByConnection(text);
-  const chunked = hasName(text, 'transfer-encoding');
-  const headers: RawHeaders = [];
-  for (let index = 0; index < text.length; index += 2) {
-    const name = text[index] as string;
+/** Read twice, as Node gives it: with and without order, case and repetition. */
+export type RequestHead = Pick<IncomingMessage, 'rawHeaders' | 'headers' | 'httpVersion'>;
+
+/**
+ * The answer's headers for the client, out of both forms in which undici gives them. A length beside a
+ * transfer coding is not to be believed, nor one of a body of which some is taken out (`isFiltered`).
+ */
+export function responseHeaders(
+  raw: readonly (string | Buffer)[],
+  headers: HeaderRecord,
+  isFiltered: boolean,
+): RawHeaders {
+  const named = namedBy(headers['connection']);
+  const hasLength = !isFiltered && headers['transfer-encoding'] === undefined;
+  const passed: RawHeaders = [];
+  for (let index = 0; index < raw.length; index += 2) {
+    const name = textOf(raw[index]);
     const lower = name.toLowerCase();
     if (HOP_BY_HOP.has(lower) || named?.has(lower)) continue;
-    if (chunked && lower === 'content-length') continue;
-    headers.push(name, text[index + 1] as string);
+    if (lower !== 'content-length' || hasLength) passed.push(name, textOf(raw[index + 1]));
   }
-  return headers;
+  return passed;
 }
 
-/** Without the length, for a body of which some is taken out. */
-export function withoutLength(headers: RawHeaders): RawHeaders {
-  return headers.filter(
-    (_part, index) => headers[index - (index % 2)]?.toLowerCase() !== 'content-length',
-  );
+function textOf(part: string | Buffer | undefined): string {
+  return typeof part === 'string' ? part : (part?.toString('latin1') ?? '');
 }
 
 /** undici undoes chunked, and nothing else was asked for: what is left coded can't be passed on. */
@@ -108,26 +114,12 @@ export function reasonOf(text: string): string {
   return text.includes('\ufffd') || /[^\t -~\u0080-\u00ff]/.test(bytes) ? '' : bytes;
 }
 
-function hasName(raw: readonly string[], wanted: string): boolean {
-  for (let index = 0; index < raw.length; index += 2) {
-    const name = raw[index] as string;
-    if (name.length === wanted.length && name.toLowerCase() === wanted) return true;
-  }
-  return false;
-}
-
 /** What `Connection` names is hop-by-hop too; null, the common case, if it names nothing unusual. */
-function namedByConnection(raw: readonly string[]): Set<string> | null {
-  let named: Set<string> | null = null;
-  for (let index = 0; index < raw.length; index += 2) {
-    const field = raw[index] as string;
-    if (field.length !== CONNECTION.length || field.toLowerCase() !== CONNECTION) continue;
-    for (const token of (raw[index + 1] ?? '').split(',')) {
-      const name = token.trim().toLowerCase();
-      if (name === '' || name === 'keep-alive' || name === 'close') continue;
-      named ??= new Set();
-      named.add(name);
-    }
-  }
-  return named;
+function namedBy(connection: HeaderRecord[string]): Set<string> | null {
+  if (connection === undefined) return null;
+  const names = String(connection)
+    .split(',')
+    .map((name) => name.trim().toLowerCase())
+    .filter((name) => name !== '' && name !== 'keep-alive' && name !== 'close');
+  return names.length === 0 ? null : new Set(names);
 }

@@ -19,7 +19,6 @@ import {
   reasonOf,
   responseHeaders,
   undoesCoding,
-  withoutLength,
   type RawHeaders,
 } from './headers.js';
 import { HeldStart } from './held-start.js';
@@ -124,11 +123,11 @@ export class Relay implements Dispatcher.DispatchHandler {
     this.#status = status;
     const fields = headerFields(headers);
     this.#options.onHead(fields, status);
-    const plain = responseHeaders((controller.rawHeaders ?? []) as readonly (string | Buffer)[]);
     const { exchange, shaped } = this.#options;
     this.#openEnded = isOpenEnded(exchange.request.method, status, headers);
     if (status < 300) this.#filter = filterOf(shaped, fields);
-    const raw = this.#filter === null ? plain : withoutLength(plain);
+    const given = (controller.rawHeaders ?? []) as readonly (string | Buffer)[];
+    const raw = responseHeaders(given, headers, this.#filter !== null);
     const verdict = this.#inform(status, fields);
     if (verdict === null) {
       this.#begin(statusText, raw);
