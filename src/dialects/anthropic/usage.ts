@@ -1,7 +1,7 @@
 import type { StreamFailure, TokenUsage, UsageReader } from '../dialect.js';
 import { JsonBody } from '../json-body.js';
 import { JsonCursor, member, parseJson } from '../json.js';
-import { CHARACTERS_PER_TOKEN, countCharacters, tokenCount as count } from '../spoken.js';
+import { CHARACTERS_PER_TOKEN, countCharacters, tokenCount as count } from '../token-counts.js';
 import { isEventStream, SseSplitter } from '../sse.js';
 
 /**

@@ -1,7 +1,7 @@
 import type { TokenUsage, UsageReader } from '../dialect.js';
 import { parseJson } from '../json.js';
 import { KeptBytes } from '../kept-bytes.js';
-import { tokenCount } from '../spoken.js';
+import { tokenCount } from '../token-counts.js';
 import { isEventStream, SseSplitter } from '../sse.js';
 import { valueAt, type JsonPath } from './json-path.js';
 
