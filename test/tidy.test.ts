@@ -3,7 +3,7 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 /**
- * The rooms of design §2, checked by reading imports: who may know whom, and that nobody knows
+ * The rooms of docs/internals/architecture.md, checked by reading imports: who may know whom, and that nobody knows
  * himself in a circle. What a rule allows is written as data, so that an exception is seen.
  */
 const ROOT = resolve(import.meta.dirname, '..');
@@ -200,7 +200,7 @@ const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
 describe('rooms', () => {
   const rooms = new Set(SOURCES.map(({ room }) => room));
 
-  it.each([...rooms].filter((room) => room !== ''))('%s imports what design §2 allows', (room) => {
+  it.each([...rooms].filter((room) => room !== ''))('%s imports what it may', (room) => {
     const allowed = MAY_IMPORT[room];
     expect(allowed, 'a new room needs a rule here').toBeDefined();
     const strangers = SOURCES.filter((source) => source.room === room).flatMap((source) =>
@@ -345,6 +345,16 @@ describe('documents', () => {
     expect(
       documents.filter((path) => titles(path) !== 1).map((path) => relative(ROOT, path)),
     ).toEqual([]);
+  });
+
+  it('have every section of the wire facts that a comment names', () => {
+    const facts = readFileSync(join(ROOT, 'docs/internals/wire-facts.md'), 'utf8');
+    const sections = new Set(facts.match(/(?<=^#+ )[\d.]*\d/gm));
+    const named = SOURCES.flatMap(({ path, text }) =>
+      [...text.matchAll(/wire facts[\s*]+§([\d.]*\d)/g)].map(([, section]) => ({ path, section })),
+    );
+    expect(named.length).toBeGreaterThan(0);
+    expect(named.filter(({ section = '' }) => !sections.has(section))).toEqual([]);
   });
 
   it('name every error code', () => {

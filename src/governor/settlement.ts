@@ -1,6 +1,6 @@
 import { bounded, NO_COST, ONE_REQUEST, type Cost } from '../budget/cost.js';
 
-/** How a request ended, as far as its cost is concerned (design §3, "Settlement"). */
+/** How a request ended, as far as its cost is concerned. */
 export type Settlement =
   /** The connection failed, or the client left before anything was sent. */
   | { readonly kind: 'not-sent' }

@@ -66,7 +66,7 @@ function shapeOf(value: unknown): unknown {
 }
 
 describe('GET /status', () => {
-  it('has exactly the fields of design §5, and those of model pools', async () => {
+  it('has exactly the fields that are documented, and those of model pools', async () => {
     await start({ TIDEGATE_BUDGET: '1000' });
     await (await gate.call()).text();
     upstream.answer = refusal({ 'retry-after': '3000' });

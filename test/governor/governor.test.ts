@@ -61,7 +61,7 @@ describe('a request', () => {
     ],
     ['cut after message_start', { ...success(50, false), relayedOutputTokens: 31 }, 81, 1],
     ['complete', { ...success(50), outputTokens: 7 }, 57, 1],
-  ] as const)('%s costs what design §3 says', async (_, settlement, tokens, requests) => {
+  ] as const)('%s costs what it should', async (_, settlement, tokens, requests) => {
     const calls = limit({ name: 'calls', unit: 'requests' });
     const town = await Town.open({ limits: [limit(), calls] });
     await town.settle(await town.admit({ bodyBytes: 1_000 }), settlement);

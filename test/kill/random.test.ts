@@ -7,7 +7,7 @@ import { until } from '../support/until.js';
 
 /**
  * Goal: with the heavy-tailed costs of real traffic, a crash under-counts at most
- * Σ(actual − estimate) of the requests in flight at that moment (design §3).
+ * Σ(actual − estimate) of the requests in flight at that moment.
  * Method: agents call without pause, SIGKILL at a random moment, restart, compare. What is orphaned
  * after the restart is exactly the sum of the estimates in flight, so the bound can be checked to the
  * token: used − orphaned >= the cost of every call that had settled.

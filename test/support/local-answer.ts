@@ -30,7 +30,7 @@ export interface ExpectedRefusal {
 
 const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
-/** Everything that design §4 "Local refusals" promises. */
+/** Everything that docs/reference/http.md promises of a local refusal. */
 export function expectRefusal(answer: WireAnswer, expected: ExpectedRefusal): void {
   const { headers } = answer;
   expectLocalAnswer(answer, expected.status, expected.type);
