@@ -1,8 +1,12 @@
+import { didYouMean } from '../config/suggest.js';
+import { UsageError } from './arguments.js';
 import type { ExitCode } from './exit-codes.js';
 import type { Terminal } from './terminal.js';
 
 /** What a command's file exports as `run`. `args` are those after the command's name. */
 export type Run = (args: readonly string[], terminal: Terminal) => Promise<ExitCode>;
+
+type Load = () => Promise<{ readonly run: Run }>;
 
 export interface Command {
   readonly name: string;
@@ -13,7 +17,7 @@ export interface Command {
   /** The rest of `tidegate help <name>`. */
   readonly details: readonly string[];
   /** Loaded only when asked for: `check-config` needs none of the server's packages. */
-  load(): Promise<{ readonly run: Run }>;
+  readonly load: Load;
 }
 
 export const COMMANDS: readonly Command[] = [
@@ -25,7 +29,7 @@ export const COMMANDS: readonly Command[] = [
       'Reads the configuration from the environment and the file named by TIDEGATE_CONFIG, and refuses',
       'to start (exit code 78) on any mistake in it. "tidegate help settings" lists what can be set.',
     ],
-    load: () => import('./serve-command.js'),
+    load: () => import('./serve.js'),
   },
   {
     name: 'check-config',
@@ -73,7 +77,11 @@ export const COMMANDS: readonly Command[] = [
       '',
       'Exits with 78 if there is no such store, or if it is not whole; with 75 if it is in use.',
     ],
-    load: () => import('./state.js'),
+    load: subcommands('state', {
+      show: () => import('./state-show.js'),
+      check: () => import('./state-check.js'),
+      copy: () => import('./state-copy.js'),
+    }),
   },
   {
     name: 'limits',
@@ -92,7 +100,7 @@ export const COMMANDS: readonly Command[] = [
       '',
       'For example:  tidegate limits import --model claude-opus-5 --write tidegate.yaml',
     ],
-    load: () => import('./limits.js'),
+    load: subcommands('limits', { import: () => import('./limits-import.js') }),
   },
   {
     name: 'events',
@@ -187,6 +195,19 @@ export const COMMANDS: readonly Command[] = [
     load: () => import('./version.js'),
   },
 ];
+
+/** A command that says with its first word what to do. */
+function subcommands(command: string, loads: Readonly<Record<string, Load>>): Load {
+  const names = Object.keys(loads);
+  const run: Run = async ([name, ...args], terminal) => {
+    if (name === undefined) throw new UsageError(`Say what to do: ${names.join(', ')}.`);
+    const load = Object.hasOwn(loads, name) ? loads[name] : undefined;
+    if (load !== undefined) return (await load()).run(args, terminal);
+    const given = JSON.stringify(name);
+    throw new UsageError(`"${command}" can't do ${given}.${didYouMean(name, names)}`);
+  };
+  return async () => ({ run });
+}
 
 export function findCommand(name: string): Command | undefined {
   return COMMANDS.find((command) => command.name === name);

@@ -9,7 +9,11 @@ import { SYSTEM_TIMERS } from '../platform/timers.js';
 import { readVersion } from '../platform/version.js';
 import type { ServiceReports } from '../service-reports.js';
 import { StoreReports } from '../store-reports.js';
+import { readArguments } from './arguments.js';
 import { bannerOf } from './banner.js';
+import type { Run } from './commands.js';
+import { mustLoadFrom } from './configuration.js';
+import { EXIT } from './exit-codes.js';
 import type { Terminal } from './terminal.js';
 import { stackOf } from '../platform/tidegate-error.js';
 
@@ -18,11 +22,17 @@ const END_MS = 2_000;
 /** So much earlier than whoever asked for the stop may do it a stop that takes too long ends itself. */
 export const AHEAD_MS = 1_000;
 
+export const run: Run = async (args, terminal) => {
+  readArguments(args, {});
+  await serve(mustLoadFrom(terminal), terminal);
+  return EXIT.ok;
+};
+
 /**
  * Serves until a signal asks it to stop; resolves after a clean stop. After another the process ends as
  * from outside: an exit code would say that all is well, or let Node unload what is not closed.
  */
-export async function serve(config: Config, terminal: Terminal): Promise<void> {
+async function serve(config: Config, terminal: Terminal): Promise<void> {
   const clock = new SteadyClock();
   const log = openLog({
     format: terminal.watched ? 'text' : 'json',
@@ -32,7 +42,7 @@ export async function serve(config: Config, terminal: Terminal): Promise<void> {
   try {
     const plane = await DataPlane.open(config, { clock, log, report: logEvents(log) });
     onFault((error) => log.error('a fault of its own ends Tidegate', { error: stackOf(error) }));
-    if (!(await run(plane, terminal))) return endAtOnce();
+    if (!(await servePlane(plane, terminal))) return endAtOnce();
     log.info('stopped');
   } finally {
     endAfter(END_MS, log);
@@ -43,7 +53,7 @@ export async function serve(config: Config, terminal: Terminal): Promise<void> {
  * From the opening of the ports to the end of the stop; resolves to whether that was clean. The data port
  * opens before Nest is loaded, for agents notice every second of a restart and operators don't.
  */
-async function run(plane: DataPlane, terminal: Terminal): Promise<boolean> {
+async function servePlane(plane: DataPlane, terminal: Terminal): Promise<boolean> {
   const { config, log } = plane;
   const stopAsked = new Promise<string>((resolve) => onStopSignal(resolve));
   const release = holdProcess();
