@@ -13,9 +13,13 @@ const SPENT_REASONS = new Set(['out_of_credits', 'org_spend_cap_reached']);
 const OVERAGE_DISABLED = 'anthropic-ratelimit-unified-overage-disabled-reason';
 
 /**
- * The spend limit that an organization set for itself comes as a 400 and has no code of its own.
+ * The spend limit that an organization set for itself, and the end of its credit (anthropics/claude-code#66314),
+ * come as a 400 and have no code of their own.
  */
-const OWN_SPEND_LIMIT = 'You have reached your specified API usage limits';
+const NO_MONEY = [
+  'You have reached your specified API usage limits',
+  'Your credit balance is too low to access the Anthropic API',
+];
 const ACCESS_AGAIN = /regain access on (?<day>\d{4}-\d\d-\d\d) at (?<time>\d\d:\d\d) UTC/;
 /** A server's hiccup that names itself by saying nothing. */
 const BARE_MESSAGES = new Set(['Error', 'Rate limited']);
@@ -49,7 +53,8 @@ export function readRefusal(
   const stated = readRetryAfter(headers, now);
   switch (status) {
     case 400:
-      return error.type === 'invalid_request_error' && error.message.startsWith(OWN_SPEND_LIMIT)
+      return error.type === 'invalid_request_error' &&
+        NO_MONEY.some((beginning) => error.message.startsWith(beginning))
         ? refusal('terminal', stated ?? untilAccess(error.message, now))
         : null;
     case 402:

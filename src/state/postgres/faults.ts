@@ -87,7 +87,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
   '3D000': 'create the database, or correct its name in TIDEGATE_STATE',
   '42501': 'give its user the rights that docs/guides/postgres.md lists',
   '53100': 'free space on its disk',
-  '53300': 'raise max_connections; an instance needs up to four',
+  '53300':
+    'raise max_connections, or the limit of its user or database; an instance needs up to five',
   '57P03': 'nothing, if it is starting or stopping: Tidegate goes on by itself',
   '55P03': 'something holds the row of a scope: look at pg_stat_activity',
 };
