@@ -88,9 +88,12 @@ export function ruleFor(
   return speaks ? only : null;
 }
 
-/** A window that only some models have: a length, and whose it is. The set of them is open (wire facts §1.2). */
-export function isModelWindow(name: string): boolean {
-  return /^\d+[smhdw]_./.test(name);
+/**
+ * What only some models have: a window with a length, and whose it is, of which the set is open (wire facts
+ * §1.2); or what Anthropic grants requests of `speed: "fast"`, which has limits of its own (§1.1).
+ */
+export function isOfSomeModels(name: string): boolean {
+  return /^(?:\d+[smhdw]|fast)_./.test(name);
 }
 
 function fullestLimit(limits: Limits, rules: readonly LimitRules[]): string | null {

@@ -2,7 +2,7 @@ import type { EpisodeTicket, Gate, Role } from '../backoff/backoff-policy.js';
 import { binds } from '../budget/model-pools.js';
 import type { LimitRules } from '../budget/settings.js';
 import { BOUNDS, type PendingSample, type PoolState } from '../state/scope-state.js';
-import { isModelWindow, ruleFor, type LimitStatement, type StatedLimit } from './attribution.js';
+import { isOfSomeModels, ruleFor, type LimitStatement, type StatedLimit } from './attribution.js';
 import type { Draft } from './draft.js';
 import type { Policies } from './policies.js';
 
@@ -112,7 +112,7 @@ export function refusedPool(
 }
 
 function isOfSome(stated: StatedLimit, rule: LimitRules | null): boolean {
-  return rule === null ? isModelWindow(stated.name) : rule.models !== null;
+  return rule === null ? isOfSomeModels(stated.name) : rule.models !== null;
 }
 
 /**

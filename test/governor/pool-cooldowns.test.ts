@@ -213,6 +213,15 @@ describe('a pool', () => {
     expect((await plain.view()).models).toMatchObject([{ model: OPUS, cooldown }]);
   });
 
+  it('is the model, where its limit of fast requests refused', async () => {
+    const town = await Town.open(PLAIN);
+    const limits = [{ name: 'fast_input_tokens', windowMs: MINUTE }];
+    await town.refuse(await town.admit({ model: OPUS }), { limits, statedWaitMs: 30 * SECOND });
+    expect(await town.ask({ model: OPUS })).toMatchObject({ denial: { decision: 'cooldown' } });
+    expect((await town.view()).models).toMatchObject([{ model: OPUS }]);
+    await succeed(town, SONNET);
+  });
+
   it('that is refused for a window of all models as well holds all of them back', async () => {
     const town = await Town.open(CONFIGURED);
     await town.refuse(await town.admit({ model: OPUS }), {
