@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import type { Log } from './log.js';
+import { reasonOf } from './tidegate-error.js';
 
 /** The helper that systemd brings along: Node.js itself can't send to the manager's socket. */
 const HELPER = 'systemd-notify';
@@ -70,7 +71,7 @@ export class ServiceManager {
   #complain(error: unknown): void {
     if (!this.#failing) {
       this.#log.error(`the service manager could not be told how the service fares by ${HELPER}`, {
-        problem: error instanceof Error ? error.message.trim() : String(error),
+        problem: reasonOf(error).trim(),
       });
     }
     this.#failing = true;

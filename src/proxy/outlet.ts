@@ -37,10 +37,10 @@ export class Outlet {
   }
 
   write(piece: Buffer): void {
-    if (this.#bytes + piece.length > JOINED_BYTES) this.#flush();
+    if (this.#bytes + piece.length > JOINED_BYTES) this.#writeOut();
     this.#pieces.push(piece);
     this.#bytes += piece.length;
-    if (this.#bytes > JOINED_BYTES) this.#flush();
+    if (this.#bytes > JOINED_BYTES) this.#writeOut();
     else this.#flushSoon();
   }
 
@@ -54,7 +54,7 @@ export class Outlet {
   /** What is here goes out now. */
   flush(): void {
     if (this.response.writableEnded || this.response.destroyed) return;
-    this.#flush();
+    this.#writeOut();
     if (this.#headDue) this.response.flushHeaders();
     this.#headDue = false;
   }
@@ -84,7 +84,7 @@ export class Outlet {
     return rest;
   }
 
-  #flush(): void {
+  #writeOut(): void {
     const rest = this.#takeRest();
     if (rest === undefined) return;
     this.#headDue = false;
