@@ -26,7 +26,7 @@ const WHAT_TO_DO: Readonly<Record<Situation, string>> = {
   'exhausted (stated)': 'wait: the upstream states that no more is left',
   terminal: 'pay, or raise the cap at the provider; then POST /cooldown/clear',
   cautious:
-    'budgets are at their floor; it ends by itself, the log of the start says what happened to the state',
+    'budgets are at their floor; it ends by itself, the log says what happened to the state',
   'cautious (clock)':
     'budgets are at their floor, for the clock went back by more than an hour: set that of the machine (Postgres: of the database) right',
 };

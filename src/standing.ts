@@ -4,6 +4,7 @@ import type { DataPlane } from './data-plane.js';
 import { type BlockedPool, blockedPools } from './governor/blocked-pools.js';
 import type { LimitView, ScopeCondition, ScopeView } from './governor/scope-view.js';
 import { rfc3339 } from './platform/clock.js';
+import { TidegateError } from './platform/tidegate-error.js';
 import type { Silence } from './proxy/proxy-tally.js';
 import { exhaustionOf, hintsFor, type Situation } from './situations.js';
 import type { Instant } from './state/scope-state.js';
@@ -43,7 +44,7 @@ export async function standingOf(plane: Reported): Promise<Standing> {
   try {
     views = await Promise.all(governor.scopes.map((scope) => governor.view(scope)));
   } catch (error) {
-    return onlyThat('the state cannot be read', error instanceof Error ? error.message : null);
+    return onlyThat('the state cannot be read', problemOf(error));
   }
   const unclean = Math.max(...views.map(({ starts }) => (starts.crashLoop ? starts.unclean : 0)));
   const lines = views.map(lineOf);
@@ -83,6 +84,13 @@ const PHASES: Readonly<Partial<Record<Reported['phase'], readonly string[]>>> = 
   starting: ['starting: requests wait until the start is on record'],
   draining: ['draining: nothing new is taken, what runs may end'],
 };
+
+function problemOf(error: unknown): string | null {
+  if (!(error instanceof Error)) return null;
+  const { message } = error;
+  const hint = error instanceof TidegateError ? error.hint : undefined;
+  return hint === undefined ? message : `${message}: ${hint}`;
+}
 
 function onlyThat(what: string, problem: string | null): Standing {
   const why = problem === null ? '' : `: ${oneLine(problem)}`;

@@ -80,7 +80,7 @@ export class LocalAnswers {
     const at = now();
     const { scope = null, problem } = details;
     const nothing = { model: '', limit: null, pool: null, state: null };
-    const told = problem == null ? reason : `${reason} ${problem}`;
+    const told = problem == null ? reason : `${reason} The reason: ${problem}`;
     const decision = 'state' as const;
     onRefused({ ...nothing, requestId, scope, decision, until: at, at, reason: told });
     const refusal = stateRefusal(reason, at, maxRetryAfterMs);

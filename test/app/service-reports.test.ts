@@ -3,6 +3,7 @@ import { homePage } from '../../src/admin/home-page.js';
 import type { DataPlane } from '../../src/data-plane.js';
 import type { LimitView, ScopeView } from '../../src/governor/scope-view.js';
 import type { ServiceManager } from '../../src/platform/service-manager.js';
+import { TidegateError } from '../../src/platform/tidegate-error.js';
 import { ServiceReports, statusLineOf } from '../../src/service-reports.js';
 import type { Reported } from '../../src/standing.js';
 import { ManualTime } from '../support/manual-time.js';
@@ -76,6 +77,11 @@ describe('the status line', () => {
     views = { anthropic: new Error('away') };
     expect(await statusLineOf(plane)).toBe(
       'nothing is forwarded, for the state cannot be read: away',
+    );
+    const hint = 'look there';
+    views = { anthropic: new TidegateError('STATE_UNAVAILABLE', 'locked', { hint }) };
+    expect(await statusLineOf(plane)).toBe(
+      'nothing is forwarded, for the state cannot be read: locked: look there',
     );
     healthy = false;
     expect(await statusLineOf(plane)).toBe(

@@ -120,7 +120,13 @@ function fault(
   // The driver has no code for it.
   const hasNoTls = /does not support SSL/.test(message);
   const name = hasNoTls ? 'NO_TLS' : String((reason as { readonly code?: unknown } | null)?.code);
-  const own = reason instanceof TidegateError ? reason.hint : undefined;
-  const hint = own ?? REMEDIES[name] ?? 'look at the database and the way to it';
+  const hint = ownHint(reason) ?? REMEDIES[name] ?? 'look at the database and the way to it';
   return new TidegateError(code, `${what} (${message})`, { hint, cause });
+}
+
+function ownHint(reason: unknown): string | undefined {
+  if (reason instanceof NoAnswer) {
+    return 'look whether something holds its tables (pg_stat_activity), and at the way to it';
+  }
+  return reason instanceof TidegateError ? reason.hint : undefined;
 }
