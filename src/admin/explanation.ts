@@ -27,6 +27,8 @@ export function viewExplanation(
     limit,
     pool,
     reason,
+    /** There was room, for requests that had been refused before. */
+    promised: grounds.promised ?? false,
     limits: grounds.limits.map((each) => viewLimit(scope, each, at, probeEveryMs)),
     cooldown: cooldown && {
       since: rfc3339(cooldown.since),

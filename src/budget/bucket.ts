@@ -133,7 +133,7 @@ export function bucketRoomAt(
   budget: number,
   now: Instant,
 ): Instant {
-  const over = Math.ceil(limit.used + Math.min(amount, budget) - budget);
+  const over = Math.ceil(limit.used + amount - budget);
   if (over <= 0 || limit.bucket === null) return now;
   const { at, carry } = limit.bucket;
   const rate = Math.max(1, Math.floor(budget));

@@ -10,7 +10,7 @@ import {
   measureBucket,
   type Measured,
 } from './bucket.js';
-import { fits, noteDenial, provenUse } from './charges.js';
+import { noteDenial, provenUse } from './charges.js';
 import { amountIn, isSuccess, type Cost } from './cost.js';
 import { growthShape } from './growth.js';
 import { guardAgainstWindup, type Guard, type GuardContext } from './guards.js';
@@ -23,8 +23,10 @@ import {
   wasRefused,
   type Limits,
 } from './limits.js';
-import { type ChargeEntry, correct, isBucket, roomFor } from './kinds.js';
+import { type ChargeEntry, correct, isBucket } from './kinds.js';
+import type { Promises } from './promised.js';
 import { proveRolling } from './proving.js';
+import { lackOf, type Lack } from './room.js';
 import type { ControllerSettings, LimitRules } from './settings.js';
 import { shiftLimit } from './shift.js';
 import { chargeCell, isSliding, orphanInCells, slide } from './sliding.js';
@@ -59,18 +61,12 @@ export interface ChargeRequest {
   readonly instance: string;
   /** State was lost within the window: the budget is at its floor. */
   readonly cautious: boolean;
+  /** To those that come before it. */
+  readonly promises?: Promises;
 }
 
 export type ChargeOutcome =
-  | { readonly kind: 'charged'; readonly charge: Charge }
-  | {
-      readonly kind: 'refused';
-      /** The one that has room last. */
-      readonly limit: string;
-      readonly until: Instant;
-      /** Every limit that it does not fit. */
-      readonly full: readonly string[];
-    };
+  { readonly kind: 'charged'; readonly charge: Charge } | ({ readonly kind: 'refused' } & Lack);
 
 /** A new slice, the same reference if nothing changed, and what came of it. */
 export interface Weighed<Outcome> {
@@ -111,22 +107,12 @@ export class BudgetController {
     request: ChargeRequest,
     now: Instant,
   ): Weighed<ChargeOutcome> {
-    let refused: { limit: string; until: Instant } | null = null;
-    const full: string[] = [];
-    for (const rule of rules) {
-      const limit = limitOf(limits, rule.name);
-      const amount = amountIn(rule.unit, request.cost);
-      const budget = effectiveBudget(limit, request.cautious);
-      if (budget === null || fits(limit, amount, budget)) continue;
-      const until = roomFor(limit, rule, amount, budget, now);
-      full.push(rule.name);
-      if (refused === null || until > refused.until) refused = { limit: rule.name, until };
-    }
-    if (refused === null) return this.force(limits, rules, request, now);
+    const lack = lackOf(limits, rules, request, now);
+    if (lack === null) return this.force(limits, rules, request, now);
     const noted = mapLimits(limits, rules, (limit, rule) =>
       noteDenial(limit, amountIn(rule.unit, request.cost), request.cautious, now),
     );
-    return { limits: noted, outcome: { kind: 'refused', ...refused, full } };
+    return { limits: noted, outcome: { kind: 'refused', ...lack } };
   }
 
   /** Charges whatever the budget says: routine probes and observe mode. */

@@ -2,9 +2,9 @@ import type { Instant, LimitState } from '../state/scope-state.js';
 import { certainOf, effectiveBudget } from './limits.js';
 import type { LimitRules } from './settings.js';
 
-/** An idle window takes any single request, however large its estimate. */
-export function fits(limit: LimitState, amount: number, budget: number | null): boolean {
-  return budget === null || limit.used + Math.min(amount, budget) <= budget;
+/** An idle window takes any single request, however large its estimate. `kept`: what is to be left free. */
+export function fits(limit: LimitState, amount: number, budget: number | null, kept = 0): boolean {
+  return budget === null || limit.used + kept + Math.min(amount, budget) <= budget;
 }
 
 export function noteDenial(

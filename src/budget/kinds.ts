@@ -17,15 +17,18 @@ export interface ChargeEntry {
   readonly mark: Mark | null;
 }
 
-/** When there is room for `amount` in the limit, if nothing more is charged. */
+/** When there is room for `amount` in the limit, if nothing more is charged but what is promised before. */
 export function roomFor(
   limit: LimitState,
   rule: LimitRules,
   amount: number,
   budget: number,
   now: Instant,
+  promised = 0,
 ): Instant {
-  if (isBucket(rule, limit)) return bucketRoomAt(limit, rule, amount, budget, now);
+  if (isBucket(rule, limit)) {
+    return bucketRoomAt(limit, rule, promised + Math.min(amount, budget), budget, now);
+  }
   if (isSliding(rule, limit)) return roomAt(limit, rule, amount, budget, now);
   return limit.window.endsAt ?? now + rule.windowMs;
 }

@@ -104,7 +104,7 @@ function cooldownSentences({ cooldown, pool }: Explanation): string[] {
   ];
 }
 
-function budgetSentence({ limits, cautious }: Explanation, name: string | null): string {
+function budgetSentence({ limits, cautious, promised }: Explanation, name: string | null): string {
   const limit = limits.find((each) => each.name === name);
   if (limit === undefined) {
     return cautious === null
@@ -113,7 +113,10 @@ function budgetSentence({ limits, cautious }: Explanation, name: string | null):
   }
   const floor =
     cautious === null ? '' : ` State was lost (${cautious.reason}), so the budget is at its floor.`;
-  return `The budget of limit ${limit.name} was used up: ${amount(limit.used)} of ${amount(limit.budget.current ?? 0)} ${limit.unit}, too little left for this request.${floor}`;
+  const figures = `${amount(limit.used)} of ${amount(limit.budget.current ?? 0)} ${limit.unit}`;
+  return promised
+    ? `What was left of the budget of limit ${limit.name} was promised to requests that had been refused before: used ${figures}.${floor}`
+    : `The budget of limit ${limit.name} was used up: ${figures}, too little left for this request.${floor}`;
 }
 
 function describeLimit(limit: Limit, { limit: blamed }: Explanation): string[] {

@@ -22,6 +22,8 @@ import {
 import { outlive } from './own-start.js';
 import type { Policies } from './policies.js';
 import type { ScopeRuntime } from './scope-runtime.js';
+import { promisedBefore, showTurn } from './turns.js';
+import type { Before } from './waiting-line.js';
 
 /** Pause before a write that failed is tried again. */
 const RETRY_MS = 100;
@@ -93,19 +95,28 @@ export class Admissions {
     end: (outcome: AttemptOutcome) => void,
     failed: (error: unknown) => void,
   ): void {
-    const { policies, instance, observe } = this.options;
+    const { policies, instance, observe, repository } = this.options;
     const { requestId, model, bodyBytes } = request;
     const session = sessionKey(request);
     const basis = { bodyBytes, trail: runtime.sessions.get(session) };
     let learned = runtime.models.get(model);
     let estimate: Cost = NO_COST;
+    // What comes back is the same body of the same conversation.
+    const place = `${session} ${bodyBytes}`;
+    let before: Before | null = null;
     let outcome: AdmitOutcome;
     const decide = (draft: Draft) => {
       runtime.start = outlive(draft, instance, runtime.start);
       learned ??= learnedBefore(draft, model);
       const { coldTokens, ...tokens } = estimateCost(learned, basis, draft.now);
       estimate = { requests: 1, ...tokens };
-      outcome = admit(draft, policies, { cost: estimate, coldTokens, model, instance, observe });
+      // Should the decision have to be made anew, its place is still the one that it had.
+      before ??= runtime.line.before(place, draft.now);
+      const promises = promisedBefore(draft, instance, before);
+      const asked = { cost: estimate, coldTokens, model, promises, instance, observe };
+      outcome = admit(draft, policies, asked);
+      runtime.line.note(place, outcome);
+      if (repository.shared) showTurn(draft, instance, runtime.line);
     };
     const made = () => {
       if (outcome.kind !== 'admitted') {

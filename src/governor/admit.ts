@@ -3,6 +3,7 @@ import type { Charge } from '../budget/budget-controller.js';
 import { amountIn, type Cost } from '../budget/cost.js';
 import { hasStatedRoom, limitOf } from '../budget/limits.js';
 import { rulesFor } from '../budget/model-pools.js';
+import { type Amounts, type Promises, wantedFrom } from '../budget/promised.js';
 import type { LimitRules } from '../budget/settings.js';
 import type {
   CautiousState,
@@ -63,12 +64,20 @@ export interface Denial {
   readonly limit: string | null;
   /** Only requests of some models are held back: those of this limit, or of this model. */
   readonly pool: string | null;
+  /** What is left of that budget is promised to requests that came before. */
+  readonly promised: boolean;
 }
 
 export type AdmitOutcome =
   | { readonly kind: 'admitted'; readonly grant: Grant; readonly observed: Denial | null }
-  /** `weighed`: what the decision was made on, for whoever asks why. */
-  | { readonly kind: 'refused'; readonly denial: Denial; readonly weighed: ScopeState }
+  | {
+      readonly kind: 'refused';
+      readonly denial: Denial;
+      /** What the decision was made on, for whoever asks why. */
+      readonly weighed: ScopeState;
+      /** What it will be charged when it comes back and has its turn; null: it has none. */
+      readonly wanted: Amounts | null;
+    }
   /** For a moment only: it is worth waiting for. */
   | { readonly kind: 'held'; readonly denial: Denial; readonly weighed: ScopeState };
 
@@ -78,6 +87,8 @@ export interface AdmitRequest {
   readonly coldTokens: number;
   /** Empty if unknown: it is charged to the limits of every model then. */
   readonly model: string;
+  /** To those that come before it. */
+  readonly promises: Promises;
   readonly instance: string;
   /** Observe mode: what would be refused passes, charged and counted. */
   readonly observe: boolean;
@@ -103,10 +114,11 @@ export function admit(draft: Draft, policies: Policies, request: AdmitRequest): 
     pools: poolGates(draft, policies, request.model),
   };
   const closed = closedBy(draft, rules, gates);
-  if (closed !== null && !request.observe) return refusal(draft, closed, fresh, found);
+  if (closed !== null && !request.observe) return refusal(draft, closed, fresh, found, null);
 
   const cautious = draft.hot.cautious !== null;
-  const chargeRequest = { cost: request.cost, instance: request.instance, cautious };
+  const { cost, instance, promises } = request;
+  const chargeRequest = { cost, instance, cautious, promises };
   const { budget } = policies;
   const tried = budget.charge(draft.hot.limits, rules, chargeRequest, draft.now);
   if (tried.outcome.kind === 'charged') {
@@ -117,9 +129,16 @@ export function admit(draft: Draft, policies: Policies, request: AdmitRequest): 
     return grant(draft, policies, request, roles, tried.outcome.charge, closed);
   }
 
-  const { limit, until, full } = tried.outcome;
+  const { limit, until, full, promised } = tried.outcome;
   // A cooldown decides first, in observe mode too.
-  const denial: Denial = closed ?? { decision: 'budget', until, now: draft.now, limit, pool: null };
+  const denial: Denial = closed ?? {
+    decision: 'budget',
+    until,
+    now: draft.now,
+    limit,
+    pool: null,
+    promised,
+  };
   const due =
     closed === null &&
     rules.every(
@@ -136,7 +155,10 @@ export function admit(draft: Draft, policies: Policies, request: AdmitRequest): 
   if (roomy && inFlight(draft.hot) > 0 && !request.observe) return held(draft, limit);
   draft.setHot({ limits: tried.limits });
   const passes = due || roomy;
-  if (!passes && !request.observe) return refusal(draft, denial, fresh, found);
+  if (!passes && !request.observe) {
+    const wanted = wantedFrom(draft.hot.limits, rules, chargeRequest, full);
+    return refusal(draft, denial, fresh, found, wanted);
+  }
   const forced = budget.force(draft.hot.limits, rules, chargeRequest, draft.now);
   draft.setHot({
     limits: due ? budget.noteProbe(forced.limits, rules, full, draft.now) : forced.limits,
@@ -148,15 +170,28 @@ export function admit(draft: Draft, policies: Policies, request: AdmitRequest): 
 /** It may pass in a moment. */
 function held(draft: Draft, limit: string | null): AdmitOutcome {
   const until = draft.now + HELD_WAIT_MS;
-  const denial: Denial = { decision: 'probing', until, now: draft.now, pool: null, limit };
+  const denial: Denial = {
+    decision: 'probing',
+    until,
+    now: draft.now,
+    pool: null,
+    limit,
+    promised: false,
+  };
   return { kind: 'held', denial, weighed: draft.state };
 }
 
 /** A refusal writes nothing, unless it has news: that time has passed is found again, however often. */
-function refusal(draft: Draft, denial: Denial, fresh: ScopeState, found: ScopeState): AdmitOutcome {
+function refusal(
+  draft: Draft,
+  denial: Denial,
+  fresh: ScopeState,
+  found: ScopeState,
+  wanted: Amounts | null,
+): AdmitOutcome {
   const weighed = draft.state;
   if (weighed === fresh && draft.events.length === 0) draft.state = found;
-  return { kind: 'refused', denial, weighed };
+  return { kind: 'refused', denial, weighed, wanted };
 }
 
 interface Gates {
@@ -199,13 +234,15 @@ function closedBy(draft: Draft, rules: readonly LimitRules[], gates: Gates): Den
     if (gate.kind !== 'closed' || (closed !== null && gate.until <= closed.until)) continue;
     const name = pool === null ? null : poolName(pool);
     const limit = pool === null || modelOf(pool) !== null ? null : name;
-    closed = { decision: gate.decision, until: gate.until, now, limit, pool: name };
+    const { decision, until } = gate;
+    closed = { decision, until, now, limit, pool: name, promised: false };
   }
   if (closed !== null) return closed;
   if (hot.cautious === null) return null;
   const hasBudget = rules.some(({ name }) => limitOf(hot.limits, name).budget.current !== null);
   if (hasBudget || inFlight(hot) < cautiousAllowance(hot, hot.cautious, now)) return null;
-  return { decision: 'budget', until: now + CAUTIOUS_WAIT_MS, now, limit: null, pool: null };
+  const until = now + CAUTIOUS_WAIT_MS;
+  return { decision: 'budget', until, now, limit: null, pool: null, promised: false };
 }
 
 /** Without a budget: how many may be in flight; where all of them died unanswered, one, in a while. */

@@ -131,7 +131,12 @@ export function countInFlight(
 ): Instances {
   // One that had to go for others has nothing in flight any more.
   if (by.inFlight !== 1 && !Object.hasOwn(instances, name)) return instances;
-  const before = instances[name] ?? { startedAt: now, stoppedAt: null, ...NONE_IN_FLIGHT };
+  const before = instances[name] ?? {
+    startedAt: now,
+    stoppedAt: null,
+    turn: null,
+    ...NONE_IN_FLIGHT,
+  };
   const inFlight = Math.max(0, before.inFlight + by.inFlight);
   const guessed = Math.min(inFlight, Math.max(0, before.guessed + by.guessed));
   const coldTokens =

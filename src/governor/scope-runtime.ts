@@ -13,6 +13,7 @@ import { SessionMemory } from './session-memory.js';
 import { NOT_STARTED, type OwnStart } from './own-start.js';
 import { StatementNews } from './statement-news.js';
 import type { TickContext } from './upkeep.js';
+import { WaitingLine } from './waiting-line.js';
 
 /** Corrections that lower a charge wait this long for company; an admission takes them along sooner. */
 const COALESCE_MS = 250;
@@ -40,6 +41,7 @@ export class ScopeRuntime {
   readonly sessions = new SessionMemory();
   readonly models = new ModelMemory();
   readonly news = new StatementNews();
+  readonly line = new WaitingLine();
   readonly keys: KeyDirectory;
   readonly held: HeldRequests;
   /** Admissions not settled durably yet. */

@@ -137,7 +137,13 @@ export function startInstance(draft: Draft, policies: Policies, self: InstanceId
   for (const name of dead) orphanInstance(draft, policies, name);
   const left = inFlight(draft.hot);
   const ramp = restartRamp(draft.hot.ramp, flying - left, left, now);
-  const started = { startedAt: now, seenAt: now, stoppedAt: null, ...NONE_IN_FLIGHT };
+  const started = {
+    startedAt: now,
+    seenAt: now,
+    stoppedAt: null,
+    turn: null,
+    ...NONE_IN_FLIGHT,
+  };
   makeRoomFor(draft, policies, self.name);
   const instances = { ...draft.hot.instances, [self.name]: started };
   const starts = addStart(draft.cold.starts[self.name] ?? [], { at: now, unclean });
@@ -166,7 +172,7 @@ export function stopInstance(draft: Draft, name: string, known: OwnStart): void 
   const instance = draft.hot.instances[name];
   const start = lookAtStarts(draft, name, known);
   if (instance === undefined || isReplaced(start) || !isOnRecord(draft, name, start)) return;
-  const stopped = { ...instance, seenAt: draft.now, stoppedAt: draft.now };
+  const stopped = { ...instance, turn: null, seenAt: draft.now, stoppedAt: draft.now };
   draft.setHot({ instances: { ...draft.hot.instances, [name]: stopped } });
 }
 

@@ -28,6 +28,8 @@ export interface NotedRefusal {
   readonly limit: string | null;
   /** Only requests of this limit's models, or of this model, were held back. */
   readonly pool: string | null;
+  /** See Denial. */
+  readonly promised: boolean;
   /** What the decision weighed; null where it could not be had. */
   readonly state: ScopeState | null;
   /** In words, for a decision without figures. */
@@ -47,6 +49,8 @@ export interface Grounds {
   readonly limit: string | null;
   readonly pool: string | null;
   readonly reason: string | null;
+  /** Absent in entries of before. */
+  readonly promised?: boolean;
   readonly limits: readonly LimitGrounds[];
   readonly cooldown: BackoffState['cooldown'];
   readonly episode: number;
@@ -85,8 +89,8 @@ export interface LimitGrounds extends LimitFigures {
 }
 
 export function groundsOf(refusal: NotedRefusal, rules: readonly LimitRules[]): Grounds {
-  const { decision, at, until, model, limit, pool, reason, state } = refusal;
-  const told = { decision, at, until, model, limit, pool, reason };
+  const { decision, at, until, model, limit, pool, promised, reason, state } = refusal;
+  const told = { decision, at, until, model, limit, pool, promised, reason };
   if (state === null) {
     const nothing = { cooldown: null, episode: 0, overload: null, probesOut: 0, ramp: null };
     return { ...told, ...nothing, limits: [], cautious: null, began: null };
@@ -109,11 +113,22 @@ export function groundsOf(refusal: NotedRefusal, rules: readonly LimitRules[]): 
 
 /** Refusals of one key are told to have the same grounds. */
 export function keyOfRefusal(refusal: NotedRefusal): string {
-  const { scope, decision, limit, pool, model, state, reason } = refusal;
+  const { scope, decision, limit, pool, promised, model, state, reason } = refusal;
   const ladder = state === null ? null : ladderOf(state, pool);
   const budget = limit === null ? undefined : state?.hot.limits[limit]?.budget.current;
   const { episode, cooldown } = ladder ?? {};
-  const parts = [scope, decision, limit, pool, model, episode, cooldown?.until, budget, reason];
+  const parts = [
+    scope,
+    decision,
+    limit,
+    pool,
+    promised,
+    model,
+    episode,
+    cooldown?.until,
+    budget,
+    reason,
+  ];
   return parts.join('\n');
 }
 

@@ -29,6 +29,8 @@ export interface ToldRefusal {
   readonly at: number;
   readonly limit: string | null;
   readonly pool: string | null;
+  /** See Denial. */
+  readonly promised: boolean;
   /** Null where it could not be had. */
   readonly state: ScopeState | null;
   /** In words, for a decision without figures. */
@@ -61,9 +63,9 @@ export class LocalAnswers {
     const { tally, maxRetryAfterMs, onRefused } = this.options;
     const { requestId } = exchange;
     tally.refusals.add(scope, denial.decision);
-    const { decision, until, now: at, limit, pool } = denial;
-    onRefused({ requestId, scope, model, decision, until, at, limit, pool, state, reason: null });
-    const probes = pool !== null || state.hot.backoff.cooldown !== null;
+    const { now: at, ...told } = denial;
+    onRefused({ requestId, scope, model, at, state, reason: null, ...told });
+    const probes = denial.pool !== null || state.hot.backoff.cooldown !== null;
     const refusal = refusalOf(denial, maxRetryAfterMs, probes);
     this.#refuse(exchange, refusal, { scope }, false);
   }
@@ -79,7 +81,7 @@ export class LocalAnswers {
     tally.postponed(details.scope);
     const at = now();
     const { scope = null, problem } = details;
-    const nothing = { model: '', limit: null, pool: null, state: null };
+    const nothing = { model: '', limit: null, pool: null, promised: false, state: null };
     const told = problem == null ? reason : `${reason} The reason: ${problem}`;
     const decision = 'state' as const;
     onRefused({ ...nothing, requestId, scope, decision, until: at, at, reason: told });

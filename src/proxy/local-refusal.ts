@@ -66,12 +66,16 @@ const REASONS: Record<Denial['decision'], string> = {
 /** No budget, and a state that was lost. */
 const CAUTIOUS =
   'Tidegate is holding requests back: its state was lost, and few may be in flight until the upstream has been heard.';
+/** There is room, but not for this request as well. */
+const PROMISED =
+  'Tidegate is holding requests back: what is left of the budget is promised to requests that came before.';
 const IN_FLIGHT =
   'Tidegate is holding requests back for a moment: what is in flight has to be heard of first.';
 
 /** Where others pass, it says so. */
-function reasonOf({ decision, pool, limit }: Denial, probes: boolean): string {
+function reasonOf({ decision, pool, limit, promised }: Denial, probes: boolean): string {
   if (decision === 'budget' && limit === null) return CAUTIOUS;
+  if (promised) return PROMISED;
   if (decision === 'probing' && !probes) return IN_FLIGHT;
   const reason = REASONS[decision];
   return pool === null

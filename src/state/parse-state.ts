@@ -45,6 +45,7 @@ import {
   type ScopeState,
   type StateLoss,
   type ToldGuard,
+  type TurnState,
 } from './scope-state.js';
 
 /**
@@ -204,6 +205,11 @@ const stateLoss = object<StateLoss>({
   recordedAt: nullable(instant),
 });
 const clockSetBack = object<ClockSetBack>({ byMs: count, until: instant });
+const turnState = object<TurnState>({
+  since: instant,
+  until: instant,
+  amounts: map(count, BOUNDS.limits),
+});
 const instanceState = object<InstanceState>(
   {
     startedAt: instant,
@@ -212,9 +218,10 @@ const instanceState = object<InstanceState>(
     inFlight: count,
     guessed: count,
     coldTokens: count,
+    turn: nullable(turnState),
   },
-  // Added with minor 2.
-  { guessed: 0, coldTokens: 0 },
+  // Added with minor 2, and with minor 3.
+  { guessed: 0, coldTokens: 0, turn: null },
 );
 const rampState = object<RampState>({ allowance: count, at: instant });
 const counters = object<Counters>(

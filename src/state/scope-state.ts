@@ -12,9 +12,11 @@
 
 import type { BackoffState, CooldownKind, EpisodeState, OverloadPause } from './backoff-state.js';
 import type { EventRecord, ToldGuard } from './event-record.js';
+import type { InstanceStart, InstanceState } from './instance-state.js';
 
 export type * from './backoff-state.js';
 export type * from './event-record.js';
+export type * from './instance-state.js';
 
 /** Version of the document. A higher `major` in a store stops the start (exit 78). */
 export const SCHEMA = { major: 1, minor: 3 } as const;
@@ -277,31 +279,12 @@ export interface CautiousState {
   readonly allowance: number;
 }
 
-export interface InstanceState {
-  readonly startedAt: Instant;
-  readonly seenAt: Instant;
-  /** Set by a clean stop; null while it runs, and after a crash. */
-  readonly stoppedAt: Instant | null;
-  /** Requests admitted and not yet settled. */
-  readonly inFlight: number;
-  /** Those among them whose input is not known yet: their charge is an estimate. */
-  readonly guessed: number;
-  /** What those may cost beyond their estimates, should their prompt caches have gone cold. */
-  readonly coldTokens: number;
-}
-
 /** After a cooldown, a start or idle time the upstream gets used to us by and by. */
 export interface RampState {
   /** How many requests may be in flight at once, as of `at`. */
   readonly allowance: number;
   /** When it began or was last raised. */
   readonly at: Instant;
-}
-
-export interface InstanceStart {
-  readonly at: Instant;
-  /** The run before it did not stop cleanly. */
-  readonly unclean: boolean;
 }
 
 export interface Counters {

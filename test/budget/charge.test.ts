@@ -35,6 +35,7 @@ describe('admission', () => {
       kind: 'refused',
       limit: 'calls',
       full: ['calls'],
+      promised: false,
       until: 60_000,
     });
     expect(book.limits['tokens']?.used).toBe(20);

@@ -112,6 +112,7 @@ it('a state is copied from a file into the database and back, and can be looked 
       inFlight: 0,
       guessed: 0,
       coldTokens: 0,
+      turn: null,
     };
     const state = { hot: { ...hot, lost: null, instances: { 'host-a': stopped } }, cold };
     await repository.update('a', () => ({ state, outcome: null }));
@@ -176,7 +177,7 @@ async function hear(
   await repository.update('a', (state, now) => {
     const at = now - agoMs;
     const seen = { startedAt: at, seenAt: at, stoppedAt: stopped ? at : null };
-    const instances = { [name]: { ...seen, inFlight: 0, guessed: 0, coldTokens: 0 } };
+    const instances = { [name]: { ...seen, inFlight: 0, guessed: 0, coldTokens: 0, turn: null } };
     const { hot, cold } = withSequence(state, sequence);
     return { state: { hot: { ...hot, instances }, cold }, outcome: null };
   });

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { NO_PROMISES } from '../../src/budget/promised.js';
 import type { Admission } from '../../src/governor/admission.js';
 import { admit } from '../../src/governor/admit.js';
 import { Draft } from '../../src/governor/draft.js';
@@ -350,7 +351,14 @@ describe('whenever it crashes', () => {
 /** How many of those pass that ask at once, and then each second. */
 function burst(draft: Draft): number {
   const cost = { requests: 1, inputTokens: 1, outputTokens: 1 };
-  const asked = { cost, coldTokens: 0, model: 'm', instance: 'a', observe: false };
+  const asked = {
+    cost,
+    coldTokens: 0,
+    model: 'm',
+    promises: NO_PROMISES,
+    instance: 'a',
+    observe: false,
+  };
   let { state } = draft;
   let admitted = 0;
   for (let second = 0; second <= 12; second += 1) {

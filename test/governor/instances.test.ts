@@ -4,7 +4,7 @@ import { countInFlight, NONE_IN_FLIGHT } from '../../src/governor/instances.js';
 import { TidegateError } from '../../src/platform/tidegate-error.js';
 import type { HotState } from '../../src/state/scope-state.js';
 import type { StateRepository } from '../../src/state/state-repository.js';
-import { HOUR, limit, MINUTE, SCOPE, SECOND, success, Town } from './support.js';
+import { HOUR, instead, limit, MINUTE, SCOPE, SECOND, success, Town, twice } from './support.js';
 
 it('what is in flight is never less than nothing, and nothing guessed leaves no tokens in doubt', () => {
   const change = fc.record({
@@ -32,7 +32,14 @@ it('an instance that had to go for others is not counted again when its request 
 });
 
 it('an answer that settles after its stop does not take that back, and a new request does', () => {
-  const stopped = { startedAt: 0, seenAt: 1, stoppedAt: 2, ...NONE_IN_FLIGHT, inFlight: 1 };
+  const stopped = {
+    startedAt: 0,
+    seenAt: 1,
+    stoppedAt: 2,
+    turn: null,
+    ...NONE_IN_FLIGHT,
+    inFlight: 1,
+  };
   const by = { guessed: 0, coldTokens: 0 } as const;
   const after = (inFlight: 1 | 0 | -1) =>
     countInFlight({ a: stopped }, 'a', { ...by, inFlight }, 3)['a']?.stoppedAt;
@@ -43,32 +50,13 @@ it('a replica that fell silent has nothing in flight any more', async () => {
   const town = await Town.open();
   const state = town.disk.scopes.get(SCOPE)!;
   const silent = { startedAt: town.time.wall(), seenAt: town.time.wall(), stoppedAt: null };
-  const flying = { inFlight: 3, guessed: 2, coldTokens: 500 };
+  const flying = { inFlight: 3, guessed: 2, coldTokens: 500, turn: null };
   const instances = { ...state.hot.instances, b: { ...silent, ...flying } };
   town.disk.scopes.set(SCOPE, { ...state, hot: { ...state.hot, instances } });
   await town.pass(HOUR);
   await town.tick();
   expect(town.disk.scopes.get(SCOPE)?.hot.instances['b']).toMatchObject(NONE_IN_FLIGHT);
 });
-
-/** Every update takes two attempts, as where a row was changed by others meanwhile. */
-function twice(repository: StateRepository): StateRepository {
-  const update: StateRepository['update'] = (scope, decide) =>
-    repository.update(scope, (state, now) => {
-      decide(state, now);
-      return decide(state, now);
-    });
-  return instead(repository, { update });
-}
-
-function instead(repository: StateRepository, other: Partial<StateRepository>): StateRepository {
-  return new Proxy(repository, {
-    get: (target, key) => {
-      const value: unknown = Reflect.get(key in other ? other : target, key);
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
-  });
-}
 
 it.each([
   ['', (same: StateRepository) => same],

@@ -47,6 +47,8 @@ export interface TownOptions {
   /** Stands between the governor and its memory: faults, delays. */
   readonly wrap?: (repository: StateRepository) => StateRepository;
   readonly instance?: string;
+  /** Of several that share it. */
+  readonly time?: ManualTime;
 }
 
 export const POLICIES: Policies = {
@@ -65,7 +67,7 @@ export const POLICIES: Policies = {
 
 /** A governor on virtual time and a disk that outlives it. */
 export class Town {
-  readonly time = new ManualTime();
+  readonly time: ManualTime;
   readonly disk = new MemoryDisk();
   readonly events: GovernorEvent[] = [];
   /** Takes each event as it is kept. */
@@ -77,6 +79,7 @@ export class Town {
 
   private constructor(readonly options: TownOptions) {
     this.rules = options.limits ?? [limit()];
+    this.time = options.time ?? new ManualTime();
   }
 
   static async open(options: TownOptions = {}): Promise<Town> {
@@ -198,4 +201,26 @@ export function success(tokens: number, complete = true): Extract<Settlement, { 
     outputTokens: 0,
     relayedOutputTokens: 0,
   };
+}
+
+/** Every update takes two attempts, as where a row was changed by others meanwhile. */
+export function twice(repository: StateRepository): StateRepository {
+  const update: StateRepository['update'] = (scope, decide) =>
+    repository.update(scope, (state, now) => {
+      decide(state, now);
+      return decide(state, now);
+    });
+  return instead(repository, { update });
+}
+
+export function instead(
+  repository: StateRepository,
+  other: Partial<StateRepository>,
+): StateRepository {
+  return new Proxy(repository, {
+    get: (target, key) => {
+      const value: unknown = Reflect.get(key in other ? other : target, key);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
 }

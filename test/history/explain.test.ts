@@ -272,6 +272,18 @@ describe('a request that was held back for too long', () => {
   });
 });
 
+it('a refusal for the sake of those that were refused before says so', async () => {
+  await history.close();
+  const bucket = limit({ kind: 'bucket', windowMs: MINUTE, budget: 60_000 });
+  town = await Town.open({ limits: [bucket] });
+  history = openHistory();
+  await town.call(50_000);
+  await refused(town.ask({ bodyBytes: 150_000 }));
+  const { json, words } = await refused(town.ask({ bodyBytes: 1_000 }));
+  expect(json).toMatchObject({ decision: 'budget', limit: 'tokens', promised: true });
+  expect(words).toContain('limit tokens was promised to requests that had been refused before');
+});
+
 describe('a terminal refusal', () => {
   it('says that waiting does not cure it, and when Tidegate looks again', async () => {
     // Whatever the upstream states: the end of the month is no time to look again.

@@ -33,8 +33,8 @@ async function refusalOf(town: Town, number: number, more: Partial<NotedRefusal>
   const outcome = await town.ask();
   if (outcome.kind !== 'refused') throw new Error(`not refused: ${outcome.kind}`);
   const { denial, weighed } = outcome;
-  const { decision, until, now: at, limit: name, pool } = denial;
-  const told = { decision, until, at, limit: name, pool, state: weighed as ScopeState | null };
+  const { now: at, ...rest } = denial;
+  const told = { ...rest, at, state: weighed as ScopeState | null };
   return { requestId: idOf(number), scope: SCOPE, model: 'm', reason: null, ...told, ...more };
 }
 
@@ -81,7 +81,14 @@ describe('the grounds of a refusal', () => {
 
   it('without a state: in words', async () => {
     const { ledger, town } = await open();
-    const nothing = { model: '', limit: null, pool: null, state: null, scope: null };
+    const nothing = {
+      model: '',
+      limit: null,
+      pool: null,
+      promised: false,
+      state: null,
+      scope: null,
+    };
     const at = town.time.wall();
     ledger.note({
       ...nothing,

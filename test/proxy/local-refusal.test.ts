@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import type { Denial } from '../../src/governor/admit.js';
 import { refusalOf } from '../../src/proxy/local-refusal.js';
 
-const NOTHING = { until: 2_000, now: 1_000, limit: null, pool: null };
+const NOTHING = { until: 2_000, now: 1_000, limit: null, pool: null, promised: false };
 
 it.each<[string, Pick<Denial, 'decision'> & Partial<Denial>, boolean, string]>([
   [
@@ -16,6 +16,12 @@ it.each<[string, Pick<Denial, 'decision'> & Partial<Denial>, boolean, string]>([
     { decision: 'budget', limit: 'tokens' },
     false,
     'the budget of this window is used up',
+  ],
+  [
+    'a place in line',
+    { decision: 'budget', limit: 'tokens', promised: true },
+    false,
+    'what is left of the budget is promised to requests that came before',
   ],
   ['caution without a budget', { decision: 'budget' }, false, 'its state was lost, and few may be'],
   ['a probe', { decision: 'probing' }, true, 'one request is probing'],

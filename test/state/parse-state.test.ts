@@ -209,6 +209,7 @@ describe('faultOf', () => {
 
 /** What has names for keys. */
 const KEYED = new Set([
+  'amounts',
   'limits',
   'pools',
   'unsettled',

@@ -172,6 +172,7 @@ function expected(name: string): unknown {
           inFlight: 4,
           guessed: 0,
           coldTokens: 0,
+          turn: null,
         },
       },
       sequence: 9,

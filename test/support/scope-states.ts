@@ -141,6 +141,7 @@ export function fullScopeState(): ScopeState {
           inFlight: 4,
           guessed: 2,
           coldTokens: 300,
+          turn: { since: AT, until: AT + 1, amounts: { tokens: 4_000 } },
         },
       },
       sequence: 9,
