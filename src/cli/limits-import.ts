@@ -1,7 +1,8 @@
 import { promises as files, readFileSync, realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { loadConfig } from '../config/load.js';
-import { errorCode, moveInPlace, SYSTEM_FILES } from '../platform/durable-file.js';
+import { moveInPlace, SYSTEM_FILES } from '../platform/durable-file.js';
+import { errorCode } from '../platform/tidegate-error.js';
 import { BOUNDS } from '../state/scope-state.js';
 import { readArguments, UsageError } from './arguments.js';
 import type { Run } from './commands.js';

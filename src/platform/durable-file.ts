@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import * as promises from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { TidegateError } from './tidegate-error.js';
+import { errorCode, TidegateError } from './tidegate-error.js';
 
 /** The part of `node:fs/promises` that durable files are made with; tests pass one that fails. */
 export type FileSystem = Pick<
@@ -208,12 +208,6 @@ function identityOf({ dev, ino }: { readonly dev: number; readonly ino: number }
 function unknownOutcome(path: string, cause: unknown): TidegateError {
   const message = `${path} could not be flushed (${errorCode(cause)}); what it holds is not known`;
   return new TidegateError('STATE_UNKNOWN', message, { hint: 'check the disk', cause });
-}
-
-/** The `code` of a system error (`ENOSPC`), or an empty string. */
-export function errorCode(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  return typeof code === 'string' ? code : '';
 }
 
 /** The last `mostBytes` of a file as text; null if there is none. */

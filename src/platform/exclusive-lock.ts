@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import type { DatabaseSync } from 'node:sqlite';
-import { type FileSystem, PRIVATE_FILE, errorCode, replaceFile } from './durable-file.js';
-import { reasonOf, TidegateError } from './tidegate-error.js';
+import { type FileSystem, PRIVATE_FILE, replaceFile } from './durable-file.js';
+import { errorCode, reasonOf, TidegateError } from './tidegate-error.js';
 
 /** Who holds a lock, for the operator who is refused. */
 export interface LockOwner {

@@ -1,12 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import {
-  errorCode,
-  type FileSystem,
-  makeDirectory,
-  PRIVATE_FILE,
-  SYSTEM_FILES,
-} from './durable-file.js';
+import { type FileSystem, makeDirectory, PRIVATE_FILE, SYSTEM_FILES } from './durable-file.js';
+import { errorCode } from './tidegate-error.js';
 import { type Cancel, SYSTEM_TIMERS, type Timers } from './timers.js';
 
 /** Lines that wait to be written; beyond this they are dropped, for a log must not become a leak. */

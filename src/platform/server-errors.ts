@@ -1,6 +1,6 @@
 import type { Server } from 'node:net';
 import { SYSTEM_TIME } from './clock.js';
-import { errorCode } from './durable-file.js';
+import { errorCode } from './tidegate-error.js';
 import type { Log } from './log.js';
 
 /** One line in so long: a process that is out of files or memory fails at connection after connection. */

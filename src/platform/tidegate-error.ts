@@ -33,6 +33,12 @@ export function stackOf(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
+/** The `code` of a system error (`ENOSPC`), or an empty string. */
+export function errorCode(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return typeof code === 'string' ? code : '';
+}
+
 export function hasCode(error: unknown, code: ErrorCode): error is TidegateError {
   return error instanceof TidegateError && error.code === code;
 }

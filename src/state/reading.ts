@@ -1,5 +1,5 @@
-import { type FileSystem, errorCode } from '../platform/durable-file.js';
-import { hasCode, TidegateError } from '../platform/tidegate-error.js';
+import type { FileSystem } from '../platform/durable-file.js';
+import { errorCode, hasCode, TidegateError } from '../platform/tidegate-error.js';
 import type { LossPolicy } from './state-repository.js';
 
 /** What a file of a store was found to be. */

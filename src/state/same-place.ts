@@ -1,5 +1,6 @@
 import { basename, dirname } from 'node:path';
-import { errorCode, SYSTEM_FILES } from '../platform/durable-file.js';
+import { SYSTEM_FILES } from '../platform/durable-file.js';
+import { errorCode } from '../platform/tidegate-error.js';
 
 /**
  * Whether two paths name one store: a file of that name in that directory, whichever way leads there. Where a link

@@ -1,5 +1,6 @@
 import { basename, dirname } from 'node:path';
-import { errorCode, type FileSystem } from '../platform/durable-file.js';
+import type { FileSystem } from '../platform/durable-file.js';
+import { errorCode } from '../platform/tidegate-error.js';
 
 const SET_ASIDE = '.corrupt-';
 

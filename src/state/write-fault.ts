@@ -1,5 +1,4 @@
-import { errorCode } from '../platform/durable-file.js';
-import { reasonOf, TidegateError } from '../platform/tidegate-error.js';
+import { errorCode, reasonOf, TidegateError } from '../platform/tidegate-error.js';
 
 const REMEDIES: Readonly<Record<string, string>> = {
   ENOSPC: 'free space on its disk',

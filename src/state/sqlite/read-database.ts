@@ -1,6 +1,6 @@
 import Database from 'better-sqlite3';
-import { errorCode, type FileSystem } from '../../platform/durable-file.js';
-import { hasCode, reasonOf, TidegateError } from '../../platform/tidegate-error.js';
+import type { FileSystem } from '../../platform/durable-file.js';
+import { errorCode, hasCode, reasonOf, TidegateError } from '../../platform/tidegate-error.js';
 import type { StoredState } from '../held-state.js';
 import { parseScopeState } from '../parse-state.js';
 import { read, type Reading } from '../reading.js';

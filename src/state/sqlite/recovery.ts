@@ -1,4 +1,5 @@
-import { errorCode, type FileSystem } from '../../platform/durable-file.js';
+import type { FileSystem } from '../../platform/durable-file.js';
+import { errorCode } from '../../platform/tidegate-error.js';
 import { randomHex } from '../../platform/random.js';
 import type { FoundState, StoredState } from '../held-state.js';
 import { type Reading, refuseIf } from '../reading.js';

@@ -1,12 +1,7 @@
 import { dirname } from 'node:path';
 import { rfc3339, SYSTEM_TIME } from '../../platform/clock.js';
-import {
-  errorCode,
-  type FileSystem,
-  makeDirectory,
-  SYSTEM_FILES,
-} from '../../platform/durable-file.js';
-import { reasonOf, TidegateError } from '../../platform/tidegate-error.js';
+import { type FileSystem, makeDirectory, SYSTEM_FILES } from '../../platform/durable-file.js';
+import { errorCode, reasonOf, TidegateError } from '../../platform/tidegate-error.js';
 import { SYSTEM_TIMERS, withDeadline } from '../../platform/timers.js';
 import type { EventJournal, JournalEntry, JournalQuery, RequestNumber } from '../event-journal.js';
 import type { Instant } from '../scope-state.js';

@@ -1,8 +1,8 @@
 import { closeSync, openSync, statSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { SYSTEM_TIME } from '../../platform/clock.js';
-import { errorCode, PRIVATE_FILE } from '../../platform/durable-file.js';
-import { TidegateError } from '../../platform/tidegate-error.js';
+import { PRIVATE_FILE } from '../../platform/durable-file.js';
+import { errorCode, TidegateError } from '../../platform/tidegate-error.js';
 import type { Instant } from '../scope-state.js';
 import { APPLICATION_ID, migrate, PAGE_BYTES } from './schema.js';
 import { type Row, rowOf, type Table, TABLES, type Write } from './rows.js';

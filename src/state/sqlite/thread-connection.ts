@@ -1,6 +1,5 @@
 import { parentPort, Worker } from 'node:worker_threads';
-import { errorCode } from '../../platform/durable-file.js';
-import { reasonOf, TidegateError } from '../../platform/tidegate-error.js';
+import { errorCode, reasonOf, TidegateError } from '../../platform/tidegate-error.js';
 
 /*
  * A database on a thread of its own. A flush takes a quarter of a millisecond, and minutes on a disk that
