@@ -49,8 +49,9 @@ export const COMMANDS: readonly Command[] = [
     summary: 'Read a credential from stdin and print its fingerprint, for "scopes" in the file',
     synopsis: '[--upstream NAME]',
     details: [
-      'The credential is what agents send as x-api-key or as Bearer token. Its fingerprint depends on the',
-      'fingerprintKey of the upstream, so the configuration must be valid. For example:',
+      'The credential is what agents send as x-api-key (Azure: api-key, Gemini: x-goog-api-key), else as',
+      'Bearer token. Its fingerprint depends on the fingerprintKey of the upstream, so the configuration',
+      'must be valid. For example:',
       '',
       '  printenv ANTHROPIC_API_KEY | tidegate fingerprint --upstream keys',
       '',

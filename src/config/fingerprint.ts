@@ -14,13 +14,18 @@ export function fingerprint(fingerprintKey: string, credential: string): string 
   return hash.slice(0, FINGERPRINT_DIGITS);
 }
 
+/** Where Anthropic, Azure and Gemini have their keys. */
+export const KEY_HEADERS: readonly string[] = ['x-api-key', 'api-key', 'x-goog-api-key'];
+
 /**
- * The credential of a request: the value of `x-api-key`, else the token of `Authorization: Bearer`.
- * Null if it has neither. `header` looks up a value by lower-case name.
+ * The credential of a request: a key in the header that its API has for one, else the token of
+ * `Authorization: Bearer`. Null if it has neither. `header` looks up a value by lower-case name.
  */
 export function credentialOf(header: (name: string) => string | undefined): string | null {
-  const apiKey = header('x-api-key')?.trim();
-  if (apiKey !== undefined && apiKey !== '') return apiKey;
+  for (const name of KEY_HEADERS) {
+    const key = header(name)?.trim();
+    if (key !== undefined && key !== '') return key;
+  }
   return bearerToken(header('authorization') ?? '');
 }
 

@@ -2,6 +2,7 @@
  * Texts to values. Parsers are total: any text gives a value or says what is wrong with it, and no
  * parser throws. Each knows in words what it takes; the reference and every error message use them.
  */
+import { KEY_HEADERS } from './fingerprint.js';
 import { DURATION_UNITS, formatCount, formatDuration, formatPercent } from './format.js';
 import { countMeant, durationMeant, percentMeant } from './meant.js';
 
@@ -201,7 +202,7 @@ export const SECRET: Parser<string> = {
   },
 };
 
-const CREDENTIAL_HEADERS = ['authorization', 'cookie', 'proxy-authorization', 'x-api-key'];
+const CREDENTIAL_HEADERS = ['authorization', 'cookie', 'proxy-authorization', ...KEY_HEADERS];
 
 /**
  * A header's name, in lower case. Headers that carry credentials are refused: a fingerprint names

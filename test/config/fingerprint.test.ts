@@ -27,6 +27,9 @@ test.each([
   [{ 'x-api-key': 'sk-1' }, 'sk-1'],
   [{ 'x-api-key': ' sk-1 ', authorization: 'Bearer other' }, 'sk-1'],
   [{ 'x-api-key': '', authorization: 'Bearer tok' }, 'tok'],
+  // Azure's and Gemini's.
+  [{ 'api-key': 'az-1' }, 'az-1'],
+  [{ 'x-goog-api-key': 'AIza1', authorization: 'Basic eDp5' }, 'AIza1'],
   [{ authorization: 'bearer  tok ' }, 'tok'],
   [{ authorization: 'Basic dXNlcjpwdw==' }, null],
   [{ authorization: 'Bearer' }, null],

@@ -362,6 +362,8 @@ describe('words', () => {
     [HEADER_NAME, 'x team', 'is not the name of a header'],
     [HEADER_NAME, 'Authorization', 'carries a credential'],
     [HEADER_NAME, 'x-api-key', 'carries a credential'],
+    [HEADER_NAME, 'Api-Key', 'carries a credential'],
+    [HEADER_NAME, 'x-goog-api-key', 'carries a credential'],
     [HEADER_VALUE, 'team one', 'team one'],
     [HEADER_VALUE, 'team\nother: x', 'is not the value of a header'],
     [HEADER_VALUE, '', 'is not the value of a header'],
