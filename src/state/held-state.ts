@@ -28,6 +28,8 @@ export interface FoundState {
   readonly loss: LossReason | null;
   /** Newest instant on record; null if there is none. */
   readonly recordedAt: Instant | null;
+  /** What is wrong where, for people, as far as the store can tell. */
+  readonly damage?: readonly string[];
 }
 
 /**

@@ -56,8 +56,9 @@ import {
 const UPGRADES: readonly ((document: unknown) => unknown)[] = [];
 
 /**
- * Reads a scope's document as a store kept it, written under the schema of `major`. Fields missing
- * from it get the empty state's value; fields this version doesn't know are kept.
+ * Reads a scope's document as a store kept it, written under the schema of `major`. Fields that an earlier
+ * minor version did not have get the empty state's value; what the first one had must be there, for a charge or
+ * a cooldown that is missing is unknown, and not zero. Fields this version doesn't know are kept.
  *
  * @throws TidegateError STATE_CORRUPT naming the bad field, STATE_NEWER.
  */
@@ -155,19 +156,16 @@ const probe = object<Probe>({
   takenAt: instant,
   expiresAt: instant,
 });
-const backoffState = object<BackoffState>(
-  {
-    episode: count,
-    cooldown: nullable(cooldown),
-    probes: list(probe, BOUNDS.probes),
-    transientAt: nullable(instant),
-    overload: object<OverloadPause>(
-      { number: count, rung: count, since: instant, until: instant },
-      NO_OVERLOAD,
-    ),
-  },
-  EMPTY.hot.backoff,
-);
+const backoffState = object<BackoffState>({
+  episode: count,
+  cooldown: nullable(cooldown),
+  probes: list(probe, BOUNDS.probes),
+  transientAt: nullable(instant),
+  overload: object<OverloadPause>(
+    { number: count, rung: count, since: instant, until: instant },
+    NO_OVERLOAD,
+  ),
+});
 const pendingSample = object<PendingSample>(
   {
     at: instant,
@@ -272,12 +270,10 @@ const hotState = object<HotState>(
   {
     limits: map(limitState, BOUNDS.limitsEver),
     backoff: backoffState,
-    // Added with minor 2.
     pools: map(poolState, BOUNDS.pools),
     pendingSample: nullable(pendingSample),
     cautious: nullable(cautiousState),
     lost: nullable(stateLoss),
-    // Added with minor 3.
     setBack: nullable(clockSetBack),
     instances: map(instanceState, BOUNDS.instances),
     sequence: count,
@@ -286,7 +282,8 @@ const hotState = object<HotState>(
     ramp: nullable(rampState),
     admittedAt: nullable(instant),
   },
-  EMPTY.hot,
+  // Counters are for people. The others were added with minor 1 to 3.
+  { counters: EMPTY.hot.counters, pools: {}, setBack: null, ramp: null, admittedAt: null },
 );
 const calibrationState = object<CalibrationState>(
   {

@@ -145,6 +145,27 @@ it('a state is copied from a file into the database and back, and can be looked 
   }
 });
 
+it.each([
+  ["update tidegate_scopes set hot = '{}'", 'hot.limits: expected'],
+  [
+    `update tidegate_scopes set hot = jsonb_set(hot::jsonb, '{sequence}', '-1')::json`,
+    'hot.sequence: expected',
+  ],
+  ['delete from tidegate_scopes_cold', 'cold: no row'],
+  ['delete from tidegate_scopes', 'hot: no row'],
+])('state check tells which scope is damaged, and how: %s', async (sql, problem) => {
+  const repository = await store.open();
+  await repository.update('a', (state) => ({ state: withSequence(state, 7), outcome: null }));
+  const check = () => tidegate(['state', 'check', store.url]);
+  expect((await check()).out).toMatch(/: whole; bounds and sums are right\n$/);
+  await repository.close();
+  await store.sql(sql);
+  const { code, out } = await check();
+  expect(code).toBe(78);
+  expect(out).toContain('not as it should be\n');
+  expect(out).toContain(`  scope a: ${problem}`);
+});
+
 it('takes the loss of unknown scopes along into tables that nobody has used, and no others', async () => {
   const file = new FileStore();
   try {

@@ -85,6 +85,10 @@ describe('parseScopeState', () => {
     expect(filled).toContain('hot.counters.upstream429');
     expect(filled).toContain('cold.estimates');
     expect(filled).not.toContain('hot');
+    // Unknown is never zero.
+    for (const name of ['limits', 'backoff', 'backoff.cooldown', 'instances', 'sequence', 'lost']) {
+      expect(filled).not.toContain(`hot.${name}`);
+    }
     expect(filled).not.toContain('hot.limits.tokens.used');
   });
 

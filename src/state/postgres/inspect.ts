@@ -44,23 +44,28 @@ async function inspect(
   const now = await readClock(client);
   const store = await readStore(client);
   const rows = await selectScopes(client, leastCold);
+  const alone = await client.query<{ name: string }>(
+    `select name from tidegate_scopes_cold except select name from tidegate_scopes order by name`,
+  );
   await client.query('commit');
   if (store === undefined) return null;
   checkMajor(store.schema_major);
   const scopes = new Map<string, ScopeState>();
-  let [revision, recordedAt, damaged] = [0, 0, false];
+  let [revision, recordedAt] = [0, 0];
+  const damage = alone.rows.map(({ name }) => `scope ${name}: hot: no row`);
   for (const row of rows) {
     const asStored = { ...store, lost: null, now, synchronous_commit: '' };
     const found = readScope(asStored, row, row, undefined, TRUSTING, 0);
     scopes.set(row.name, found.state);
     revision += found.hot.revision;
     recordedAt = Math.max(recordedAt, Number(row.recorded_at));
-    damaged ||= found.damage !== null;
+    if (found.damage !== null) damage.push(`scope ${row.name}: ${found.damage}`);
   }
   const { id, lost } = store;
   return {
     stored: { id, revision, savedAt: recordedAt, lost, scopes },
-    loss: damaged ? 'restored' : null,
+    loss: damage.length > 0 ? 'restored' : null,
     recordedAt: recordedAt === 0 ? null : recordedAt,
+    damage,
   };
 }
