@@ -66,12 +66,17 @@ export class WaitingLine {
 
   /** What became of the request: it passes, or has a place now. One that it had before it keeps. */
   note(key: string, outcome: AdmitOutcome): void {
-    if (outcome.kind === 'admitted') this.#places.delete(key);
-    if (outcome.kind !== 'refused' || outcome.wanted === null) return;
-    if (this.#places.size >= MOST_PLACES && !this.#places.has(key)) return;
+    const place = this.#places.get(key);
+    if (outcome.kind === 'admitted') {
+      if (place !== undefined) this.#places.delete(key);
+      return;
+    }
     const { until, now } = outcome.denial;
     const lostAt = Math.min(until, now + LONGEST_WAIT_MS) + GRACE_MS;
-    this.#places.set(key, { key, amounts: outcome.wanted, until: lostAt });
+    const amounts = outcome.kind === 'refused' ? outcome.wanted : (place?.amounts ?? null);
+    if (amounts === null) return;
+    if (place === undefined && this.#places.size >= MOST_PLACES) return;
+    this.#places.set(key, { key, amounts, until: lostAt });
   }
 }
 

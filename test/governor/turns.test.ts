@@ -226,6 +226,17 @@ describe('what was promised', () => {
     expect(line.before('7', 0).promises).toEqual({ a: { all: 7, next: 1 } });
   });
 
+  it('is not lost to who has come for it, and is held back for a moment', () => {
+    const line = new WaitingLine();
+    const weighed = emptyScopeState();
+    const at = (now: number) => ({ until: now + SECOND, now }) as Denial;
+    line.note('a', { kind: 'refused', denial: at(0), weighed, wanted: { tokens: 1 } });
+    line.note('a', { kind: 'held', denial: at(5 * SECOND), weighed });
+    // Held back for its own sake, and not for room.
+    line.note('b', { kind: 'held', denial: at(5 * SECOND), weighed });
+    expect(line.before('c', 10 * SECOND).promises).toEqual({ tokens: { all: 1, next: 1 } });
+  });
+
   it('is still its own when the decision has to be made anew', async () => {
     const town = await Town.open({ limits: [BUCKET], wrap: twice });
     await town.call(55_000);
