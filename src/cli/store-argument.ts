@@ -1,5 +1,5 @@
 import type { StoreConfig } from '../config/config.js';
-import { wrongPlace } from '../config/files.js';
+import { wrongPlace } from '../config/machine.js';
 import { printable } from '../config/problem.js';
 import { resolveStore, STATE_STORE, storeName } from '../config/state-store.js';
 import { inspectStore } from '../inspect-store.js';

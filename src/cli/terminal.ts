@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { Environment } from '../config/given.js';
-import type { Machine } from '../config/files.js';
+import type { Machine } from '../config/machine.js';
 
 /** All that a command sees of the process it runs in. */
 export interface Terminal {

@@ -3,7 +3,7 @@ import { createHmac } from 'node:crypto';
 /**
  * Hexadecimal digits of a fingerprint: 64 bits tell a few thousand keys apart and give none away.
  */
-export const FINGERPRINT_DIGITS = 16;
+const FINGERPRINT_DIGITS = 16;
 
 /**
  * Names a credential without holding it: the first 16 hexadecimal digits of

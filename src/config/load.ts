@@ -9,7 +9,7 @@ import type {
   ScopeMatch,
   UpstreamConfig,
 } from './config.js';
-import { wrongPlace, type Machine } from './files.js';
+import { wrongPlace, type Machine } from './machine.js';
 import { readSection, readVariable, type Environment, type Given } from './given.js';
 import { type OutboundProxies, proxyFor, readOutboundProxies } from './outbound-proxy.js';
 import { expected } from './parse.js';

@@ -41,7 +41,7 @@ export class TidegateStrategy implements Strategy<Admission> {
     world: World,
     time: VirtualTime,
     random: Random,
-    onEvent: (event: GovernorEvent) => void = () => {},
+    onEvent: (event: GovernorEvent) => void,
   ) {
     this.#world = world;
     this.#time = time;

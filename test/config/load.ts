@@ -1,6 +1,6 @@
 import { loadConfig, type LoadResult } from '../../src/config/load.js';
 import { formatProblem } from '../../src/config/problem.js';
-import type { Machine } from '../../src/config/files.js';
+import type { Machine } from '../../src/config/machine.js';
 import type { Config } from '../../src/config/config.js';
 
 export type Env = Readonly<Record<string, string>>;

@@ -95,7 +95,7 @@ async function readLog(files: FileSystem, path: string): Promise<Buffer | null> 
 /**
  * @throws TidegateError STATE_CORRUPT if it is not a database of Tidegate at all, STATE_NEWER.
  */
-export function decodeDatabase(bytes: Buffer, log: Buffer | null): ReadDatabase {
+function decodeDatabase(bytes: Buffer, log: Buffer | null): ReadDatabase {
   if (bytes.length === 0) throw corrupt('it is empty');
   if (bytes.length < HEADER_BYTES || bytes.toString('latin1', 0, MAGIC.length) !== MAGIC) {
     throw corrupt('it is not a SQLite database');

@@ -160,7 +160,7 @@ function resultOf(found: Result): Pick<FoundState, 'stored' | 'recordedAt'> {
   return { stored: storedOf(found), recordedAt: found.recordedAt > 0 ? found.recordedAt : null };
 }
 
-export function storedOf({ id, lost, revision, recordedAt, scopes }: Result): StoredState {
+function storedOf({ id, lost, revision, recordedAt, scopes }: Result): StoredState {
   const states = new Map([...scopes].map(([name, { state }]) => [name, state]));
   return { id, lost, revision, savedAt: recordedAt, scopes: states };
 }

@@ -1,6 +1,6 @@
-/** What the configuration needs to know of the machine and of the files that it names. */
 import type { StoreConfig } from './config.js';
 
+/** What the configuration needs to know of the machine that it is read on. */
 export interface Machine {
   readonly hostname: string;
   /** The text of a file; throws like `readFileSync`. */
