@@ -1,24 +1,19 @@
 import { basename, dirname } from 'node:path';
-import { rfc3339, type Clock } from '../platform/clock.js';
-import type { FileSystem } from '../platform/durable-file.js';
+import { rfc3339 } from '../platform/clock.js';
+import { type FileSystem, makeDirectory } from '../platform/durable-file.js';
 import { ExclusiveLock, lockPaths } from '../platform/exclusive-lock.js';
+import type { SoleStoreOptions } from './sole-repository.js';
 
-/** The lock of a store with files, taken again where somebody removed it. */
+/** The lock of a store with files, taken again where somebody removed it; the directory is made if need be. */
 export class StoreLock {
-  readonly #files: FileSystem;
-  readonly #path: string;
-  readonly #instance: string;
-  readonly #clock: Clock;
   #lock: ExclusiveLock | null = null;
   #wasThere: boolean | null = null;
   #lost = false;
 
-  constructor(files: FileSystem, path: string, instance: string, clock: Clock) {
-    this.#files = files;
-    this.#path = path;
-    this.#instance = instance;
-    this.#clock = clock;
-  }
+  constructor(
+    private readonly files: FileSystem,
+    private readonly store: Pick<SoleStoreOptions, 'path' | 'instance' | 'clock'>,
+  ) {}
 
   get taken(): boolean {
     return this.#lock !== null;
@@ -46,11 +41,13 @@ export class StoreLock {
   }
 
   async #acquire(): Promise<void> {
-    const { lock, owner } = lockPaths(this.#path);
-    const names = await this.#files.readdir(dirname(this.#path));
+    const { path, instance, clock } = this.store;
+    const { lock, owner } = lockPaths(path);
+    await makeDirectory(this.files, dirname(path));
+    const names = await this.files.readdir(dirname(path));
     this.#wasThere ??= names.includes(basename(lock)) || names.includes(basename(owner));
-    const since = rfc3339(this.#clock.now());
-    this.#lock = await ExclusiveLock.acquire(this.#files, this.#path, this.#instance, since);
+    const since = rfc3339(clock.now());
+    this.#lock = await ExclusiveLock.acquire(this.files, path, instance, since);
   }
 
   /** False once its file was removed or replaced. */

@@ -1,11 +1,5 @@
-import { dirname } from 'node:path';
 import { rfc3339 } from '../../platform/clock.js';
-import {
-  type FileSystem,
-  makeDirectory,
-  replaceFile,
-  SYSTEM_FILES,
-} from '../../platform/durable-file.js';
+import { type FileSystem, replaceFile, SYSTEM_FILES } from '../../platform/durable-file.js';
 import { invariant } from '../../platform/invariant.js';
 import { TidegateError } from '../../platform/tidegate-error.js';
 import { HeldState } from '../held-state.js';
@@ -60,12 +54,12 @@ export class StateFiles implements SoleStore {
   #unsaved: TidegateError | null = null;
 
   constructor(options: SoleStoreOptions) {
-    const { path, instance, clock, files = SYSTEM_FILES } = options;
+    const { path, clock, files = SYSTEM_FILES } = options;
     this.#options = options;
     this.#files = files;
     this.#paths = storePaths(path);
     this.held = new HeldState(clock);
-    this.#lock = new StoreLock(files, path, instance, clock);
+    this.#lock = new StoreLock(files, options);
   }
 
   get path(): string {
@@ -95,7 +89,6 @@ export class StateFiles implements SoleStore {
   async start(): Promise<void> {
     await this.#saving;
     await this.#closeJournals();
-    await makeDirectory(this.#files, dirname(this.#paths.state));
     // Whoever held it meanwhile wrote what is not in memory, and is now overwritten.
     if (await this.#lock.take()) this.held.markAll('rolled-back');
     const found = this.started ? null : await this.#recover();

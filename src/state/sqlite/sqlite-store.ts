@@ -1,11 +1,5 @@
-import { dirname } from 'node:path';
 import { rfc3339 } from '../../platform/clock.js';
-import {
-  type FileSystem,
-  makeDirectory,
-  moveInPlace,
-  SYSTEM_FILES,
-} from '../../platform/durable-file.js';
+import { type FileSystem, moveInPlace, SYSTEM_FILES } from '../../platform/durable-file.js';
 import { invariant } from '../../platform/invariant.js';
 import type { TidegateError } from '../../platform/tidegate-error.js';
 import { HeldState, type StoredState } from '../held-state.js';
@@ -46,12 +40,12 @@ export class SqliteStore implements SoleStore {
   #notBackedUp: TidegateError | null = null;
 
   constructor(options: SoleStoreOptions, connection: Connection) {
-    const { path, instance, clock, files = SYSTEM_FILES } = options;
+    const { path, clock, files = SYSTEM_FILES } = options;
     this.#options = options;
     this.#files = files;
     this.#connection = connection;
     this.#paths = databasePaths(path);
-    this.#lock = new StoreLock(files, path, instance, clock);
+    this.#lock = new StoreLock(files, options);
     this.held = new HeldState(clock);
   }
 
@@ -70,7 +64,6 @@ export class SqliteStore implements SoleStore {
   }
 
   async start(): Promise<void> {
-    await makeDirectory(this.#files, dirname(this.#paths.state));
     // Whoever held it meanwhile wrote what is not in memory, and is now overwritten.
     if (await this.#lock.take()) this.held.markAll('rolled-back');
     // Nothing of what follows may work on files that this process has open.
