@@ -10,68 +10,49 @@ export function logEvents(log: Log): EventListener {
     for (const [name, value] of Object.entries(rest)) {
       fields[name] = name === 'until' ? rfc3339(value as number) : value;
     }
-    log[LEVELS[kind]](MESSAGES[kind], fields);
+    const [level, message] = KINDS[kind];
+    log[level](message, fields);
   };
 }
 
 /** What a kind of event means, in a few words; the kind itself, if another version wrote it. */
 export function messageOf(kind: string): string {
-  return Object.hasOwn(MESSAGES, kind) ? MESSAGES[kind as GovernorEvent['kind']] : kind;
+  return Object.hasOwn(KINDS, kind) ? KINDS[kind as GovernorEvent['kind']][1] : kind;
 }
 
-const LEVELS: Record<GovernorEvent['kind'], LogLevel> = {
-  'cooldown-began': 'warn',
-  'cooldown-climbed': 'warn',
-  'cooldown-restated': 'warn',
-  'episode-ended': 'info',
-  'probe-taken': 'info',
-  'transient-refusal': 'info',
-  'overload-pause': 'warn',
-  'window-ended': 'info',
-  'window-reopened': 'info',
-  sample: 'info',
-  'budget-learned': 'info',
-  'budget-raised': 'info',
-  'budget-moved': 'info',
-  'configurations-differ': 'warn',
-  'budget-stated': 'info',
-  'guard-holds': 'info',
-  'cautious-began': 'error',
-  'cautious-ended': 'info',
-  'charge-orphaned': 'warn',
-  'unclean-start': 'warn',
-  'crash-loop': 'error',
-  'name-shared': 'error',
-  'cooldown-cleared': 'info',
-  'budget-reset': 'info',
-};
-
-const MESSAGES: Record<GovernorEvent['kind'], string> = {
-  'cooldown-began': 'the upstream refused: cooldown',
-  'cooldown-climbed': 'the upstream refused the probe: longer cooldown',
-  'cooldown-restated': 'the upstream refused a routine probe, and states another end',
-  'episode-ended': 'the probe succeeded: cooldown over',
-  'probe-taken': 'one request goes out as probe',
-  'transient-refusal': 'the upstream refused in passing: relayed, no cooldown',
-  'overload-pause': 'the upstream is overloaded: short pause',
-  'window-ended': 'window ended',
-  'window-reopened': 'the upstream had reset early: new window',
-  sample: 'sample of the upstream limit',
-  'budget-learned': 'budget set from the learned limit',
-  'budget-raised': 'budget raised by one step',
-  'budget-moved': 'budget moved',
-  'configurations-differ':
+/** How loudly a kind of event is told, and what it means, in a few words. */
+const KINDS: Readonly<Record<GovernorEvent['kind'], readonly [LogLevel, string]>> = {
+  'cooldown-began': ['warn', 'the upstream refused: cooldown'],
+  'cooldown-climbed': ['warn', 'the upstream refused the probe: longer cooldown'],
+  'cooldown-restated': ['warn', 'the upstream refused a routine probe, and states another end'],
+  'episode-ended': ['info', 'the probe succeeded: cooldown over'],
+  'probe-taken': ['info', 'one request goes out as probe'],
+  'transient-refusal': ['info', 'the upstream refused in passing: relayed, no cooldown'],
+  'overload-pause': ['warn', 'the upstream is overloaded: short pause'],
+  'window-ended': ['info', 'window ended'],
+  'window-reopened': ['info', 'the upstream had reset early: new window'],
+  sample: ['info', 'sample of the upstream limit'],
+  'budget-learned': ['info', 'budget set from the learned limit'],
+  'budget-raised': ['info', 'budget raised by one step'],
+  'budget-moved': ['info', 'budget moved'],
+  'configurations-differ': [
+    'warn',
     'another instance has another budget for this limit: give all the same configuration',
-  'budget-stated': 'budget follows what the upstream states',
-  'guard-holds': 'a guard holds the budget where it is',
-  'cautious-began':
+  ],
+  'budget-stated': ['info', 'budget follows what the upstream states'],
+  'guard-holds': ['info', 'a guard holds the budget where it is'],
+  'cautious-began': [
+    'error',
     'state was lost or restored, or the clock went back: cautious, budgets at their floor',
-  'cautious-ended': 'cautious mode over',
-  'charge-orphaned': 'a charge will never settle: it counts until its window ends',
-  'unclean-start': 'the run before this one did not stop cleanly',
-  'crash-loop': 'crash loop: budgets are not raised until it is over',
-  'name-shared':
+  ],
+  'cautious-ended': ['info', 'cautious mode over'],
+  'charge-orphaned': ['warn', 'a charge will never settle: it counts until its window ends'],
+  'unclean-start': ['warn', 'the run before this one did not stop cleanly'],
+  'crash-loop': ['error', 'crash loop: budgets are not raised until it is over'],
+  'name-shared': [
+    'error',
     'another instance started under the name of this one: give each its own TIDEGATE_INSTANCE',
-  'cooldown-cleared': 'the operator cleared the cooldown',
-  'budget-reset': 'the operator reset the learned budget',
+  ],
+  'cooldown-cleared': ['info', 'the operator cleared the cooldown'],
+  'budget-reset': ['info', 'the operator reset the learned budget'],
 };
