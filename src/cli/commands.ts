@@ -104,6 +104,19 @@ export const COMMANDS: readonly Command[] = [
     load: subcommands('limits', { import: () => import('./limits-import.js') }),
   },
   {
+    name: 'status',
+    summary: 'Who is blocked, why, until when, and what to do',
+    synopsis: '[--json] [--url URL]',
+    details: [
+      'Asks the control plane of the configured instance (TIDEGATE_ADMIN_LISTEN, TIDEGATE_ADMIN_TOKEN), and says',
+      'what the page at / says there. All times are UTC. Exits with 75 if nobody answers.',
+      '',
+      '  --json      All figures, as in GET /status',
+      '  --url URL   Another control plane, such as http://10.0.0.7:8788',
+    ],
+    load: () => import('./status.js'),
+  },
+  {
     name: 'events',
     summary: 'What happened: cooldowns, samples, moves of budgets, and why',
     synopsis: '[--follow] [--since 24h] [--scope NAME] [--json] [--url URL]',

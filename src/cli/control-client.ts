@@ -40,11 +40,28 @@ export type Asked =
  * @param key That every answer of this kind has.
  * @throws TidegateError, UsageError if it answers, and not with what was asked for.
  */
-export async function askControlPlane(
+export function askControlPlane(
   plane: ControlPlane,
   path: string,
   key: string,
   query: Readonly<Record<string, string | undefined>> = {},
+): Promise<Asked> {
+  return ask(plane, path, query, (text) => {
+    const body = objectIn(text);
+    return body !== null && key in body ? body : null;
+  });
+}
+
+/** The page at `/`, as text. Throws as `askControlPlane` does. */
+export function askPage(plane: ControlPlane): Promise<Asked> {
+  return ask(plane, '/', {}, (text) => (/^Tidegate \S+, instance /.test(text) ? text : null));
+}
+
+async function ask(
+  plane: ControlPlane,
+  path: string,
+  query: Readonly<Record<string, string | undefined>>,
+  read: (text: string) => unknown,
 ): Promise<Asked> {
   const { url, token } = plane;
   const target = new URL(`${url}${path}`);
@@ -63,8 +80,9 @@ export async function askControlPlane(
   } catch (error) {
     return { kind: 'away', reason: whyAway(error) };
   }
+  const answer = status === 200 ? read(text) : null;
+  if (answer !== null) return { kind: 'answer', body: answer };
   const body = objectIn(text);
-  if (status === 200 && body !== null && key in body) return { kind: 'answer', body };
   const message = typeof body?.['message'] === 'string' ? body['message'] : null;
   // An error of a server in between may have any shape; all else is told as Nest tells it.
   if (status < 500 && message === null) throw stranger(plane, status);

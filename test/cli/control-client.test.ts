@@ -19,38 +19,41 @@ afterAll(() => void server.close());
 const json = (status: number, body: unknown) => (response: ServerResponse) =>
   void response.writeHead(status).end(JSON.stringify(body));
 
-describe.each([['events'], ['explain', 'tg_1']])('%s', (...command) => {
-  it.each([
-    ['a page', (response: ServerResponse) => void response.end('<html>')],
-    ['other data', json(200, { hello: 1 })],
-    ['a number', json(200, 1)],
-    [
-      'a page that is not found',
-      (response: ServerResponse) => void response.writeHead(404).end('no'),
-    ],
-    ['the error of an API', json(401, { type: 'error', error: { message: 'no key' } })],
-  ])('says that %s is no control plane', async (_, how) => {
-    answer = how;
-    const { code, out, err } = await tidegate([...command, '--url', url]);
-    expect({ code, out }).toEqual({ code: 78, out: '' });
-    expect(err).toContain(`what answers at ${url} is no control plane of Tidegate`);
-    expect(err).toContain('What to do: say where it is');
-  });
+describe.each([['events'], ['explain', 'tg_1'], ['status'], ['status', '--json']])(
+  '%s',
+  (...command) => {
+    it.each([
+      ['a page', (response: ServerResponse) => void response.end('<html>')],
+      ['other data', json(200, { hello: 1 })],
+      ['a number', json(200, 1)],
+      [
+        'a page that is not found',
+        (response: ServerResponse) => void response.writeHead(404).end('no'),
+      ],
+      ['the error of an API', json(401, { type: 'error', error: { message: 'no key' } })],
+    ])('says that %s is no control plane', async (_, how) => {
+      answer = how;
+      const { code, out, err } = await tidegate([...command, '--url', url]);
+      expect({ code, out }).toEqual({ code: 78, out: '' });
+      expect(err).toContain(`what answers at ${url} is no control plane of Tidegate`);
+      expect(err).toContain('What to do: say where it is');
+    });
 
-  it('says which token is missing, with 78: asking again helps nothing', async () => {
-    answer = json(401, { message: 'a bearer token is needed', statusCode: 401 });
-    const { code, err } = await tidegate([...command, '--url', url]);
-    expect(code).toBe(78);
-    expect(err).toContain('set TIDEGATE_ADMIN_TOKEN');
-  });
+    it('says which token is missing, with 78: asking again helps nothing', async () => {
+      answer = json(401, { message: 'a bearer token is needed', statusCode: 401 });
+      const { code, err } = await tidegate([...command, '--url', url]);
+      expect(code).toBe(78);
+      expect(err).toContain('set TIDEGATE_ADMIN_TOKEN');
+    });
 
-  it('may be asked again where something in between fails', async () => {
-    answer = (response) => void response.writeHead(502).end('<html>');
-    const { code, err } = await tidegate([...command, '--url', url]);
-    expect(code).toBe(75);
-    expect(err).toContain(`${url} answers 502\n`);
-  });
-});
+    it('may be asked again where something in between fails', async () => {
+      answer = (response) => void response.writeHead(502).end('<html>');
+      const { code, err } = await tidegate([...command, '--url', url]);
+      expect(code).toBe(75);
+      expect(err).toContain(`${url} answers 502\n`);
+    });
+  },
+);
 
 it('events says that older ones were left out', async () => {
   const [at, details] = ['2026-11-27T00:00:00.000Z', {}];

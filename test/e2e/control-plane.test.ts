@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { tidegate } from '../cli/run.js';
 import { FakeUpstream, jsonMessage, refusal } from '../support/fake-upstream.js';
 import { TemporaryDirectory } from '../support/temporary-directory.js';
 import { TidegateProcess } from '../support/tidegate-process.js';
@@ -151,6 +152,22 @@ describe('GET /status', () => {
     expect(response.status).toBe(200);
     expect(response.headers.get('content-type')).toBe('text/plain; charset=utf-8');
     expect(await response.text()).toMatch(/^Tidegate .*\n\nanthropic: open\n\nGET  \/status/);
+  });
+
+  it('is said by a command, too: how things stand, or all figures', async () => {
+    const token = 'a-token-of-sixteen-or-more';
+    await start({ TIDEGATE_ADMIN_TOKEN: token });
+    const env = {
+      TIDEGATE_ADMIN_LISTEN: new URL(gate.controlUrl).host,
+      TIDEGATE_ADMIN_TOKEN: token,
+    };
+    const said = await tidegate(['status'], { env });
+    expect(said).toMatchObject({ code: 0, err: '' });
+    expect(said.out).toMatch(/^Tidegate .*\n\nanthropic: open\n$/);
+    const { out } = await tidegate(['status', '--json'], { env });
+    expect(JSON.parse(out)).toMatchObject({ scopes: [{ scope: 'anthropic', state: 'open' }] });
+    await gate.stop();
+    expect((await tidegate(['status'], { env })).code).toBe(75);
   });
 
   it('keeps its counters over a restart', async () => {
