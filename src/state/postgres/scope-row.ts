@@ -244,6 +244,6 @@ function attempt(parse: () => ScopeState): ScopeState | null {
 
 function refused(damage: string): TidegateError {
   return new TidegateError('STATE_CORRUPT', `a scope in the database can't be used: ${damage}`, {
-    hint: 'restore its rows, or set TIDEGATE_ON_CORRUPT_STATE=cautious to go on',
+    hint: 'restore its rows, which "tidegate state check" names, or set TIDEGATE_ON_CORRUPT_STATE=cautious to go on',
   });
 }
