@@ -139,6 +139,7 @@ function build(
 ): Config {
   const upstreams = drafts.map((draft) => buildUpstream(draft, proxies));
   const proxy = upstreams[0];
+  const accessLog = valueOf(settings.accessLog);
   invariant(proxy !== undefined, 'a configuration without problems has an upstream');
   return {
     instance: valueOf(settings.instance) ?? defaultInstance(hostname, proxy.listen),
@@ -159,13 +160,9 @@ function build(
     },
     maxRetryAfterMs: valueOf(settings.maxRetryAfter),
     tickMs: valueOf(settings.tick),
-    accessLog: resolveOptional(valueOf(settings.accessLog), cwd),
+    accessLog: accessLog && resolve(cwd, accessLog),
     drainMs: valueOf(settings.drain),
   };
-}
-
-function resolveOptional(path: string | null, cwd: string): string | null {
-  return path === null ? null : resolve(cwd, path);
 }
 
 /** The host's name may hold what an instance's must not. */

@@ -1,6 +1,6 @@
 import type { Random } from '../platform/random.js';
 import { meanOf, quantile, type Quantiles } from './quantiles.js';
-import type { Request } from './request.js';
+import type { Request } from './strategy.js';
 import { largestCost, type DemandWorld } from './world.js';
 
 /** Tokens generated, as recorded on 4,420 requests of Claude Code: median, P90, P99. */

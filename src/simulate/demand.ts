@@ -1,6 +1,6 @@
 import type { Random } from '../platform/random.js';
 import { BYTES_PER_TOKEN, Conversation, DescribedTraffic } from './conversation.js';
-import type { Request } from './request.js';
+import type { Request } from './strategy.js';
 import { exponential } from './seeded-random.js';
 import type { VirtualTime } from './virtual-time.js';
 import type { DemandWorld, TracedRequest } from './world.js';

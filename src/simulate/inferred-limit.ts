@@ -1,6 +1,6 @@
+import type { WindowKind } from '../budget/settings.js';
 import type { LoggedAttempt } from './access-lines.js';
 import { bucketBound, type Counted } from './bucket-bound.js';
-import type { UpstreamKind } from './world.js';
 
 /** What a log tells of the upstream's limit. */
 export interface InferredLimit {
@@ -30,7 +30,7 @@ const SHORT_WAIT_REACH = 10;
  */
 export function inferLimit(
   attempts: readonly LoggedAttempt[],
-  { kind, windowMs }: { readonly kind: UpstreamKind; readonly windowMs: number },
+  { kind, windowMs }: { readonly kind: WindowKind; readonly windowMs: number },
 ): InferredLimit {
   const inOrder = [...attempts].sort((one, other) => one.at - other.at);
   return kind === 'bucket' ? inferBucket(inOrder, windowMs) : inferWindow(inOrder, kind, windowMs);
@@ -75,7 +75,7 @@ function count(counted: Counted[], at: number, tokens: number, windowMs: number)
 
 function inferWindow(
   inOrder: readonly LoggedAttempt[],
-  kind: Exclude<UpstreamKind, 'bucket'>,
+  kind: Exclude<WindowKind, 'bucket'>,
   windowMs: number,
 ): InferredLimit {
   const counted: Counted[] = [];

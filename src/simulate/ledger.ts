@@ -1,4 +1,4 @@
-import type { UpstreamKind } from './world.js';
+import type { WindowKind } from '../budget/settings.js';
 
 /** How an upstream counts what it has charged against its limit. Instants only ever rise. */
 export interface Ledger {
@@ -13,7 +13,7 @@ export interface Ledger {
   endsAt(): number | null;
 }
 
-export function openLedger(kind: UpstreamKind, windowMs: number, limit: () => number): Ledger {
+export function openLedger(kind: WindowKind, windowMs: number, limit: () => number): Ledger {
   switch (kind) {
     case 'fixed':
       return new FixedLedger(windowMs);

@@ -1,16 +1,17 @@
+import type { WindowKind } from '../budget/settings.js';
 import { formatDuration } from '../config/format.js';
 import type { LoggedAttempt } from './access-lines.js';
 import type { RecordedRequest } from './demand.js';
 import { inferLimit, type InferredLimit } from './inferred-limit.js';
 import { requestsOf, type LoggedRequest } from './logged-demand.js';
 import { readWorld } from './read-world.js';
-import type { Request } from './request.js';
+import type { Request } from './strategy.js';
 import { simulate } from './simulation.js';
-import type { UpstreamKind, World } from './world.js';
+import type { World } from './world.js';
 
 /** How the upstream counts, as far as its owner tells. */
 export interface ReplayUpstream {
-  readonly kind: UpstreamKind;
+  readonly kind: WindowKind;
   readonly windowMs: number;
   /** Null: as the log lets us infer it. */
   readonly limit: number | null;
@@ -20,7 +21,7 @@ export interface ReplayUpstream {
 export interface ReplaySetting {
   readonly budget: number | null;
   readonly windowMs: number | null;
-  readonly kind: UpstreamKind | null;
+  readonly kind: WindowKind | null;
 }
 
 /** What `tidegate replay --json` prints. Names are a contract. */

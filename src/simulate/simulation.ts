@@ -1,11 +1,10 @@
 import { endOf, startDemand, startRecorded, type RecordedRequest, type Send } from './demand.js';
 import { afterTurn } from '../platform/timers.js';
 import { Recorder } from './recorder.js';
-import type { Request } from './request.js';
 import { totalsOf, type SimulationResult, type StrategyName } from './results.js';
 import { seededRandom } from './seeded-random.js';
 import { openStrategy } from './strategies.js';
-import type { Process, Strategy } from './strategy.js';
+import type { Process, Request, Strategy } from './strategy.js';
 import { statementsOf } from './statements.js';
 import { SimulatedUpstream } from './upstream.js';
 import { VirtualTime } from './virtual-time.js';

@@ -1,6 +1,11 @@
 import type { LimitStatement } from '../governor/attribution.js';
 
-/** What a strategy is told of a request before the call. */
+/** One request as an agent sends it; what it costs is known to the upstream only. */
+export interface Request extends Offer, Usage {
+  readonly durationMs: number;
+}
+
+/** What a strategy is told of it before the call. */
 export interface Offer {
   readonly session: string;
   readonly model: string;

@@ -1,7 +1,7 @@
 import { formatDuration } from '../config/format.js';
 import { duration, oneOf, parsed, wrong, type Parser } from '../config/parse.js';
 import { SETTINGS, type Setting } from '../config/settings.js';
-import type { HeaderKind, Restarts, UpstreamKind } from './world.js';
+import type { HeaderKind, Restarts } from './world.js';
 
 /** What a world file may say: parsed and explained by the same means as the configuration. */
 
@@ -96,16 +96,8 @@ export const WORLD_SETTINGS = {
 } as const satisfies Record<string, Setting>;
 
 export const UPSTREAM_WORLD_SETTINGS = {
-  kind: setting(
-    oneOf<UpstreamKind>(['fixed', 'sliding', 'bucket']),
-    { text: 'fixed' },
-    'How the upstream counts.',
-  ),
-  window: setting(
-    duration({ min: SECOND, max: YEAR }, '5h'),
-    { text: '5h' },
-    'Length of a window.',
-  ),
+  kind: setting(SETTINGS.windowKind.parser, { text: 'fixed' }, 'How the upstream counts.'),
+  window: setting(SETTINGS.window.parser, { text: '5h' }, 'Length of a window.'),
   limit: setting(
     LIMIT,
     REQUIRED,

@@ -1,5 +1,6 @@
 import type { BackoffSettings } from '../backoff/settings.js';
 import type { ControllerSettings, WindowKind } from '../budget/settings.js';
+import type { Request } from './strategy.js';
 
 /** A described upstream, and what is asked of it. Instants are ms since the start of the run. */
 export interface World {
@@ -15,10 +16,8 @@ export interface World {
   readonly replicas: number;
 }
 
-export type UpstreamKind = 'fixed' | 'sliding' | 'bucket';
-
 export interface UpstreamWorld {
-  readonly kind: UpstreamKind;
+  readonly kind: WindowKind;
   readonly windowMs: number;
   /** Tokens a window. */
   readonly limit: number;
@@ -58,14 +57,9 @@ export interface DemandWorld {
   readonly trace: readonly (readonly TracedRequest[])[] | null;
 }
 
-export interface TracedRequest {
+export interface TracedRequest extends Omit<Request, 'session' | 'bodyBytes'> {
   /** Since the session's start. */
   readonly atMs: number;
-  readonly model: string;
-  readonly inputTokens: number;
-  readonly cachedTokens: number;
-  readonly outputTokens: number;
-  readonly durationMs: number;
 }
 
 export interface Restarts {
