@@ -4,7 +4,13 @@ import { checkMajor } from '../parse-state.js';
 import { type Instant, SCHEMA, type StateLoss } from '../scope-state.js';
 import type { LossPolicy } from '../state-repository.js';
 import type { Database, Session } from './database.js';
-import { type ColdRow, type HotRow, type KnownScope, readScope } from './scope-row.js';
+import {
+  type ColdRow,
+  type FoundRows,
+  type HotRow,
+  type KnownScope,
+  readScope,
+} from './scope-row.js';
 import { BEGIN } from './transaction.js';
 
 /** A store as it was found at the start, or when it had become another. */
@@ -144,22 +150,14 @@ async function readStoreWithPast(
 /** What is readable of the scopes; the rest is looked at when it is wanted. */
 async function readScopes(
   client: Client,
-  { id, schema_major }: StoreContent,
+  store: StoreContent,
   now: number,
   policy: LossPolicy,
 ): Promise<ReadonlyMap<string, KnownScope>> {
   const scopes = new Map<string, KnownScope>();
-  for (const row of await selectScopes(client)) {
-    const found = readScope(
-      { id, schema_major, lost: null, now, synchronous_commit: '' },
-      row,
-      row,
-      undefined,
-      policy,
-      0,
-    );
-    if (found.damage !== null) continue;
-    scopes.set(row.name, { hot: found.hot, cold: found.cold, state: found.state });
+  for (const [name, rows] of await selectScopes(client, store, now)) {
+    const { hot, cold, state, damage } = readScope(rows, policy);
+    if (damage === null) scopes.set(name, { hot, cold, state });
   }
   return scopes;
 }
@@ -167,8 +165,10 @@ async function readScopes(
 /** Both parts of every scope; `leastCold`: the column for it, or what stands for that. */
 export async function selectScopes(
   client: Client,
+  store: Pick<StoreContent, 'id' | 'schema_major'>,
+  now: number,
   leastCold: 'cold_revision' | '0' = 'cold_revision',
-): Promise<(HotRow & ColdRow & { name: string })[]> {
+): Promise<(readonly [name: string, rows: FoundRows & { readonly hot: HotRow }])[]> {
   const { rows } = await client.query<HotRow & ColdRow & { name: string }>(
     `select scope.name, scope.revision, scope.written_by, recorded_at, clock_ahead_ms, schema_major,
        ${leastCold} as least_cold, hot::text as hot,
@@ -176,7 +176,9 @@ export async function selectScopes(
        part.cold::text as cold, part.others::text as others
      from tidegate_scopes scope left join tidegate_scopes_cold part on part.name = scope.name`,
   );
-  return rows;
+  // Nothing is written, nor is one missing: what a decision asks of the store beside is not looked at.
+  const asked = { ...store, lost: null, now, synchronous_commit: '' };
+  return rows.map((row) => [row.name, { store: asked, hot: row, cold: row }]);
 }
 
 interface MarkedRow {

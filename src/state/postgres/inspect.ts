@@ -38,12 +38,12 @@ export async function inspectTables(url: string): Promise<FoundState | null> {
 
 async function inspect(
   { client }: Session,
-  leastCold: Parameters<typeof selectScopes>[1],
+  leastCold: Parameters<typeof selectScopes>[3],
 ): Promise<FoundState | null> {
   await client.query('begin isolation level repeatable read, read only');
   const now = await readClock(client);
   const store = await readStore(client);
-  const rows = await selectScopes(client, leastCold);
+  const found = store === undefined ? [] : await selectScopes(client, store, now, leastCold);
   const alone = await client.query<{ name: string }>(
     `select name from tidegate_scopes_cold except select name from tidegate_scopes order by name`,
   );
@@ -53,13 +53,12 @@ async function inspect(
   const scopes = new Map<string, ScopeState>();
   let [revision, recordedAt] = [0, 0];
   const damage = alone.rows.map(({ name }) => `scope ${name}: hot: no row`);
-  for (const row of rows) {
-    const asStored = { ...store, lost: null, now, synchronous_commit: '' };
-    const found = readScope(asStored, row, row, undefined, TRUSTING, 0);
-    scopes.set(row.name, found.state);
-    revision += found.hot.revision;
-    recordedAt = Math.max(recordedAt, Number(row.recorded_at));
-    if (found.damage !== null) damage.push(`scope ${row.name}: ${found.damage}`);
+  for (const [name, rows] of found) {
+    const scope = readScope(rows, TRUSTING);
+    scopes.set(name, scope.state);
+    revision += scope.hot.revision;
+    recordedAt = Math.max(recordedAt, Number(rows.hot.recorded_at));
+    if (scope.damage !== null) damage.push(`scope ${name}: ${scope.damage}`);
   }
   const { id, lost } = store;
   return {

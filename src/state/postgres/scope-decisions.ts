@@ -8,6 +8,7 @@ import { DatabaseClock } from './database-clock.js';
 import type { EnteredStore } from './entry.js';
 import { InDoubt, unknownOutcome } from './faults.js';
 import {
+  type FoundRows,
   type FoundScope,
   isSame,
   type KnownScope,
@@ -15,7 +16,7 @@ import {
   StoreReplaced,
   type Version,
 } from './scope-row.js';
-import { type FoundRows, leaveScope, lockScope, writeScope } from './transaction.js';
+import { leaveScope, lockScope, writeScope } from './transaction.js';
 import { checkAssumption, writeIfAssumed } from './unlocked.js';
 
 /** What one commit has left behind, over its attempts. */
@@ -92,11 +93,12 @@ export class ScopeDecisions {
   }
 
   /** What the rows of a scope say. */
-  find(scope: string, { store, hot, cold }: FoundRows): FoundScope {
+  find(scope: string, rows: FoundRows): FoundScope {
+    const { store } = rows;
     if (store.id !== this.#storeId) throw new StoreReplaced();
     checkMajor(store.schema_major);
-    const toldAt = this.#told.get(scope) ?? 0;
-    const found = readScope(store, hot, cold, this.#known.get(scope), this.#options.loss, toldAt);
+    const seen = { known: this.#known.get(scope), toldAt: this.#told.get(scope) ?? 0 };
+    const found = readScope(rows, this.#options.loss, seen);
     // What is remembered is not what the next decision has to be made on.
     if (!found.asStored) this.#undisturbed.delete(scope);
     this.#clock.read(store.now);

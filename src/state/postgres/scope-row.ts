@@ -58,6 +58,20 @@ export interface ColdRow {
   readonly others: string | null;
 }
 
+/** What was found of a scope. */
+export interface FoundRows {
+  readonly store: StoreRow;
+  readonly hot: HotRow | undefined;
+  readonly cold: ColdRow;
+}
+
+/** What this process has seen of a scope before. */
+interface Seen {
+  readonly known: KnownScope | undefined;
+  /** The latest instant told of it; `now` never lies before it. */
+  readonly toldAt: Instant;
+}
+
 /** A scope as the database has it, ready for a decision. */
 export interface FoundScope {
   readonly state: ScopeState;
@@ -85,16 +99,12 @@ export const NEVER: Version = { revision: 0, writtenBy: '' };
  * Makes a scope's state out of its rows, and marks it where it was lost: damaged, or older than what
  * this process has seen.
  *
- * @param toldAt The latest instant told of this scope; `now` never lies before it.
  * @throws TidegateError STATE_NEWER; STATE_CORRUPT under the policy `refuse`.
  */
 export function readScope(
-  store: StoreRow,
-  row: HotRow | undefined,
-  cold: ColdRow,
-  known: KnownScope | undefined,
+  { store, hot: row, cold }: FoundRows,
   policy: LossPolicy,
-  toldAt: Instant,
+  { known, toldAt }: Seen = { known: undefined, toldAt: 0 },
 ): FoundScope {
   const time = {
     ...readClock(store.now, row, toldAt),

@@ -4,6 +4,7 @@ import { ANSWER_MS, type Database, type Session } from './database.js';
 import { InDoubt, isCertainFailure, sqlState } from './faults.js';
 import {
   type ColdRow,
+  type FoundRows,
   type FoundScope,
   type HotRow,
   type KnownScope,
@@ -62,12 +63,6 @@ const WRITE_COLD = `insert into tidegate_scopes_cold (name, revision, written_by
 const SET_ASIDE = `insert into tidegate_set_aside (name, why, hot, cold)
   select $1, $2, (select hot from tidegate_scopes where name = $1),
     (select cold from tidegate_scopes_cold where name = $1)`;
-
-export interface FoundRows {
-  readonly store: StoreRow;
-  readonly hot: HotRow | undefined;
-  readonly cold: ColdRow;
-}
 
 /** Begins a transaction, and waits for the scope's row to be ours. */
 export async function lockScope(
