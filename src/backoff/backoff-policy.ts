@@ -165,6 +165,16 @@ export class BackoffPolicy {
     return { backoff: next, outcome: ends };
   }
 
+  /**
+   * The ticket of a request that the upstream accepted and refuses in its answer. Where its success has ended the
+   * episode, the refusal is about the openness that came of it.
+   */
+  opened<T extends EpisodeTicket>(ticket: T, { episode, cooldown }: EpisodeState): T {
+    const { role, rung } = ticket;
+    const ended = rung > 0 && cooldown === null && ticket.episode === episode;
+    return ended && role !== 'bystander' ? { ...ticket, rung: 0, role: 'ordinary' } : ticket;
+  }
+
   /** The upstream answered 429. */
   refused(
     backoff: BackoffState,

@@ -34,6 +34,8 @@ export interface Admission {
   /** The latest change on this request's behalf, until it is durable; the next one waits for that. */
   tail: Promise<void> | null;
   settled: boolean;
+  /** The upstream answered 2xx; a refusal stands in the answer itself. */
+  accepted: boolean;
   /** What its answer stated of the limits, until an update takes it along. */
   statements: readonly LimitStatement[];
   /** They are worth an update of their own. */
@@ -54,6 +56,7 @@ export function openAdmission(
     guessed: true,
     tail: null,
     settled: false,
+    accepted: false,
     statements: [],
     isNews: false,
     carried: false,

@@ -25,7 +25,7 @@ import { viewScope, type ScopeView } from './scope-view.js';
 import { exceedsCharge } from './settle.js';
 import { costOf, type Settlement } from './settlement.js';
 import { clearCooldown, resetBudget, startInstance, stopInstance, tick } from './upkeep.js';
-import { overload, refuse, type UpstreamRefusal } from './verdict.js';
+import { accepted, overload, refuse, type UpstreamRefusal } from './verdict.js';
 
 export interface GovernorOptions {
   readonly repository: StateRepository;
@@ -154,6 +154,7 @@ export class Governor {
   /** The upstream answered 2xx; `statements` is what its headers say of its limits. */
   succeeded(admission: Admission, statements: readonly LimitStatement[]): void {
     admission.statements = statements;
+    admission.accepted = true;
     const setting = this.#settingOf(admission);
     const { runtime } = setting;
     if (admission.grant.awaited)
@@ -176,7 +177,11 @@ export class Governor {
       const refusal = await reading;
       if (refusal === null) return;
       const told = { ...refusal, jitter: random() };
-      await this.#persist(admission, (draft) => refuse(draft, policies, admission.grant, told));
+      await this.#persist(admission, (draft) => {
+        const { grant } = admission;
+        const now = admission.accepted ? accepted(draft, policies, grant) : grant;
+        refuse(draft, policies, now, told);
+      });
     });
   }
 

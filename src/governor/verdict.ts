@@ -147,6 +147,15 @@ export interface UpstreamRefusal extends RefusalFacts {
   readonly jitter: number;
 }
 
+/** The grant of a request that was accepted and is refused in its answer. */
+export function accepted(draft: Draft, { backoff }: Policies, grant: Grant): Grant {
+  const pools = Object.entries(grant.pools).map(
+    ([pool, ticket]) => [pool, backoff.opened(ticket, poolOf(draft, pool))] as const,
+  );
+  const ticket = backoff.opened(grant.ticket, draft.hot.backoff);
+  return { ...grant, ticket, pools: Object.fromEntries(pools) };
+}
+
 /** The upstream answered 429, or refused with another status. */
 export function refuse(
   draft: Draft,

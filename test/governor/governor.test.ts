@@ -254,6 +254,43 @@ describe('a refusal of the upstream', () => {
     expect(town.happened('episode-ended')).toHaveLength(1);
   });
 
+  it('in the answer that the probe was accepted with begins the next episode', async () => {
+    const town = await Town.open();
+    await town.refuse(await town.admit(), { statedWaitMs: HOUR });
+    await town.pass(2 * HOUR);
+    const probe = await town.admit();
+    town.governor.succeeded(probe, []);
+    await town.pass(250);
+    expect((await town.view()).state).toBe('open');
+    const late = await town.admit();
+    await town.refuse(probe, { statedWaitMs: MINUTE });
+    const { state, cooldown } = await town.view();
+    expect([state, cooldown]).toMatchObject(['cooldown', { episode: 2, consecutive: 1 }]);
+    // What was let through meanwhile is of the episode before.
+    await town.refuse(late, { statedWaitMs: HOUR });
+    expect((await town.view()).cooldown).toEqual(cooldown);
+  });
+
+  it('in the same breath as the probe’s success climbs, or begins: nothing passes', async () => {
+    const town = await Town.open();
+    await town.refuse(await town.admit(), { statedWaitMs: MINUTE });
+    await town.pass(2 * MINUTE);
+    const probe = await town.admit();
+    town.governor.succeeded(probe, []);
+    await town.refuse(probe, { statedWaitMs: MINUTE });
+    expect(await town.denied()).toMatchObject({ decision: 'cooldown' });
+  });
+
+  it('in the answer of one that ended no episode is of its own episode still', async () => {
+    const town = await Town.open();
+    const early = await town.admit();
+    town.governor.succeeded(early, []);
+    await town.refuse(await town.admit(), { statedWaitMs: MINUTE });
+    const { cooldown } = await town.view();
+    await town.refuse(early, { statedWaitMs: HOUR });
+    expect((await town.view()).cooldown).toEqual(cooldown);
+  });
+
   it('ends a window a length from now at the latest, however long it asks to wait', async () => {
     const town = await Town.open({ limits: [limit({ budget: 10_000 })] });
     await town.call(1_000);
