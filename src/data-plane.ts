@@ -86,28 +86,23 @@ export class DataPlane {
       backoff: new BackoffPolicy(config.backoff),
       calibration: new CalibrationStore(),
     };
-    const observe = config.mode === 'observe';
     const scopes = config.upstreams.flatMap((upstream) => [
       upstream.defaultScope,
       ...upstream.scopes,
     ]);
-    const journal = await openJournal(state, instance);
     const history = new History({
       repository,
-      journal,
+      journal: await openJournal(state, instance),
       scopes,
       timers: SYSTEM_TIMERS,
-      onProblem: (problem) => {
-        if (problem === null) log.info('the event journal is written again');
-        else log.warn('the event journal: requests are served, events wait', { problem });
-      },
+      onProblem: (problem) => tellOfJournal(problem, log),
     });
     const governor = new Governor({
       repository,
       policies,
       scopes,
-      instance: config.instance,
-      observe,
+      instance,
+      observe: config.mode === 'observe',
       tickMs: config.tickMs,
       timers: SYSTEM_TIMERS,
       random: SYSTEM_RANDOM,
@@ -121,18 +116,7 @@ export class DataPlane {
       throw error;
     });
     const lines = openAccessLog(config, log);
-    const proxy = new UpstreamProxy({
-      routes: config.upstreams.map((upstream) => routeTo(upstream, governor)),
-      governor,
-      observe,
-      maxRetryAfterMs: config.maxRetryAfterMs,
-      timers: SYSTEM_TIMERS,
-      now: () => clock.now(),
-      onDate: (date) => clock.witness(date),
-      onRefused: (refusal) => history.note(refusal),
-      onAccess: lines && ((line) => void lines.write(line)),
-      log,
-    });
+    const proxy = openProxy(config, { governor, history, clock, log, lines });
     return new DataPlane(config, clock, log, repository, policies, governor, history, proxy, lines);
   }
 
@@ -223,6 +207,31 @@ function openAccessLog({ accessLog: path }: Config, log: Log): RotatingLog | nul
     },
   });
   return lines;
+}
+
+function tellOfJournal(problem: string | null, log: Log): void {
+  if (problem === null) log.info('the event journal is written again');
+  else log.warn('the event journal: requests are served, events wait', { problem });
+}
+
+interface ProxyParts extends Pick<DataPlane, 'governor' | 'history' | 'clock' | 'log'> {
+  readonly lines: RotatingLog | null;
+}
+
+function openProxy(config: Config, parts: ProxyParts): UpstreamProxy {
+  const { governor, history, clock, log, lines } = parts;
+  return new UpstreamProxy({
+    routes: config.upstreams.map((upstream) => routeTo(upstream, governor)),
+    governor,
+    observe: config.mode === 'observe',
+    maxRetryAfterMs: config.maxRetryAfterMs,
+    timers: SYSTEM_TIMERS,
+    now: () => clock.now(),
+    onDate: (date) => clock.witness(date),
+    onRefused: (refusal) => history.note(refusal),
+    onAccess: lines && ((line) => void lines.write(line)),
+    log,
+  });
 }
 
 function routeTo(upstream: UpstreamConfig, governor: Governor): Route {

@@ -87,18 +87,11 @@ class Simulation {
   }
 
   async run(): Promise<SimulationResult> {
-    const { upstream, demand, clock, restarts, seed, windows, governor } = this.#world;
+    const { upstream, demand, seed, windows } = this.#world;
     const { strategy, onProgress, recorded } = this.#options;
     const time = this.#time;
     for (let replica = 0; replica < this.#slots.length; replica += 1) await this.#start(replica);
-    for (const { atMs, stepMs } of clock) time.at(atMs, () => time.stepWall(stepMs));
-    for (const { atMs, everyMs, count, kind } of restarts) {
-      for (let round = 0; round < count; round += 1) {
-        const replica = round % this.#slots.length;
-        time.at(atMs + round * everyMs, () => this.#end(replica, kind));
-      }
-    }
-    this.#tickEvery(governor.tickMs);
+    this.#planWorld();
     const send: Send = (request, agent, done) => this.#attempt(request, agent, null, done);
     const left = recorded === undefined ? null : startRecorded(recorded, time, send);
     if (left === null) {
@@ -138,6 +131,20 @@ class Simulation {
       strategy,
       seed,
     };
+  }
+
+  /** What happens by itself, whatever is asked. */
+  #planWorld(): void {
+    const { clock, restarts, governor } = this.#world;
+    const time = this.#time;
+    for (const { atMs, stepMs } of clock) time.at(atMs, () => time.stepWall(stepMs));
+    for (const { atMs, everyMs, count, kind } of restarts) {
+      for (let round = 0; round < count; round += 1) {
+        const replica = round % this.#slots.length;
+        time.at(atMs + round * everyMs, () => this.#end(replica, kind));
+      }
+    }
+    this.#tickEvery(governor.tickMs);
   }
 
   async #start(replica: number): Promise<void> {
