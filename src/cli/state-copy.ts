@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { StoreConfig } from '../config/config.js';
 import { storeName } from '../config/state-store.js';
-import { isSameStore } from '../inspect-store.js';
+import { inspectStore, isSameStore } from '../inspect-store.js';
 import { openRepository } from '../open-repository.js';
 import { SteadyClock } from '../platform/clock.js';
 import { TidegateError } from '../platform/tidegate-error.js';
@@ -9,7 +9,7 @@ import type { ScopeState } from '../state/scope-state.js';
 import type { LossPolicy, StateRepository } from '../state/state-repository.js';
 import { readArguments, UsageError } from './arguments.js';
 import type { Run } from './commands.js';
-import { type CopySide, objectionsTo } from './copy-objections.js';
+import { type CopySide, type Objections, objectionsTo } from './copy-objections.js';
 import { EXIT } from './exit-codes.js';
 import { inspectExisting, readStore } from './store-argument.js';
 
@@ -49,15 +49,19 @@ export const run: Run = async (args, terminal) => {
     const reader = await open(source, 'trust');
     // What FROM has lost without knowing its name must not be new in TO.
     const lost = await hasLostScopes(reader);
-    const writer = await open(target, lost ? 'cautious' : 'trust');
-    // One that was there before has not heard of it, and the port can't tell it.
-    if (lost && !(await hasLostScopes(writer))) throw knowsNoLoss(from, to);
     const found = await look(from, reader);
     const { scopes } = found;
     if (scopes.size === 0) throw new UsageError(`${from} has no scopes: there is nothing to copy.`);
+    // A copy that is refused makes no store: an empty one would not be a first start any more.
+    if ((await inspectStore(target)) === null && options.force !== true) {
+      assertNone(objectionsTo(found, { ...found, name: to, scopes: new Map() }));
+    }
+    const writer = await open(target, lost ? 'cautious' : 'trust');
+    // One that was there before has not heard of it, and the port can't tell it.
+    if (lost && !(await hasLostScopes(writer))) throw knowsNoLoss(from, to);
     const before = await look(to, writer);
     const objections = objectionsTo(found, before);
-    if (objections !== null && options.force !== true) throw objections.fault;
+    if (options.force !== true) assertNone(objections);
     for (const why of objections?.reasons ?? [])
       terminal.err(`tidegate: forced, although ${why}\n`);
     await write(writer, scopes);
@@ -72,6 +76,10 @@ export const run: Run = async (args, terminal) => {
     for (const repository of opened) await repository.close();
   }
 };
+
+function assertNone(objections: Objections | null): void {
+  if (objections !== null) throw objections.fault;
+}
 
 /** Nobody knows which: one that turns up new is not new. */
 async function hasLostScopes(repository: StateRepository): Promise<boolean> {

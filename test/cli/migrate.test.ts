@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { PostgresEventJournal } from '../../src/state/postgres/postgres-journal.js';
 import type { StateRepository } from '../../src/state/state-repository.js';
@@ -241,6 +241,22 @@ describe('copies nothing, unless forced,', () => {
       rmSync(file.directory, { recursive: true });
       await hear(there, 'idle', options);
       expect(await copy(store.url, to)).toMatchObject({ code: 0, err: '' });
+    }
+  });
+
+  it('and makes no store, which would not be a first start any more', async () => {
+    const other = new FileStore();
+    const tables = await PostgresStore.create();
+    try {
+      await hear(there, 'idle', { agoMs: HOUR, sequence: 2 });
+      for (const to of [`file:${other.path}`, `sqlite:${other.path}.db`, tables.url]) {
+        expect((await copy(store.url, to)).code).toBe(75);
+        expect((await tidegate(['state', 'check', to])).err).toContain('there is no state at');
+      }
+      expect(existsSync(other.directory)).toBe(false);
+    } finally {
+      await other.dispose();
+      await tables.dispose();
     }
   });
 
