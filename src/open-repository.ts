@@ -5,8 +5,8 @@ import type { StateRepository } from './state/state-repository.js';
 type RepositoryOptions = Pick<SoleStoreOptions, 'instance' | 'loss' | 'clock' | 'onSetAside'>;
 
 /**
- * Opens the store with the adapter of its kind: the one place that knows them all. Each is loaded
- * only when it is asked for, so that a start pays for no driver but its own.
+ * Opens the store with the adapter of its kind. Each is loaded only when it is asked for, so that a start
+ * pays for no driver but its own.
  *
  * @throws TidegateError as the adapter says: STATE_LOCKED, STATE_NEWER, STATE_CORRUPT.
  */
