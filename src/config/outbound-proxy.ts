@@ -1,6 +1,7 @@
 /**
  * The proxy through which Tidegate itself connects, as the environment names it for all programs. It is
- * read here and nowhere else, so that whoever connects goes the same way.
+ * read here, so that whatever an instance connects to is reached the same way. (`tidegate limits import` leaves it to
+ * axios, which reads the same variables.)
  */
 import type { Environment } from './given.js';
 import { expected, parsed, wrong, type Parser } from './parse.js';
