@@ -27,10 +27,13 @@ export function statedBudget(state: LimitState): number | null {
   return Math.max(1, limit - Math.ceil(RESERVE * limit + forOthers));
 }
 
-/** Whether the stated budget is inferred from a fraction that leaves room: the upstream has not said that it is used up. */
-export function isInferred(state: LimitState): boolean {
+/**
+ * Whether the upstream's fraction leaves open until when nothing passes: the budget is inferred from one that leaves
+ * room, or all is used up and nothing was said of when that ends.
+ */
+export function leavesOpen(state: LimitState): boolean {
   const fraction = currentFraction(state);
-  return fraction !== null && fraction.used < WHOLE;
+  return fraction !== null && (fraction.used < WHOLE || !state.window.stated);
 }
 
 /**

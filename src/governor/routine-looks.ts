@@ -1,7 +1,7 @@
 import { boundsOf } from '../budget/bounds.js';
 import { headersLead, limitOf, wasRefused } from '../budget/limits.js';
 import type { LimitRules } from '../budget/settings.js';
-import { isInferred } from '../budget/stated-budget.js';
+import { leavesOpen } from '../budget/stated-budget.js';
 import type { HotState } from '../state/scope-state.js';
 import type { Draft } from './draft.js';
 import type { Policies } from './policies.js';
@@ -15,8 +15,8 @@ const UNREFUSED_PATIENCE = 4;
 
 /**
  * Exhaustion by a budget that was learned is looked into from time to time, for upstream quotas get
- * reset early; and so is one by a budget inferred from a fraction, for while nothing passes nothing more is
- * stated. One by the operator's own budget is not: nothing learned ever loosens that. Where several
+ * reset early; and so is one by a budget inferred from a fraction, or by a window that is stated to be used up and
+ * nobody knows how long, for while nothing passes nothing more is stated. One by the operator's own budget is not: nothing learned ever loosens that. Where several
  * limits are exhausted, it must be due for each of them.
  */
 export function routineProbeIsDue(
@@ -40,11 +40,11 @@ export function routineProbeIsDue(
  */
 export function patienceFor(hot: HotState, rule: LimitRules, amount: number): number | null {
   const limit = limitOf(hot.limits, rule.name);
-  const inferred = isInferred(limit) && headersLead(limit);
-  if (limit.budget.source !== 'learned' && !inferred) return null;
+  const open = leavesOpen(limit) && headersLead(limit);
+  if (limit.budget.source !== 'learned' && !open) return null;
   // A bucket has room again in a moment.
   if (rule.kind === 'bucket' || exceedsOwnBudget(hot, rule, amount)) return null;
-  if (inferred || wasRefused(limit)) return 1;
+  if (open || wasRefused(limit)) return 1;
   // With as much as that on record a probe is a try of the edge, and those are the controller's.
   return limit.used >= (limit.budget.learned ?? 0) ? null : UNREFUSED_PATIENCE;
 }

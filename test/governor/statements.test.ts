@@ -215,6 +215,24 @@ describe('where headers state the limit', () => {
       await town.denied();
     });
 
+    it.each([null, -MINUTE])('and one that is used up, with a reset %s from now', async (ahead) => {
+      const town = await Town.open();
+      const resetAt = ahead === null ? null : town.time.wall() + ahead;
+      await call(town, 1_000, [fraction('5h', 0.5)]);
+      const told = { ...fraction('5h', 1, { resetAt }), status: 'rejected' as const };
+      const named = [{ name: '5h', windowMs: 5 * HOUR }];
+      const refusal = { statedWaitMs: 1_000, limits: named, statements: [told] };
+      await town.refuse(await town.admit(), refusal);
+      await town.pass(2_000);
+      expect(await town.denied()).toMatchObject({ decision: 'budget' });
+      await town.pass(HOUR);
+      const look = await town.admit();
+      expect(look.grant.ticket.role).not.toBe('ordinary');
+      await answer(town, look, 100, [fraction('5h', 0, { resetAt: town.time.wall() + 5 * HOUR })]);
+      await town.settle(look, success(100));
+      await town.admit();
+    });
+
     it('a window that is stated to be used up is not', async () => {
       const town = await blocked(1);
       await town.pass(2 * HOUR);
