@@ -27,6 +27,10 @@ const KINDS: Readonly<Record<GovernorEvent['kind'], readonly [LogLevel, string]>
   'cooldown-restated': ['warn', 'the upstream refused a routine probe, and states another end'],
   'episode-ended': ['info', 'the probe succeeded: cooldown over'],
   'probe-taken': ['info', 'one request goes out as probe'],
+  'limit-missing': [
+    'warn',
+    'the upstream refuses for a limit that no entry of `limits` is about: Tidegate can wait it out, and not pace it',
+  ],
   'transient-refusal': ['info', 'the upstream refused in passing: relayed, no cooldown'],
   'overload-pause': ['warn', 'the upstream is overloaded: short pause'],
   'window-ended': ['info', 'window ended'],

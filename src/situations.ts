@@ -9,12 +9,15 @@ export type Situation =
   | 'cautious (clock)'
   | 'crash loop'
   | 'no answer'
-  | 'unmetered';
+  | 'unmetered'
+  | 'limit missing';
 
 /** For people, in the order of what helps most. */
 const WHAT_TO_DO: Readonly<Record<Situation, string>> = {
   'no answer': 'GET /health/upstream asks it now; name, route, TLS, the proxy on the way',
   unmetered: 'set TIDEGATE_DIALECT (in the file, dialect), if that is what the upstream speaks',
+  'limit missing':
+    'put the entry into `limits` of the file (docs/guides/limits.md): what Tidegate is told of it paces, and else it waits out refusals',
   'crash loop':
     'the journal of the service manager says what ends it: killed, out of memory, a fault; nothing is lost',
   cooldown: 'wait; if you know that the upstream accepts again: POST /cooldown/clear',

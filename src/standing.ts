@@ -2,6 +2,8 @@ import { formatCount } from './config/format.js';
 import type { DialectName } from './dialects/dialect.js';
 import type { DataPlane } from './data-plane.js';
 import { type BlockedPool, blockedPools } from './governor/blocked-pools.js';
+import { describeMissing } from './missing-limit-lines.js';
+import { oneLine } from './one-line.js';
 import type { LimitView, ScopeCondition, ScopeView } from './governor/scope-view.js';
 import { rfc3339 } from './platform/clock.js';
 import { TidegateError } from './platform/tidegate-error.js';
@@ -24,6 +26,8 @@ export interface Standing {
   readonly notes: readonly string[];
   /** A line a scope; none if nothing is known of them. */
   readonly scopes: readonly ScopeLine[];
+  /** Limits that nobody has told of, a line each, with the entry of the file that would. */
+  readonly missing: readonly string[];
   /** What to do about it, a line each. */
   readonly hints: readonly string[];
 }
@@ -60,9 +64,11 @@ export async function standingOf(plane: Reported): Promise<Standing> {
       ...(config.mode === 'observe' ? ['observe: nothing is refused'] : []),
     ],
     scopes: [...lines.filter(({ open }) => !open), ...lines.filter(({ open }) => open)],
+    missing: views.flatMap(describeMissing),
     hints: hintsFor([
       ...(silences.length > 0 ? (['no answer'] as const) : []),
       ...(missed.size > 0 ? (['unmetered'] as const) : []),
+      ...(views.some(({ missing }) => missing.length > 0) ? (['limit missing'] as const) : []),
       ...(unclean > 0 ? (['crash loop'] as const) : []),
       ...lines.flatMap(({ situations }) => situations),
     ]),
@@ -94,7 +100,7 @@ function problemOf(error: unknown): string | null {
 
 function onlyThat(what: string, problem: string | null): Standing {
   const why = problem === null ? '' : `: ${oneLine(problem)}`;
-  return { notes: [`nothing is forwarded, for ${what}${why}`], scopes: [], hints: [] };
+  return { notes: [`nothing is forwarded, for ${what}${why}`], scopes: [], missing: [], hints: [] };
 }
 
 function lineOf(view: ScopeView): ScopeLine {
@@ -187,9 +193,4 @@ function worded(state: ScopeCondition, because: string | null, end: Instant | nu
 
 function until(what: string, end: Instant | null): string {
   return end === null ? what : `${what} until ${rfc3339(end)}`;
-}
-
-/** An agent chose the model's name: no line break of its may begin an assignment to the service manager. */
-function oneLine(model: string): string {
-  return model.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]/gu, '?');
 }

@@ -15,10 +15,10 @@ export async function homePage(
   plane: Reported & { readonly clock: Pick<SteadyClock, 'now'> },
   version: string,
 ): Promise<string> {
-  const { notes, scopes, hints } = await standingOf(plane);
+  const { notes, scopes, missing, hints } = await standingOf(plane);
   const lines = [...notes, ...scopes.map(({ line }) => line)];
   const several =
     scopes.length > 1 ? `\n     …?scope=NAME           which scope the POSTs are for` : '';
   const head = `Tidegate ${version}, instance ${plane.config.instance}, at ${rfc3339(plane.clock.now())}`;
-  return `${[head, lines.join('\n'), hints.join('\n'), PATHS + several].filter((part) => part !== '').join('\n\n')}\n`;
+  return `${[head, lines.join('\n'), missing.join('\n'), hints.join('\n'), PATHS + several].filter((part) => part !== '').join('\n\n')}\n`;
 }

@@ -37,6 +37,7 @@ function scopeStatus(view: ScopeView) {
     cooldown: cooldownStatus(view.cooldown),
     limits: view.limits.map(limitStatus),
     models: view.models.map(modelStatus),
+    missingLimits: view.missing,
     calibration: {
       accepted: calibration.accepted,
       discarded: calibration.discarded,

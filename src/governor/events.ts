@@ -35,6 +35,15 @@ export type GovernorEvent =
       readonly role: 'probe' | 'routine';
       readonly pool: string | null;
     }
+  /** The upstream refused for a limit that no configured one is about. */
+  | {
+      readonly kind: 'limit-missing';
+      /** As the upstream names it. */
+      readonly named: string;
+      readonly model: string;
+      readonly windowMs: number | null;
+      readonly granted: number | null;
+    }
   | { readonly kind: 'transient-refusal' }
   | { readonly kind: 'overload-pause'; readonly rung: number; readonly until: Instant }
   | { readonly kind: 'window-ended'; readonly limit: string; readonly used: number }
@@ -114,6 +123,7 @@ export const CAUSES: Readonly<Record<GovernorEvent['kind'], string>> = {
   'cooldown-restated': 'refusal of a routine probe',
   'episode-ended': 'success of the probe',
   'probe-taken': 'request let through to find out',
+  'limit-missing': 'refusal by the upstream',
   'transient-refusal': 'refusal by the upstream',
   'overload-pause': 'overload of the upstream',
   'window-ended': 'time',

@@ -1,4 +1,5 @@
 import { bounded } from '../budget/cost.js';
+import { rulesFor } from '../budget/model-pools.js';
 import type { Counts } from '../platform/counts.js';
 import type { Random } from '../platform/random.js';
 import { withDeadline, type Timers } from '../platform/timers.js';
@@ -177,10 +178,16 @@ export class Governor {
       const refusal = await reading;
       if (refusal === null) return;
       const told = { ...refusal, jitter: random() };
+      const { rules, missing } = this.#runtime(admission.scope);
+      const { model } = admission.request;
+      const news = missing.note(told, model, rulesFor(rules.limits, model));
       await this.#persist(admission, (draft) => {
         const { grant } = admission;
         const now = admission.accepted ? accepted(draft, policies, grant) : grant;
         refuse(draft, policies, now, told);
+        for (const { name: named, windowMs, granted } of news) {
+          draft.report({ kind: 'limit-missing', named, model, windowMs, granted });
+        }
       });
     });
   }
@@ -259,9 +266,9 @@ export class Governor {
   /** The scope as it stands now; rejects if the state can't be read. */
   async view(scope: string): Promise<ScopeView> {
     const { instance, policies } = this.#options;
-    const { rules, guards } = this.#runtime(scope);
+    const { rules, guards, missing } = this.#runtime(scope);
     const draft = await this.#updates.look(rules, policies);
-    return viewScope(draft, scope, instance, guards);
+    return viewScope(draft, scope, { instance, guards, missing: missing.all });
   }
 
   /** What came of each look at a limit's budget, since the process started. */

@@ -8,6 +8,7 @@ import type { DurableUpdates } from './durable-updates.js';
 import type { GuardsHeld, NudgeOutcome } from './events.js';
 import { HeldRequests } from './held-requests.js';
 import { KeyDirectory } from './key-directory.js';
+import { MissingLimits } from './missing-limits.js';
 import { ModelMemory } from './model-memory.js';
 import { SessionMemory } from './session-memory.js';
 import { NOT_STARTED, type OwnStart } from './own-start.js';
@@ -42,6 +43,7 @@ export class ScopeRuntime {
   readonly models = new ModelMemory();
   readonly news = new StatementNews();
   readonly line = new WaitingLine();
+  readonly missing = new MissingLimits();
   readonly keys: KeyDirectory;
   readonly held: HeldRequests;
   /** Admissions not settled durably yet. */

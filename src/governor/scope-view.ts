@@ -24,6 +24,7 @@ import type {
 } from '../state/scope-state.js';
 import type { Draft } from './draft.js';
 import type { GuardsHeld } from './events.js';
+import type { MissingLimit } from './missing-limits.js';
 import { isCrashLoop, recentStarts, uncleanStarts } from './instances.js';
 
 /** A scope as it stands now: what /status, health and metrics tell. Instants in epoch ms. */
@@ -38,6 +39,8 @@ export interface ScopeView {
   readonly limits: readonly LimitView[];
   /** Models that the upstream refuses for a window of their own which is not configured. */
   readonly models: readonly ModelView[];
+  /** Limits that the upstream refused for since the process started, and that no configured one is about. */
+  readonly missing: readonly MissingLimit[];
   readonly calibration: {
     readonly accepted: number;
     readonly discarded: number;
@@ -112,12 +115,14 @@ export interface StartsView {
   readonly crashLoop: boolean;
 }
 
+/** What the instance that looks knows besides. */
+type Onlooker = Pick<ScopeView, 'guards' | 'missing'> & { readonly instance: string };
+
 /** `draft` holds the scope, brought up to its `now`. */
 export function viewScope(
   draft: Draft,
   scope: string,
-  instance: string,
-  guards: GuardsHeld,
+  { instance, guards, missing }: Onlooker,
 ): ScopeView {
   const { hot, cold, now, rules } = draft;
   const cautious = hot.cautious !== null;
@@ -135,6 +140,7 @@ export function viewScope(
     cooldown,
     limits: rules.map((rule) => viewLimit(draft, rule, cooldown)),
     models: viewModels(draft),
+    missing,
     calibration: cold.calibration,
     episode: hot.backoff.episode,
     counters: hot.counters,

@@ -29,8 +29,9 @@ beforeEach(() => {
       view: async (scope: string) => {
         const view = views[scope];
         if (view instanceof Error) throw view;
-        const open = { state: 'open', blockedUntil: null, cooldown: null, limits: [], models: [] };
-        return { scope, ...open, cautious: null, starts: { crashLoop: false }, ...view };
+        const nothing = { cooldown: null, limits: [], models: [], missing: [], cautious: null };
+        const open = { state: 'open', blockedUntil: null, ...nothing };
+        return { scope, ...open, starts: { crashLoop: false }, ...view };
       },
     },
   } as unknown as typeof plane;

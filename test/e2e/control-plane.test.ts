@@ -122,6 +122,7 @@ describe('GET /status', () => {
             },
           ],
           models: [],
+          missingLimits: [],
           calibration: {
             accepted: 'number',
             discarded: 'number',
