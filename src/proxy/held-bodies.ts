@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { SYSTEM_TIME } from '../platform/clock.js';
-import { afterTurn } from '../platform/timers.js';
+import { afterTurn, SYSTEM_TIMERS } from '../platform/timers.js';
 import { BodyPieces } from './body-pieces.js';
 
 /** Largest body of a metered request: that of the Messages API (wire facts §2). */
@@ -9,6 +9,8 @@ const LARGEST_BYTES = 32 * 1024 * 1024;
 const MOST_BYTES = 256 * 1024 * 1024;
 /** A client that sends nothing for this long is given up. */
 export const IDLE_MS = 60_000;
+/** A body that is not whole by then is given up: a byte a minute would hold its room for ever. */
+const WHOLE_MS = 600_000;
 /** From this size on a body is let go as soon as it is sent, for its answer may last for many minutes. */
 const LARGE_BYTES = 16_384;
 const NOTHING = Buffer.alloc(0);
@@ -17,6 +19,7 @@ export interface HeldBodiesBounds {
   readonly largestBytes?: number;
   readonly mostBytes?: number;
   readonly idleMs?: number;
+  readonly wholeMs?: number;
 }
 
 export type HoldOutcome =
@@ -24,7 +27,7 @@ export type HoldOutcome =
   | { readonly kind: 'too-large'; readonly limitBytes: number }
   /** There is no room for it now. */
   | { readonly kind: 'no-room' }
-  /** The client went away or fell silent. */
+  /** The client went away, fell silent, or took too long. */
   | { readonly kind: 'incomplete' };
 
 /** A body that is whole, and takes room until it is sent. */
@@ -103,12 +106,14 @@ export class HeldBodies {
   readonly #largestBytes: number;
   readonly #mostBytes: number;
   readonly #idleMs: number;
+  readonly #wholeMs: number;
   #held = 0;
 
   constructor(bounds: HeldBodiesBounds = {}) {
     this.#largestBytes = bounds.largestBytes ?? LARGEST_BYTES;
     this.#mostBytes = bounds.mostBytes ?? MOST_BYTES;
     this.#idleMs = bounds.idleMs ?? IDLE_MS;
+    this.#wholeMs = bounds.wholeMs ?? WHOLE_MS;
   }
 
   get heldBytes(): number {
@@ -149,6 +154,7 @@ export class HeldBodies {
       request.off('data', onData).off('end', onEnd).off('timeout', onBroken);
       request.off('close', onBroken).off('error', onBroken);
       request.setTimeout(0);
+      cancel();
       resolve(outcome);
     };
     const onData = (piece: Buffer) => {
@@ -162,6 +168,7 @@ export class HeldBodies {
       finish(heldBody(bytes, room));
     };
     const onBroken = () => finish({ kind: 'incomplete' });
+    const cancel = SYSTEM_TIMERS.after(this.#wholeMs, onBroken);
     request.on('data', onData).on('end', onEnd);
     request.on('close', onBroken).on('error', onBroken).setTimeout(this.#idleMs, onBroken);
   }

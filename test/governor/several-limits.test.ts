@@ -67,7 +67,8 @@ it('whatever the limits, little is refused, every model gets on, and nothing sta
     }),
     { numRuns: 6 },
   );
-});
+  // Hours of a dozen worlds: seconds alone, and half a minute beside other work.
+}, 120_000);
 
 it('a model whose own limit is used up holds up no other', async () => {
   const pool = limit({ name: 'opus', windowMs: 5 * HOUR, models: POOL });

@@ -221,6 +221,19 @@ describe('held bodies', () => {
     expect(bodies.heldBytes).toBe(0);
   });
 
+  it('that come a byte at a time are given up in the end', async () => {
+    const bodies = new HeldBodies({ idleMs: 10_000, wholeMs: 100 });
+    const { wire, request } = await begin('Content-Length: 1000000');
+    let over = false;
+    const outcome = bodies.hold(request).finally(() => (over = true));
+    while (!over) {
+      await wire.write('x');
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    expect(await outcome).toEqual({ kind: 'incomplete' });
+    expect(bodies.heldBytes).toBe(0);
+  });
+
   it('that are held are not given up while the answer takes its time', async () => {
     const bodies = new HeldBodies({ idleMs: 30 });
     const { wire, request } = await begin('Content-Length: 6');
