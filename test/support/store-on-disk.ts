@@ -2,6 +2,7 @@ import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SteadyClock, SYSTEM_TIME } from '../../src/platform/clock.js';
 import type { FileSystem } from '../../src/platform/durable-file.js';
+import { errorCode } from '../../src/platform/tidegate-error.js';
 import { SYSTEM_TIMERS, type Timers } from '../../src/platform/timers.js';
 import type { SetAside } from '../../src/state/set-aside.js';
 import type { SoleStoreOptions } from '../../src/state/sole-repository.js';
@@ -64,7 +65,7 @@ export abstract class StoreOnDisk {
       // Closing any descriptor of the lock file would drop this process's lock on it.
       if (name.endsWith('.lock')) writeFileSync(join(copy.directory, name), '');
       else if (!this.isLeftOut(name)) {
-        copyFileSync(join(this.directory, name), join(copy.directory, name));
+        copyIfThere(join(this.directory, name), join(copy.directory, name));
       }
     }
     return copy;
@@ -73,5 +74,14 @@ export abstract class StoreOnDisk {
   async dispose(): Promise<void> {
     for (const repository of this.#opened) await repository.close();
     this.#root.dispose();
+  }
+}
+
+/** A temporary file may go while the copy is made, as it may before a crash. */
+function copyIfThere(from: string, to: string): void {
+  try {
+    copyFileSync(from, to);
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT') throw error;
   }
 }
