@@ -267,8 +267,8 @@ function isLookedInto(
   cost: Cost,
 ): boolean {
   // A bucket has room again in a moment.
-  if (rule.kind === 'bucket' || exceedsOwnBudget(draft.hot, rule, amountIn(rule.unit, cost)))
-    return false;
+  if (rule.kind === 'bucket') return false;
+  if (exceedsOwnBudget(draft.hot, rule, amountIn(rule.unit, cost))) return false;
   const own = pools.find(({ pool }) => pool === limitPool(rule.name));
   return scope.kind === 'routine' || own?.gate.kind === 'routine';
 }
@@ -279,9 +279,9 @@ function isLookedInto(
  * per cent look far too cheap.
  */
 function hasRoom(draft: Draft, rule: LimitRules, cost: Cost): boolean {
-  const limit = limitOf(draft.hot.limits, rule.name);
-  const fits = hasStatedRoom(limit, amountIn(rule.unit, cost));
-  return fits && !exceedsOwnBudget(draft.hot, rule, amountIn(rule.unit, cost));
+  const amount = amountIn(rule.unit, cost);
+  const fits = hasStatedRoom(limitOf(draft.hot.limits, rule.name), amount);
+  return fits && !exceedsOwnBudget(draft.hot, rule, amount);
 }
 
 function grant(

@@ -15,9 +15,9 @@ const UNREFUSED_PATIENCE = 4;
 
 /**
  * Exhaustion by a budget that was learned is looked into from time to time, for upstream quotas get
- * reset early; and so is one by a budget inferred from a fraction, or by a window that is stated to be used up and
- * nobody knows how long, for while nothing passes nothing more is stated. One by the operator's own budget is not: nothing learned ever loosens that. Where several
- * limits are exhausted, it must be due for each of them.
+ * reset early; and so is one by a budget inferred from a fraction, or by a window that is stated to be used up
+ * and nobody knows how long, for while nothing passes nothing more is stated. One by the operator's own budget is
+ * not: nothing learned ever loosens that. Where several limits are exhausted, it must be due for each of them.
  */
 export function routineProbeIsDue(
   { hot, now }: Draft,

@@ -10,7 +10,7 @@ import type { AdmitOutcome } from './admit.js';
 
 /** So many have a place; who is refused beyond them has none. */
 const MOST_PLACES = 256;
-/** Clients come back within a minute, whatever they are told (wire facts §4.1). */
+/** No client is told to wait longer by default: above it they misbehave (wire facts §4.1). */
 const LONGEST_WAIT_MS = 60_000;
 /** What a client may be late: it was told whole seconds, and has a pause of its own to wait out. */
 const GRACE_MS = 5_000;
