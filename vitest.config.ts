@@ -14,7 +14,7 @@ export default defineConfig({
     hookTimeout: 30_000,
     // Named by the reporter where it was needed.
     retry: process.env['CI'] === undefined ? 0 : 1,
-    reporters: ['default', './test/support/count-reporter.ts'],
+    reporters: ['default', './test/support/count-reporter.ts', './test/support/stuck-run.ts'],
     sequence: { sequencer: LongestFirst },
     projects: [
       {

@@ -1,8 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { COMPILE_CACHE } from './compile-cache.js';
+import { until } from './until.js';
 
 const HOOKS = fileURLToPath(new URL('run-typescript.mjs', import.meta.url));
 
@@ -19,10 +20,18 @@ export function typescript(script: string): string[] {
   return [process.execPath, ...TYPESCRIPT, fileURLToPath(new URL(script, import.meta.url))];
 }
 
-/** A child process, and the lines it says. */
+const MOST_SAID = 10_000;
+const KILL_MS = 10_000;
+
+/**
+ * A child process, and the lines it says. Its standard input is open as long as its parent wants it: one that a
+ * killed wrapper, or a parent that is no more, left alone ends by that. Its errors come to us: standard error that
+ * it shared would keep its parent's own parent waiting for the end.
+ */
 export class Child {
   readonly lines: string[] = [];
-  readonly #process: ChildProcess;
+  readonly #process: ChildProcessWithoutNullStreams;
+  #errors = '';
   readonly #closed: Promise<unknown>;
   readonly #waiting = new Set<() => void>();
 
@@ -30,9 +39,14 @@ export class Child {
     const [program, ...parameters] = command;
     this.#process = spawn(program!, parameters, {
       env: { ...process.env, ...COMPILE_CACHE },
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: 'pipe',
     });
-    const lines = createInterface({ input: this.#process.stdout! });
+    // It may have ended before it reads.
+    this.#process.stdin.on('error', () => {});
+    this.#process.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.#errors = (this.#errors + text).slice(-MOST_SAID);
+    });
+    const lines = createInterface({ input: this.#process.stdout });
     lines.on('line', (line) => {
       this.lines.push(line);
       for (const look of this.#waiting) look();
@@ -58,7 +72,18 @@ export class Child {
   /** SIGKILL; resolves when all that it said has been read. */
   async kill(): Promise<void> {
     this.#process.kill('SIGKILL');
-    await this.#closed;
+    this.#process.stdin.destroy();
+    let isOver = false;
+    void this.#closed.then(() => (isOver = true));
+    await until(
+      () => isOver,
+      KILL_MS,
+      () => `the child does not end: ${this.#said}`,
+    );
+  }
+
+  get #said(): string {
+    return [...this.lines, this.#errors].join(' / ').slice(-MOST_SAID);
   }
 
   #when(find: () => string | undefined, what: string): Promise<string> {
@@ -66,8 +91,8 @@ export class Child {
       const look = () => {
         const found = find();
         if (found !== undefined) resolve(found);
-        else if (!this.#process.stdout!.readableEnded) return;
-        else reject(new Error(`the child ended without ${what}: ${this.lines.join(' / ')}`));
+        else if (!this.#process.stdout.readableEnded) return;
+        else reject(new Error(`the child ended without ${what}: ${this.#said}`));
         this.#waiting.delete(look);
       };
       this.#waiting.add(look);

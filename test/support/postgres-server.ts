@@ -6,6 +6,8 @@ import { binariesFor, run, type RunAs, runAs } from './postgres-binaries.js';
 import { TemporaryDirectory } from './temporary-directory.js';
 
 const START_MS = 20_000;
+/** A stop that waits for somebody becomes a crash then. */
+const STOP_MS = 10_000;
 const USER = 'tidegate';
 
 /**
@@ -114,7 +116,9 @@ export class PostgresServer {
     if (child === null || child.exitCode !== null || child.signalCode !== null) return;
     const ended = new Promise((resolve) => child.once('exit', resolve));
     child.kill(signal);
+    const impatient = setTimeout(() => child.kill('SIGQUIT'), STOP_MS);
     await ended;
+    clearTimeout(impatient);
   }
 }
 

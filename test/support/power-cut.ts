@@ -2,6 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+const COMMAND_MS = 20_000;
+
 /**
  * A disk of its own that loses, at `cut`, everything that was not flushed, as at a power cut: an ext4
  * file system in a file, shut down without writing back. Needs root and loop devices.
@@ -48,7 +50,11 @@ export class LoopDisk {
 }
 
 function run(program: string, ...parameters: string[]): string | null {
-  const { status, error, stderr } = spawnSync(program, parameters, { encoding: 'utf8' });
+  const { status, error, stderr } = spawnSync(program, parameters, {
+    encoding: 'utf8',
+    timeout: COMMAND_MS,
+    killSignal: 'SIGKILL',
+  });
   return status === 0 ? null : `${program}: ${error?.message ?? stderr.trim()}`;
 }
 

@@ -1,11 +1,13 @@
 /**
  * A process with a store of its own, to be killed: `store-child.ts MODE PATH INSTANCE`; a path that ends
  * in `.db` is a SQLite store's.
- * Says a line when it is open, and one for each update that was answered.
+ * Says a line when it is open, and one for each update that was answered. Ends with its standard input: what it runs
+ * under may be killed, and leave it alone.
  */
 import { constants, rmSync, writeFileSync, writeSync } from 'node:fs';
 import type { OpenMode } from 'node:fs';
 import { flushCompileCache } from 'node:module';
+import type { Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { SteadyClock } from '../../src/platform/clock.js';
 import { openRepository } from '../../src/open-repository.js';
@@ -88,6 +90,10 @@ async function fill(repository: StateRepository): Promise<void> {
   say(`kept ${(await sequenceOf(again, 'a')) === answered}`);
   await again.close();
 }
+
+process.stdin.on('close', () => process.kill(process.pid, 'SIGKILL')).resume();
+// Nor does it live for that alone.
+(process.stdin as Socket).unref();
 
 try {
   const repository = mode === 'forget' ? new MemoryStateRepository(clock) : await open();
