@@ -339,8 +339,8 @@ export class BudgetController {
   learn(limits: Limits, rule: LimitRules, learned: number, highest: number, agreeing = 1): Limits {
     const limit = limitOf(limits, rule.name);
     if (isStatedAnyway(limit, learned)) return limits;
-    const reference = rule.budget ?? highest;
-    const base = { ...limit.budget, learned, reference, source: 'learned' as const };
+    const bounds = { reference: rule.budget ?? highest, found: highest };
+    const base = { ...limit.budget, learned, ...bounds, source: 'learned' as const };
     const budget = { ...base, current: clampToBounds(base, belowLimit(learned, agreeing)) };
     const control = { ...limit.control, agreeing, accepted: 0 };
     // At the refusal the upstream's bucket held its limit and no more.

@@ -15,7 +15,7 @@ const NEW_LIMIT: LimitState = {
   orphaned: 0,
   others: 0,
   stated: null,
-  budget: { current: null, learned: null, reference: null, source: 'none' },
+  budget: { current: null, learned: null, reference: null, found: null, source: 'none' },
   control: {
     nudgedAt: null,
     inTheWay: false,

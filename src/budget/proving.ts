@@ -30,7 +30,7 @@ export function proveRolling(limit: LimitState, rule: LimitRules, now: Instant):
   }
   return {
     ...limit,
-    budget: { ...budget, reference: budget.current },
+    budget: { ...budget, reference: budget.current, found: budget.current },
     control: { ...control, full: null },
   };
 }

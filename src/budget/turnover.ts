@@ -24,7 +24,9 @@ export function endWindow(limit: LimitState, rule: LimitRules): LimitState {
     orphaned: 0,
     others: 0,
     stated: keepStated(limit),
-    budget: proven ? { ...budget, reference: budget.current } : retreat(limit),
+    budget: proven
+      ? { ...budget, reference: budget.current, found: budget.current }
+      : retreat(limit),
     control: {
       ...control,
       denied: null,
@@ -97,19 +99,23 @@ export function budgetFor(rule: LimitRules): BudgetState {
     current: rule.budget,
     learned: null,
     reference: rule.budget,
+    found: null,
     source: rule.budget === null ? 'none' : 'configured',
   };
 }
 
-/** The operator changed the budget since this was stored: the new one counts, what was learned stays. */
+/**
+ * The operator changed the budget since this was stored, or took it back: the new one counts, what was learned
+ * stays.
+ */
 export function adoptRules(limit: LimitState, rule: LimitRules): LimitState {
   const { budget } = limit;
-  if (rule.budget === null) {
-    return budget.source === 'configured' ? { ...limit, budget: budgetFor(rule) } : limit;
-  }
-  if (rule.budget === budget.reference) return limit;
+  const reference = rule.budget ?? budget.found;
+  if (reference === budget.reference) return limit;
   if (budget.learned === null) return { ...limit, budget: budgetFor(rule) };
-  const base = { ...budget, reference: rule.budget };
+  // A state of before `found`: whose the reference is, it does not tell.
+  if (reference === null) return limit;
+  const base = { ...budget, reference };
   return {
     ...limit,
     budget: {

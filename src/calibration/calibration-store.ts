@@ -88,6 +88,13 @@ export class CalibrationStore {
     return belowFloorInARow >= CONTRADICTIONS;
   }
 
+  /** The operator has heard it: a lower floor is contradicted by what comes, if at all. */
+  answer(calibration: CalibrationState): CalibrationState {
+    return calibration.belowFloorInARow === 0
+      ? calibration
+      : { ...calibration, belowFloorInARow: 0 };
+  }
+
   #keep(
     calibration: CalibrationState,
     source: Pick<PendingSample, 'at' | 'episode' | 'limit' | 'tokens'>,

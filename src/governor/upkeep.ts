@@ -4,7 +4,7 @@ import type { Guard } from '../budget/guards.js';
 import { limitOf } from '../budget/limits.js';
 import { isOpen } from '../budget/window.js';
 import { isComplete, orphanInSample } from '../calibration/sample.js';
-import type { CautiousState, Instant, StateLoss } from '../state/scope-state.js';
+import type { CautiousState, Instant, LimitState, StateLoss } from '../state/scope-state.js';
 import { SIGN_OF_LIFE_MS } from '../state/state-repository.js';
 import { shiftScope } from './clock-shift.js';
 import { Draft } from './draft.js';
@@ -51,6 +51,9 @@ export function freshen(draft: Draft, policies: Policies): void {
       if (was.bucket === null && isOpen(was.window) && !isOpen(limitOf(limits, name).window)) {
         draft.report({ kind: 'window-ended', limit: name, used: was.used });
       }
+      if (isLowered(was, limitOf(limits, name))) {
+        draft.setCold({ calibration: policies.calibration.answer(draft.cold.calibration) });
+      }
     }
     draft.setHot({ limits });
   }
@@ -61,6 +64,12 @@ export function freshen(draft: Draft, policies: Policies): void {
   }
   const { setBack } = draft.hot;
   if (setBack !== null && draft.now >= setBack.until) draft.setHot({ setBack: null });
+}
+
+/** The operator lowered the budget, or took it back. */
+function isLowered(was: LimitState, is: LimitState): boolean {
+  const [before, after] = [boundsOf(was.budget).floor, boundsOf(is.budget).floor];
+  return before !== null && (after === null || after < before);
 }
 
 /** An adapter lost or restored the scope: cautious until a whole window was seen. */

@@ -27,12 +27,17 @@ const windowState = object<WindowState>(
   { ...CLOSED_WINDOW, observed: false },
 );
 const budgetSource = oneOf<BudgetSource>('configured', 'learned', 'headers', 'none');
-const budgetState = object<BudgetState>({
-  current: nullable(count),
-  learned: nullable(count),
-  reference: nullable(count),
-  source: budgetSource,
-});
+const budgetState = object<BudgetState>(
+  {
+    current: nullable(count),
+    learned: nullable(count),
+    reference: nullable(count),
+    found: nullable(count),
+    source: budgetSource,
+  },
+  // Added with minor 3: the next accepted sample tells.
+  { found: null },
+);
 const controlState = object<ControlState>(
   {
     nudgedAt: nullable(instant),

@@ -200,6 +200,8 @@ export interface BudgetState {
   readonly learned: number | null;
   /** What floor and ceiling are measured from: the configured budget, or what learn mode found. */
   readonly reference: number | null;
+  /** What learn mode found, also beside a configured budget, which may be taken back; null: nothing yet. */
+  readonly found: number | null;
   readonly source: BudgetSource;
 }
 

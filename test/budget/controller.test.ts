@@ -107,6 +107,7 @@ describe('learning', () => {
       current: 776,
       learned: 800,
       reference: 1000,
+      found: 800,
       source: 'learned',
     });
     expect(learned(100).current).toBe(300);
@@ -154,6 +155,7 @@ describe('learning', () => {
       current: 1000,
       learned: null,
       reference: 1000,
+      found: null,
       source: 'configured',
     });
     expect(book.limit.used).toBe(950);
@@ -167,6 +169,36 @@ describe('a changed configuration', () => {
     const changed = CONTROLLER.roll(book.limits, [rule(400)], 1);
     expect(changed['tokens']?.budget).toMatchObject({ current: 485, learned: 500, reference: 400 });
     expect(CONTROLLER.roll(book.limits, [rule(100)], 1)['tokens']?.budget.current).toBe(200);
+  });
+
+  it('without a budget any more measures the bounds from what learn mode would have found', () => {
+    const book = new Book([rule(1000)]).roll(0);
+    const configured = () => CONTROLLER.roll(book.limits, [rule(1000)], 1);
+    book.limits = CONTROLLER.learn(book.limits, book.rules[0]!, 500, 520);
+    const removed = CONTROLLER.roll(book.limits, [rule(null)], 1);
+    expect(removed['tokens']?.budget).toEqual({
+      current: 485,
+      learned: 500,
+      reference: 520,
+      found: 520,
+      source: 'learned',
+    });
+    expect(CONTROLLER.roll(removed, [rule(null)], 2), 'and then rests').toBe(removed);
+    expect(CONTROLLER.roll(removed, [rule(1000)], 2), 'and may come back').toEqual(configured());
+    // The floor of a budget that was raised held it above the learned limit.
+    book.limits = CONTROLLER.roll(book.limits, [rule(10_000)], 1);
+    expect(book.limit.budget.current).toBe(3000);
+    expect(CONTROLLER.roll(book.limits, [rule(null)], 2)['tokens']?.budget.current).toBe(485);
+  });
+
+  it('keeps what three full windows have proven, when a budget comes and goes', () => {
+    const book = new Book([rule(null)]).roll(0);
+    book.limits = CONTROLLER.learn(book.limits, book.rules[0]!, 1000, 1200);
+    for (const window of [0, 1, 2]) book.spend(900, window * WINDOW).roll((window + 1) * WINDOW);
+    expect(book.limit.budget.reference).toBe(970);
+    const bounded = CONTROLLER.roll(book.limits, [rule(700)], 4 * WINDOW);
+    const free = CONTROLLER.roll(bounded, [rule(null)], 4 * WINDOW);
+    expect(free['tokens']?.budget).toEqual(book.limit.budget);
   });
 
   it('starts from the new budget when nothing was learned, whatever the old one had grown to', () => {

@@ -72,7 +72,7 @@ export class Town {
   readonly events: GovernorEvent[] = [];
   /** Takes each event as it is kept. */
   onRecord: (record: EventRecord) => void = () => {};
-  readonly rules: readonly LimitRules[];
+  rules: readonly LimitRules[];
   governor!: Governor;
   repository!: StateRepository;
   #random = 0;
@@ -88,8 +88,9 @@ export class Town {
     return town;
   }
 
-  /** A new process on the same disk: after `crash`, or after `stop`. */
-  async start(): Promise<void> {
+  /** A new process on the same disk: after `crash`, or after `stop`; with `rules` for its configuration. */
+  async start(rules = this.rules): Promise<void> {
+    this.rules = rules;
     const { wrap = (same) => same, observe = false, instance = 'a' } = this.options;
     const clock = new SteadyClock(this.time);
     this.repository = wrap(new MemoryStateRepository(clock, this.disk));

@@ -112,7 +112,13 @@ function expected(name: string): unknown {
           used: 12_345.5,
           unsettled: { 'host-a': 12, __proto__x: 1 },
           orphaned: 7,
-          budget: { current: 1e6, learned: 990_000, reference: 1e6, source: 'learned' },
+          budget: {
+            current: 1e6,
+            learned: 990_000,
+            reference: 1e6,
+            found: null,
+            source: 'learned',
+          },
           control: {
             nudgedAt: AT,
             inTheWay: true,

@@ -83,7 +83,13 @@ export function fullScopeState(): ScopeState {
               budget: 900_000,
             },
           },
-          budget: { current: 1e6, learned: 990_000, reference: 1e6, source: 'learned' },
+          budget: {
+            current: 1e6,
+            learned: 990_000,
+            reference: 1e6,
+            found: 980_000,
+            source: 'learned',
+          },
           control: {
             nudgedAt: AT,
             inTheWay: true,
