@@ -8,18 +8,27 @@ import { THIS_TERMINAL, type Terminal } from './terminal.js';
 
 /** Runs the command line of this process and sets its exit code; src/main.ts calls nothing else. */
 export async function main(): Promise<void> {
-  // `tidegate help | head -1` closes our stdout early; that is no fault.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-  });
   const args = process.argv.slice(2);
   const code = await runCommandLine(args, THIS_TERMINAL);
-  if (code === EXIT.ok) return;
-  process.exitCode = code;
   // It has closed what it opened, and bounds its own end: this one would wait for whatever hangs.
-  if (args[0] === 'serve') return;
-  // The empty write comes back once everything before it has gone out.
-  process.stderr.write('', () => process.exit(code));
+  if (args[0] === 'serve') {
+    process.exitCode = code;
+    return;
+  }
+  // An empty write comes back once everything before it has gone out or is lost.
+  await new Promise((written) => process.stdout.write('', written));
+  const end = code === EXIT.ok ? tellOfLoss(THIS_TERMINAL) : code;
+  if (end !== EXIT.ok) process.stderr.write('', () => process.exit(end));
+}
+
+/** `tidegate help | head -1` reads no further, and that is no fault. */
+function tellOfLoss({ outFault, err }: Terminal): ExitCode {
+  if (outFault === null || outFault === 'EPIPE') return EXIT.ok;
+  err(
+    `tidegate: not all that was to be printed could be written (${outFault}).\n` +
+      'What to do: see where stdout goes: is its disk full?\n',
+  );
+  return EXIT.temporary;
 }
 
 /** Never throws: every fault becomes text on stderr and an exit code. */

@@ -75,7 +75,7 @@ export const run: Run = async (args, terminal) => {
   return EXIT.ok;
 };
 
-/** Until nobody reads what is written, or the process is ended. */
+/** Until nobody takes what is written, or the process is ended. */
 async function follow(
   terminal: Terminal,
   plane: ControlPlane,
@@ -84,7 +84,7 @@ async function follow(
 ): Promise<void> {
   let after = from;
   let away = false;
-  while (!terminal.outGone) {
+  while (terminal.outFault === null) {
     const asked = await askControlPlane(plane, '/events', 'events', { after, scope, wait: '25s' });
     if (asked.kind !== 'answer') {
       if (!away) terminal.err(`tidegate: ${plane.url} is away; waiting for it\n`);

@@ -25,7 +25,7 @@ export const EXIT_CODES: readonly { readonly code: ExitCode; readonly meaning: s
   {
     code: EXIT.temporary,
     meaning:
-      'Not now: another instance holds the state or the port, or the state cannot be written. A later start may work.',
+      'Not now: another instance holds the state or the port, the state or what a command prints cannot be written, or nobody answers. Later it may work.',
   },
   {
     code: EXIT.config,

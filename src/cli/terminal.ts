@@ -14,8 +14,8 @@ export interface Terminal {
   readonly watched: boolean;
   /** What comes in on stdin, to its end or to `mostBytes`, whichever is first. */
   readInput(mostBytes: number): Promise<string>;
-  /** Nobody reads stdout any more. */
-  readonly outGone: boolean;
+  /** Why something for stdout was lost: `EPIPE` where nobody reads it any more. Null: nothing was. */
+  readonly outFault: string | null;
   out(text: string): void;
   err(text: string): void;
 }
@@ -28,6 +28,9 @@ export function terminalOf(
   cwd: string,
   { stdin, stdout, stderr }: Streams,
 ): Terminal {
+  let outFault: string | null = null;
+  // An error that nobody listens to would end the process, and a server does without its log.
+  for (const stream of [stdout, stderr]) stream.on('error', () => {});
   return {
     env,
     cwd,
@@ -44,10 +47,13 @@ export function terminalOf(
       }
       return Buffer.concat(chunks).toString('utf8');
     },
-    get outGone() {
-      return stdout.destroyed;
+    get outFault() {
+      return outFault;
     },
-    out: (text) => void stdout.write(text),
+    out: (text) =>
+      void stdout.write(text, (error: NodeJS.ErrnoException | null | undefined) => {
+        if (error) outFault ??= error.code ?? error.message;
+      }),
     err: (text) => void stderr.write(text),
   };
 }

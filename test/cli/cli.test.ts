@@ -39,6 +39,21 @@ upstreams:
 
 afterAll(() => rmSync(folder, { recursive: true }));
 
+test('what cannot be written is a fault, told in words', async () => {
+  const script = 'exec "$@" >/dev/full';
+  const command = [process.execPath, join(ROOT, 'dist/main.js'), 'help'];
+  const child = spawn('sh', ['-c', script, 'sh', ...command], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let err = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
+  expect(await once(child, 'close')).toEqual([75, null]);
+  expect(err).toBe(
+    'tidegate: not all that was to be printed could be written (ENOSPC).\n' +
+      'What to do: see where stdout goes: is its disk full?\n',
+  );
+});
+
 describe('help and version', () => {
   test('without a command it explains itself', async () => {
     const { code, out, err } = await tidegate([]);

@@ -107,7 +107,7 @@ test('a person who types the credential is told how to end it, on stderr', async
     machine: { ...NO_FILES, readFile: () => file },
     interactive: true,
     watched: false,
-    outGone: false,
+    outFault: null,
     readInput: () => Promise.resolve('sk-1\n'),
     out: (text) => void (out += text),
     err: (text) => void (err += text),

@@ -145,7 +145,7 @@ describe('tidegate limits import', () => {
     const handle = await open(join(directory.path, 'any'), 'w');
     await handle.close();
     const flushed = vi.spyOn(Object.getPrototypeOf(handle), 'sync');
-    const stream = { write: () => true };
+    const stream = { on: () => {}, write: () => true };
     const streams = { stdin: {}, stdout: stream, stderr: stream } as unknown as NodeJS.Process;
     const args = ['--api', api(), '--model', 'claude-opus-4-8', '--write', 'tidegate.yaml'];
     expect(await importLimits(args, terminalOf(env, directory.path, streams))).toBe(0);

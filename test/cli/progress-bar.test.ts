@@ -47,7 +47,11 @@ describe('tidegate simulate', () => {
   async function simulated(isTTY: boolean) {
     const told: string[] = [];
     const out: string[] = [];
-    const stream = (into: string[]) => ({ isTTY, write: (text: string) => into.push(text) });
+    const stream = (into: string[]) => ({
+      isTTY,
+      on: () => {},
+      write: (text: string) => into.push(text),
+    });
     const streams = { stdin: {}, stdout: stream(out), stderr: stream(told) };
     const terminal = terminalOf({}, '/', streams as unknown as NodeJS.Process);
     expect(await run(['--world', directory.at('world.json'), '--json'], terminal)).toBe(0);

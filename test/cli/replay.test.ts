@@ -61,7 +61,7 @@ describe('replay', () => {
   it('takes a bucket for the upstream’s kind, and to try', async () => {
     const log = logFile('bucket.log', busyBucket());
     const told: string[] = [];
-    const stream = { write: (text: string) => told.push(text) };
+    const stream = { on: () => {}, write: (text: string) => told.push(text) };
     const streams = { stdin: {}, stdout: stream, stderr: stream } as unknown as NodeJS.Process;
     const tries = ['--try', 'budget=11_000', '--try', 'budget=11_000,kind=sliding'];
     const args = [log, '--kind', 'bucket', '--window', '1m', ...tries];
