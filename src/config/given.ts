@@ -1,6 +1,6 @@
 import { suggest } from './suggest.js';
 import type { FileMap, FileNode } from './yaml-file.js';
-import { expected, type Parser } from './parse.js';
+import { expected, type Parsed, type Parser, wrong } from './parse.js';
 import type { Findings, Place } from './problem.js';
 import type { Setting } from './settings.js';
 
@@ -106,7 +106,7 @@ function readText(
   const result =
     typeof text !== 'string'
       ? { ok: false as const, message: text.notText, given: null }
-      : { given: text, ...setting.parser.parse(text) };
+      : { given: text, ...withoutQuotes(text, setting.parser.parse(text)) };
   if (result.ok) return { ok: true, value: result.value, ...origin };
   const hidden = setting.secret === true && result.given !== null;
   findings.problem(origin.place, {
@@ -115,6 +115,12 @@ function readText(
     ...expected(setting.parser),
   });
   return { ok: false, ...origin };
+}
+
+/** Docker's env files keep the quotes that a shell takes away, and no other mistake is worth telling then. */
+function withoutQuotes(text: string, parsed: Parsed<unknown>): Parsed<unknown> {
+  if (parsed.ok || !/^(["']).*\1$/s.test(text)) return parsed;
+  return wrong('has quotes around it, which are a part of it here; leave them out');
 }
 
 /** A list of plain values is the same as the values between commas: `backoff: [30s, 60s]`. */

@@ -39,7 +39,8 @@ export class Findings {
       name: printable(place.name),
       at: place.at,
       given: shown,
-      message,
+      // It may repeat a part of the value.
+      message: withoutKeys(message),
       allowed,
       example,
     });
@@ -83,10 +84,14 @@ const MOST_SHOWN = 80;
  * passed in queries), nothing that looks like an API key pasted into the wrong place, not too long.
  */
 export function printable(text: string): string {
-  const safe = text
-    .replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, '$1***@')
-    .replace(/(:\/\/[^?#]*)[?#].*$/s, '$1?…')
-    .replace(/\bsk-[\w-]{8,}/gi, 'sk-…')
-    .replace(/\bbearer\s+\S+/gi, 'Bearer …');
+  const safe = withoutKeys(
+    text
+      .replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, '$1***@')
+      .replace(/(:\/\/[^?#]*)[?#].*$/s, '$1?…'),
+  );
   return safe.length > MOST_SHOWN ? `${safe.slice(0, MOST_SHOWN)}…` : safe;
+}
+
+function withoutKeys(text: string): string {
+  return text.replace(/\bsk-[\w-]{8,}/gi, 'sk-…').replace(/\bbearer\s+\S+/gi, 'Bearer …');
 }

@@ -59,7 +59,8 @@ export function storeName(store: StoreConfig): string {
 }
 
 function storeMeant(text: string): string {
-  if (!/[/.]/.test(text)) return '';
+  // With an "@" in it, it is more likely an address, with a password.
+  if (!/[/.]/.test(text) || text.includes('@')) return '';
   const kind = /\.(db|sqlite3?)$/i.test(text) ? 'sqlite' : 'file';
   return `; did you mean ${JSON.stringify(`${kind}:${text}`)}?`;
 }

@@ -131,6 +131,16 @@ test('a mistake of one setting hides none between others', () => {
   expect(found[1]).toMatch(/^TIDEGATE_ADMIN_LISTEN: "127.0.0.1:8787" clashes with TIDEGATE_LISTEN/);
 });
 
+test.each([
+  ['TIDEGATE_BUDGET', '"1000"'],
+  ['TIDEGATE_STATE', "'file:./state.json'"],
+  ['TIDEGATE_UPSTREAM', '"https://api.openai.com"'],
+])('an env file that keeps the quotes is told of them: %s=%s', (name, value) => {
+  expect(mistakes({ [name]: value }).join()).toContain(
+    ' has quotes around it, which are a part of it here; leave them out. Allowed: ',
+  );
+});
+
 describe('secrets', () => {
   const SECRET = 'hunter2hunter2';
 
@@ -144,6 +154,11 @@ describe('secrets', () => {
     ['TIDEGATE_STATE', `postgres://user:${SECRET}@db/?password=${SECRET}`],
     ['TIDEGATE_LISTEN', `sk-ant-${SECRET}`],
     ['TIDEGATE_BUDGET', `Bearer ${SECRET}`],
+    ['TIDEGATE_STATE', `"postgres://user:${SECRET}@db/tidegate"`],
+    ['TIDEGATE_STATE', `//user:${SECRET}@db/tidegate`],
+    ['TIDEGATE_STATE', `/user:${SECRET}@db/tidegate`],
+    ['TIDEGATE_BACKOFF', `sk-ant-${SECRET}`],
+    ['TIDEGATE_BACKOFF', `30s,Bearer ${SECRET}`],
   ])('%s=%s is refused without being printed', (name, value) => {
     const result = load({ [name]: value });
     expect(result.ok).toBe(false);
