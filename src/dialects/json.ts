@@ -34,6 +34,15 @@ export function parseJson(text: string): unknown {
   }
 }
 
+/** Empty for what is nested too deeply for the engine, which can read it. */
+export function writeJson(value: unknown): string {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return '';
+  }
+}
+
 /** The own member `name` of a parsed object; undefined where there is none. */
 export function member(value: unknown, name: string): unknown {
   if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined;

@@ -1,6 +1,6 @@
 import type { StreamFailure, TokenUsage, UsageReader } from '../dialect.js';
 import { JsonBody } from '../json-body.js';
-import { JsonCursor, member, parseJson } from '../json.js';
+import { JsonCursor, member, parseJson, writeJson } from '../json.js';
 import { CHARACTERS_PER_TOKEN, countCharacters, tokenCount } from '../token-counts.js';
 import { isEventStream, SseSplitter } from '../sse.js';
 import { SPENT } from './refusal.js';
@@ -241,14 +241,16 @@ function bodyFailure(error: unknown): StreamFailure | null {
 function failureOf(error: object): StreamFailure {
   for (const from of [error, member(error, 'error')]) {
     for (const word of [member(from, 'code'), member(from, 'type')]) {
-      const status = statusOf(String(word).toLowerCase());
-      if (status !== 0) return { status, body: JSON.stringify({ error: from }) };
+      const status = statusOf(word);
+      if (status !== 0) return { status, body: writeJson({ error: from }) };
     }
   }
   return { status: 0, body: '' };
 }
 
-function statusOf(word: string): number {
+function statusOf(stated: unknown): number {
+  if (typeof stated !== 'string' && typeof stated !== 'number') return 0;
+  const word = String(stated).toLowerCase();
   if (RATE_LIMITED.has(word) || SPENT.has(word)) return 429;
   if (OVERLOADED.has(word)) return 503;
   return word === '402' ? 402 : 0;

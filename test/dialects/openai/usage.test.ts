@@ -6,6 +6,8 @@ import { chunk, data, dialect, DONE, event, OPENAI, usageChunk } from './support
 
 const SSE = 'text/event-stream; charset=utf-8';
 const JSON_TYPE = 'application/json';
+/** More than the engine can write, although it reads it. */
+const DEEP = '['.repeat(30_000) + ']'.repeat(30_000);
 const NOTHING: TokenUsage = {
   inputTokens: null,
   cachedTokens: 0,
@@ -231,6 +233,16 @@ describe('usage of a stream', () => {
         expect(usage.inputTokens ?? 0).toBeGreaterThanOrEqual(0);
       }),
     );
+  });
+
+  it.each([
+    ['a code that is no text', '{"code":{"toString":1},"type":"rate_limit_error"}'],
+    ['a code as deep as a well', `{"code":${DEEP},"type":"rate_limit_error"}`],
+    ['details as deep as a well', `{"code":"rate_limit_exceeded","details":${DEEP}}`],
+  ])('whose fault has %s tells the fault all the same', (_name, error) => {
+    const body = `{"error":${error}}`;
+    expect(read(JSON_TYPE, body).failure?.status).toBe(429);
+    expect(read(SSE, `data: ${body}\n\n`).failure?.status).toBe(429);
   });
 });
 
