@@ -66,6 +66,13 @@ export interface RefusalVerdict {
   readonly jitter: number;
 }
 
+/** What a sign of overload says. */
+export interface Overload {
+  readonly statedWaitMs: number | null;
+  /** It came after the answer had begun as a success. */
+  readonly inAnswer: boolean;
+}
+
 export interface Verdict<State, Outcome> {
   /** The same reference if nothing changed. */
   readonly backoff: State;
@@ -147,7 +154,8 @@ export class BackoffPolicy {
   ): Verdict<BackoffState, boolean> {
     const verdict = this.poolSucceeded(backoff, ticket, sequence);
     const { overload } = backoff;
-    if (overload.rung === 0 || ticket.overload !== overload.number) return verdict;
+    if (overload.rung === 0 || overload.inAnswer) return verdict;
+    if (ticket.overload !== overload.number) return verdict;
     const resumed = { ...overload, rung: 0, until: overload.since };
     return { ...verdict, backoff: { ...verdict.backoff, overload: resumed } };
   }
@@ -229,12 +237,22 @@ export class BackoffPolicy {
     };
   }
 
+  /**
+   * An answer came to its end, whenever it was asked for: where others broke off for overload, that is what was in
+   * doubt. During the pause it says nothing, for it was under way already.
+   */
+  finished(backoff: BackoffState, now: Instant): BackoffState {
+    const { overload } = backoff;
+    if (!overload.inAnswer || overload.rung === 0 || now < overload.until) return backoff;
+    return { ...backoff, overload: { ...overload, rung: 0 } };
+  }
+
   /** The upstream is out of capacity for everyone. The outcome tells whether a pause began. */
   overloaded(
     backoff: BackoffState,
     ticket: Ticket,
     sequence: number,
-    statedWaitMs: number | null,
+    { statedWaitMs, inAnswer }: Overload,
     now: Instant,
   ): Verdict<BackoffState, boolean> {
     const seen = dropProbe(backoff, sequence);
@@ -242,7 +260,8 @@ export class BackoffPolicy {
     if (ticket.overload !== overload.number) return { backoff: seen, outcome: false };
     const rung = overload.rung + 1;
     const until = now + overloadMs(rung, statedWaitMs);
-    const paused = { ...overload, number: overload.number + 1, rung, since: now, until };
+    const { number } = overload;
+    const paused = { ...overload, number: number + 1, rung, since: now, until, inAnswer };
     return { backoff: { ...seen, overload: paused }, outcome: true };
   }
 

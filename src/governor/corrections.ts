@@ -104,7 +104,7 @@ export function amendment(
 /** The last one. */
 export function settlement(
   admission: Admission,
-  { actual, estimate }: Pick<SettleRequest, 'actual' | 'estimate'>,
+  { actual, whole, estimate }: Pick<SettleRequest, 'actual' | 'whole' | 'estimate'>,
   { policies, instance, runtime }: Setting,
 ): Correction {
   let request: SettleRequest;
@@ -115,7 +115,7 @@ export function settlement(
       const { grant, guessed } = admission;
       // What was no news when the answer began is old by now.
       const told = takeAlong(admission, actual, !admission.isNews);
-      request = { grant, actual, instance, guessed, estimate, told };
+      request = { grant, actual, whole, instance, guessed, estimate, told };
     },
     decide: (draft) => settle(draft, policies, request),
     doubt: () => {

@@ -195,7 +195,8 @@ export class Governor {
   /** 529, 503, or an in-stream overload. Blocks and resolves like `refused`. */
   async overloaded(admission: Admission, statedWaitMs: number | null): Promise<void> {
     const { policies } = this.#options;
-    const overloading = (draft: Draft) => overload(draft, policies, admission.grant, statedWaitMs);
+    const told = { statedWaitMs, inAnswer: admission.accepted };
+    const overloading = (draft: Draft) => overload(draft, policies, admission.grant, told);
     await this.#block(admission, async () => void (await this.#persist(admission, overloading)));
   }
 
@@ -223,7 +224,8 @@ export class Governor {
     runtime.news.spend(admission.request.model, actual, admission.estimate);
     const estimate = learnFrom(runtime, admission, ending);
     const upward = exceedsCharge(admission.grant.charge, runtime.rules.limits, actual);
-    runtime.correct(settlement(admission, { actual, estimate }, setting), upward);
+    const whole = ending.kind === 'success' && ending.whole;
+    runtime.correct(settlement(admission, { actual, whole, estimate }, setting), upward);
   }
 
   /** The scheduled job: one look at every scope, whatever came of the others. Rejects if one failed. */

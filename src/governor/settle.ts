@@ -61,6 +61,8 @@ export function tell(
 export interface SettleRequest {
   readonly grant: Grant;
   readonly actual: Cost;
+  /** The answer came to its end. */
+  readonly whole: boolean;
   readonly instance: string;
   /** Its input was not known before it ended. */
   readonly guessed: boolean;
@@ -76,9 +78,10 @@ export function settle(draft: Draft, policies: Policies, request: SettleRequest)
   const { hot, rules, now } = draft;
   const { counters } = hot;
   const upstreamRequests = counters.upstreamRequests + actual.requests;
+  const backoff = policies.backoff.abandoned(hot.backoff, grant.sequence);
   draft.setHot({
     limits: policies.budget.settle(hot.limits, rules, grant.charge, actual, instance, now),
-    backoff: policies.backoff.abandoned(hot.backoff, grant.sequence),
+    backoff: request.whole ? policies.backoff.finished(backoff, now) : backoff,
     counters: actual.requests > 0 ? { ...counters, upstreamRequests } : counters,
   });
   mapPools(draft, (pool) => policies.backoff.abandoned(pool, grant.sequence));

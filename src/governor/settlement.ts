@@ -11,6 +11,8 @@ export type Settlement =
   /** A 2xx; figures are null where none was seen. */
   | {
       readonly kind: 'success';
+      /** The answer came to its end, and did not fail on the way. */
+      readonly whole: boolean;
       /** The usage is the upstream's final word. */
       readonly complete: boolean;
       readonly inputTokens: number | null;

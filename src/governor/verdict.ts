@@ -1,7 +1,12 @@
 import { cooldownKind, type RefusalFacts } from '../backoff/refusal.js';
 import { beginRamp, climbRamp } from '../backoff/ramp.js';
 import type { Charge } from '../budget/budget-controller.js';
-import type { EpisodeTicket, RefusalOutcome, RefusalVerdict } from '../backoff/backoff-policy.js';
+import type {
+  EpisodeTicket,
+  Overload,
+  RefusalOutcome,
+  RefusalVerdict,
+} from '../backoff/backoff-policy.js';
 import { NO_COST } from '../budget/cost.js';
 import { limitOf } from '../budget/limits.js';
 import { confirmSample } from '../calibration/sample.js';
@@ -392,19 +397,14 @@ function climbInSample(
 }
 
 /** The upstream is out of capacity for everyone: 529, 503, or an in-stream `overloaded_error`. */
-export function overload(
-  draft: Draft,
-  policies: Policies,
-  grant: Grant,
-  statedWaitMs: number | null,
-): void {
+export function overload(draft: Draft, policies: Policies, grant: Grant, told: Overload): void {
   freshen(draft, policies);
   const { hot, now } = draft;
   const { backoff, outcome } = policies.backoff.overloaded(
     hot.backoff,
     grant.ticket,
     grant.sequence,
-    statedWaitMs,
+    told,
     now,
   );
   const { counters } = hot;

@@ -59,6 +59,7 @@ export class Meter {
     const seen = this.#decoder?.decodable ?? true;
     return {
       kind: 'success',
+      whole: whole && usage.failure === null,
       complete: whole && seen && usage.complete,
       inputTokens: usage.inputTokens,
       cachedTokens: usage.cachedTokens,

@@ -193,6 +193,7 @@ class TidegateProcess implements Process<Admission> {
     const relayedOutputTokens = outputTokens;
     this.governor.settle(pass, {
       kind: 'success',
+      whole: true,
       complete: true,
       inputTokens,
       cachedTokens,

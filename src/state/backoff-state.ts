@@ -50,4 +50,6 @@ export interface OverloadPause {
   readonly rung: number;
   readonly since: Instant;
   readonly until: Instant;
+  /** The latest sign of it came in the midst of an answer: that one begins is no sign that it is over. */
+  readonly inAnswer: boolean;
 }

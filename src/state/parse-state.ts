@@ -162,7 +162,8 @@ const backoffState = object<BackoffState>({
   probes: list(probe, BOUNDS.probes),
   transientAt: nullable(instant),
   overload: object<OverloadPause>(
-    { number: count, rung: count, since: instant, until: instant },
+    { number: count, rung: count, since: instant, until: instant, inAnswer: flag },
+    // `inAnswer` was added with minor 3.
     NO_OVERLOAD,
   ),
 });

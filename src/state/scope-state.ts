@@ -344,7 +344,13 @@ export interface ModelEstimate {
   readonly excessP99: number;
 }
 
-export const NO_OVERLOAD: OverloadPause = { number: 0, rung: 0, since: 0, until: 0 };
+export const NO_OVERLOAD: OverloadPause = {
+  number: 0,
+  rung: 0,
+  since: 0,
+  until: 0,
+  inAnswer: false,
+};
 
 export const CLOSED_WINDOW: WindowState = {
   number: 0,

@@ -271,6 +271,55 @@ describe('overload', () => {
     expect(track.backoff, 'no episode of it').toMatchObject({ episode: 0, cooldown: null });
   });
 
+  describe('told in the midst of answers', () => {
+    /** A request whose answer begins, and tells of overload. */
+    function failInAnswer(track: Track, now: number): number {
+      const flight = track.admit(now);
+      track.succeed(flight);
+      track.overloadInAnswer(flight, now);
+      const gate = track.gate(now);
+      if (gate.kind !== 'closed') throw new Error('open');
+      return gate.until;
+    }
+
+    it('climbs as before them: that they begin is no sign of room', () => {
+      const track = new Track();
+      const waits: number[] = [];
+      let now = 0;
+      for (let pause = 0; pause < 7; pause += 1) {
+        const until = failInAnswer(track, now);
+        waits.push((until - now) / SECOND);
+        now = until;
+      }
+      expect(waits).toEqual([1, 2, 4, 8, 16, 30, 30]);
+    });
+
+    it('starts over after an answer that came to its end, but for one that does so in the pause', () => {
+      const track = new Track();
+      const early = track.admit(0);
+      failInAnswer(track, 0);
+      failInAnswer(track, SECOND);
+      track.finish(early, 2 * SECOND);
+      expect(track.gate(2 * SECOND), 'the pause is no shorter').toMatchObject({
+        until: 3 * SECOND,
+      });
+      expect(failInAnswer(track, 3 * SECOND)).toBe(7 * SECOND);
+      // Whenever it was asked for: what is in doubt is whether answers come to their end.
+      track.finish(early, 7 * SECOND);
+      expect(failInAnswer(track, 7 * SECOND)).toBe(8 * SECOND);
+    });
+
+    it('is over with the next head once the upstream refuses before its answers again', () => {
+      const track = new Track();
+      failInAnswer(track, 0);
+      track.overload(track.admit(SECOND), SECOND);
+      expect(track.gate(SECOND)).toMatchObject({ until: 3 * SECOND });
+      track.succeed(track.admit(3 * SECOND));
+      track.overload(track.admit(3 * SECOND), 3 * SECOND);
+      expect(track.gate(3 * SECOND)).toMatchObject({ until: 4 * SECOND });
+    });
+  });
+
   it('takes concurrent signs for one, and honours a stated wait up to five minutes', () => {
     const track = new Track();
     const flights = [track.admit(0), track.admit(0), track.admit(0)];

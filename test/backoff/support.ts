@@ -74,11 +74,25 @@ export class Track {
       this.backoff,
       flight.ticket,
       flight.sequence,
-      statedWaitMs,
+      { statedWaitMs, inAnswer: false },
       now,
     );
     this.backoff = backoff;
     return outcome;
+  }
+
+  /** The same, in the answer of a request that succeeded. */
+  overloadInAnswer(flight: Flight, now: number): boolean {
+    const told = { statedWaitMs: null, inAnswer: true };
+    const { ticket, sequence } = flight;
+    const { backoff, outcome } = this.policy.overloaded(this.backoff, ticket, sequence, told, now);
+    this.backoff = backoff;
+    return outcome;
+  }
+
+  /** Its answer came to its end. */
+  finish({ sequence }: Flight, now: number): void {
+    this.backoff = this.policy.finished(this.policy.abandoned(this.backoff, sequence), now);
   }
 
   /** Milliseconds from `now` until the cooldown ends. */

@@ -90,6 +90,7 @@ class Load {
     this.#governor.succeeded(outcome.admission, []);
     this.#governor.settle(outcome.admission, {
       kind: 'success',
+      whole: true,
       complete: true,
       inputTokens: 500 + (number % 200),
       cachedTokens: 100,

@@ -8,6 +8,7 @@ import {
   type Answer,
 } from '../support/fake-upstream.js';
 import { useGateway } from '../support/gateway.js';
+import { until } from '../support/until.js';
 
 const CALL = 'POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}';
 const COUNT = CALL.replace('/v1/messages', '/v1/messages/count_tokens');
@@ -186,5 +187,23 @@ describe('a stream that fails after its status said 200', () => {
     };
     expect((await gateway.exchange(CALL)).body.toString()).toBe(events);
     expect(await nextDecision()).toBe('overload');
+  });
+
+  it('with overload each time: a longer pause each time, until an answer comes to its end', async () => {
+    const rung = async () => (await gateway.tidegate.scope()).cooldown?.consecutive;
+    const isOpen = () => until(async () => (await rung()) === undefined, 5_000);
+    const error = `event: error\ndata: ${errorBody('overloaded_error', 'Overloaded')}\n\n`;
+    const failing: Answer = (_request, response) => {
+      response.writeHead(200, STREAM_HEADERS).end(streamEvents({ input: 100 }, 3)[0] + error);
+    };
+    const rungs: unknown[] = [];
+    for (const answer of [failing, failing, jsonMessage(), failing]) {
+      gateway.upstream.answer = answer;
+      expect((await gateway.exchange(CALL)).status).toBe(200);
+      await gateway.settledUse();
+      rungs.push(await rung());
+      await isOpen();
+    }
+    expect(rungs).toEqual([1, 2, undefined, 1]);
   });
 });

@@ -415,6 +415,25 @@ describe('a refusal of the upstream', () => {
     await town.pass(SECOND);
     expect((await town.ask()).kind).toBe('admitted');
   });
+
+  it('for overload in its answers pauses longer each time, until one comes to its end', async () => {
+    const town = await Town.open();
+    const pauses: number[] = [];
+    const fail = async () => {
+      const admission = await town.admit();
+      town.governor.succeeded(admission, []);
+      await town.pass(250);
+      void town.governor.overloaded(admission, null);
+      await town.settle(admission, success(1, false));
+      const { cooldown } = await town.view();
+      pauses.push((cooldown!.until - cooldown!.since) / SECOND);
+      await town.pass(cooldown!.until - town.time.wall());
+    };
+    for (let pause = 0; pause < 3; pause += 1) await fail();
+    await town.call(1);
+    for (let pause = 0; pause < 2; pause += 1) await fail();
+    expect(pauses).toEqual([1, 2, 4, 1, 2]);
+  });
 });
 
 describe('statements of the upstream', () => {

@@ -197,7 +197,13 @@ class Run implements Outcome {
       }
       if (admission !== null && process === this.#process) {
         const relayedOutputTokens = cost.outputTokens;
-        const usage = { ...cost, cachedTokens: 0, relayedOutputTokens, complete: true };
+        const usage = {
+          ...cost,
+          cachedTokens: 0,
+          relayedOutputTokens,
+          whole: true,
+          complete: true,
+        };
         governor.settle(admission, { kind: 'success', ...usage });
       }
       this.#think(session, model);

@@ -196,6 +196,7 @@ export class Town {
 export function success(tokens: number, complete = true): Extract<Settlement, { kind: 'success' }> {
   return {
     kind: 'success',
+    whole: complete,
     complete,
     inputTokens: tokens,
     cachedTokens: 0,

@@ -150,7 +150,7 @@ function expected(name: string): unknown {
         },
         probes: [{ sequence: 9, instance: 'host-a', takenAt: AT, expiresAt: AT + 10_000 }],
         transientAt: AT,
-        overload: { number: 1, rung: 2, since: AT, until: AT + 2_000 },
+        overload: { number: 1, rung: 2, since: AT, until: AT + 2_000, inAnswer: false },
       },
       pools: {},
       pendingSample: {
