@@ -90,7 +90,7 @@ export type AdmissionOutcome =
   | { readonly kind: 'state-unavailable'; readonly problem: string | null };
 
 /** What comes of one attempt: one that is held back is worth another. */
-export type AttemptOutcome = AdmissionOutcome | Refused<'held'>;
+export type AttemptOutcome = AdmissionOutcome | Refused<'held'> | Refused<'soon'>;
 
 /**
  * Makes a change once those before it are durable: at once, if there are none, so that a correction

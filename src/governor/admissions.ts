@@ -2,7 +2,7 @@ import { NO_COST, type Cost } from '../budget/cost.js';
 import { estimateCost } from '../calibration/estimate.js';
 import { SharedDeadline, type Timers } from '../platform/timers.js';
 import type { StateRepository } from '../state/state-repository.js';
-import { admit, type AdmitOutcome, learnedBefore } from './admit.js';
+import { admit, type AdmitOutcome, soon, learnedBefore } from './admit.js';
 import {
   type Admission,
   type AdmissionOutcome,
@@ -115,6 +115,7 @@ export class Admissions {
       const promises = promisedBefore(draft, instance, before);
       const asked = { cost: estimate, coldTokens, model, promises, instance, observe };
       outcome = admit(draft, policies, asked);
+      if (before.isDue) outcome = soon(outcome);
       runtime.line.note(place, outcome);
       if (repository.shared) showTurn(draft, instance, runtime.line);
     };

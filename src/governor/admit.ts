@@ -71,7 +71,8 @@ export interface Denial {
 export type AdmitOutcome =
   | { readonly kind: 'admitted'; readonly grant: Grant; readonly observed: Denial | null }
   | {
-      readonly kind: 'refused';
+      /** `soon`: it was promised room for now, and it may be worth waiting for. */
+      readonly kind: 'refused' | 'soon';
       readonly denial: Denial;
       /** What the decision was made on, for whoever asks why. */
       readonly weighed: ScopeState;
@@ -179,6 +180,12 @@ function held(draft: Draft, limit: string | null): AdmitOutcome {
     promised: false,
   };
   return { kind: 'held', denial, weighed: draft.state };
+}
+
+/** Of who was promised room in a bucket for now, and has it later: what was in flight has cost more than was thought. */
+export function soon(outcome: AdmitOutcome): AdmitOutcome {
+  if (outcome.kind !== 'refused' || outcome.wanted === null) return outcome;
+  return { ...outcome, kind: 'soon' };
 }
 
 /** A refusal writes nothing, unless it has news: that time has passed is found again, however often. */

@@ -124,7 +124,10 @@ export class Governor {
 
   /** A stop begins: requests that were held back for a moment are told to come back. */
   releaseHeld(): void {
-    for (const { held } of this.#scopes.values()) held.close();
+    for (const { held, shortWaits } of this.#scopes.values()) {
+      held.close();
+      shortWaits.close();
+    }
   }
 
   /**

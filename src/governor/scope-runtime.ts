@@ -11,6 +11,7 @@ import { KeyDirectory } from './key-directory.js';
 import { MissingLimits } from './missing-limits.js';
 import { ModelMemory } from './model-memory.js';
 import { SessionMemory } from './session-memory.js';
+import { ShortWaits } from './short-waits.js';
 import { NOT_STARTED, type OwnStart } from './own-start.js';
 import { StatementNews } from './statement-news.js';
 import type { TickContext } from './upkeep.js';
@@ -46,6 +47,7 @@ export class ScopeRuntime {
   readonly missing = new MissingLimits();
   readonly keys: KeyDirectory;
   readonly held: HeldRequests;
+  readonly shortWaits: ShortWaits;
   /** Admissions not settled durably yet. */
   active = 0;
   /** Set while a refusal or the start is not durable: nothing is admitted before it is. */
@@ -68,6 +70,7 @@ export class ScopeRuntime {
   ) {
     this.keys = new KeyDirectory(rules, updates);
     this.held = new HeldRequests(timers);
+    this.shortWaits = new ShortWaits(timers);
     this.#corrections = new CorrectionQueue(
       rules,
       updates,
@@ -83,8 +86,10 @@ export class ScopeRuntime {
     model: string,
     attempt: () => Promise<AttemptOutcome>,
   ): Promise<AdmissionOutcome> {
-    const outcome = await this.held.wait(model, attempt);
-    if (outcome.kind !== 'held') return outcome;
+    const inLine = () => this.held.wait(model, attempt);
+    let outcome = await inLine();
+    if (outcome.kind === 'soon') outcome = await this.shortWaits.wait(outcome, inLine);
+    if (outcome.kind !== 'held' && outcome.kind !== 'soon') return outcome;
     this.noteRefusal();
     return { ...outcome, kind: 'refused' };
   }

@@ -102,6 +102,7 @@ class WorldReader {
     return {
       load: demand.load,
       sessions: demand.sessions,
+      retries: demand.retries,
       tokens,
       seconds,
       changes: this.#list(LOAD_CHANGE_SETTINGS, map, 'demand', 'changes').map(({ at, load }) => ({

@@ -8,9 +8,17 @@ interface OpenWindow {
   upstream429: number;
   localRefusals: number;
   longestWaitMs: number;
+  answered: number;
+  givenUp: number;
 }
 
-const NOTHING_YET = { upstream429: 0, localRefusals: 0, longestWaitMs: 0 };
+const NOTHING_YET = {
+  upstream429: 0,
+  localRefusals: 0,
+  longestWaitMs: 0,
+  answered: 0,
+  givenUp: 0,
+};
 
 /** Watches a run, window by window of the upstream's. */
 export class Recorder {
@@ -34,7 +42,8 @@ export class Recorder {
     const window = this.#open;
     if (window === null) return;
     this.#open = null;
-    const { start, limit, admitted, others, upstream429, localRefusals, longestWaitMs } = window;
+    const { start, limit, admitted, others, longestWaitMs } = window;
+    const { upstream429, localRefusals, answered, givenUp } = window;
     const left = Math.max(1, limit - others);
     this.windows.push({
       start,
@@ -45,6 +54,8 @@ export class Recorder {
       upstream429,
       localRefusals,
       longestWaitMs: Math.round(longestWaitMs),
+      answered,
+      givenUp,
     });
     this.budgets.push(this.budgetNow());
   }
@@ -81,7 +92,16 @@ export class Recorder {
     counts.longestWaitMs = Math.max(counts.longestWaitMs, waitMs);
   }
 
-  #counts(): Pick<OpenWindow, 'upstream429' | 'localRefusals' | 'longestWaitMs'> {
+  answered(): void {
+    this.#counts().answered += 1;
+  }
+
+  /** An agent has no retry left. */
+  gaveUp(): void {
+    this.#counts().givenUp += 1;
+  }
+
+  #counts(): Pick<OpenWindow, keyof typeof NOTHING_YET> {
     return this.#open ?? this.#between;
   }
 }

@@ -21,6 +21,7 @@ export function formatResult(result: SimulationResult): string {
       `(${upstream429PerWindow.toFixed(2)} a window, at most ${maxConsecutive429} in a row)`,
     `charged beyond the limit ${count(totals.overAdmittedTokens)} tokens · ` +
       `orphaned ${count(totals.orphanedTokens)} tokens`,
+    `requests answered ${count(totals.answered)} · given up ${count(totals.givenUp)}`,
     '',
   ].join('\n');
 }

@@ -22,6 +22,10 @@ export interface WindowResult {
   readonly localRefusals: number;
   /** Longest that a request had been waiting, from its first refusal on. */
   readonly longestWaitMs: number;
+  /** Requests that were answered to their end. */
+  readonly answered: number;
+  /** Requests whose agent had no retry left. */
+  readonly givenUp: number;
 }
 
 export interface Totals {
@@ -36,6 +40,8 @@ export interface Totals {
   readonly budget: readonly (number | null)[];
   /** Charged by processes that died, over all windows; 0 for strategies that keep no such account. */
   readonly orphanedTokens: number;
+  readonly answered: number;
+  readonly givenUp: number;
 }
 
 export function totalsOf(
@@ -54,6 +60,8 @@ export function totalsOf(
     ),
     budget: rest.budget,
     orphanedTokens: rest.orphanedTokens,
+    answered: sum(windows, (window) => window.answered),
+    givenUp: sum(windows, (window) => window.givenUp),
   };
 }
 

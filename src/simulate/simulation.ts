@@ -92,7 +92,9 @@ class Simulation {
     const time = this.#time;
     for (let replica = 0; replica < this.#slots.length; replica += 1) await this.#start(replica);
     this.#planWorld();
-    const send: Send = (request, agent, done) => this.#attempt(request, agent, null, done);
+    const retriesLeft = this.#world.demand.retries ?? Infinity;
+    const send: Send = (request, agent, done) =>
+      this.#attempt({ request, agent, done, since: null, retriesLeft });
     const left = recorded === undefined ? null : startRecorded(recorded, time, send);
     if (left === null) {
       startDemand({
@@ -184,31 +186,39 @@ class Simulation {
     });
   }
 
-  /** Sends the request, again and again until it is answered. `since`: its first refusal. */
-  #attempt(
-    request: Request,
-    agent: number,
-    since: number | null,
-    done: () => void,
-  ): void | Promise<void> {
+  /** Sends the request, again and again until it is answered or given up. */
+  #attempt(call: Call): void | Promise<void> {
+    const { request, agent, since } = call;
     const slot = this.#slots[agent % this.#slots.length] as Slot;
     const { process, generation } = slot;
-    const again = (waitMs: number, from: number | null) => {
-      const patientMs = Math.min(PATIENT_MS, waitMs) + SPREAD_MS * this.#patience();
-      this.#time.after(patientMs, () => this.#attempt(request, agent, from, done));
-    };
-    if (process === null) return again(IMPATIENT_MS, since);
+    if (process === null) return this.#again(call, IMPATIENT_MS, since);
     const weigh = (answer: Awaited<ReturnType<typeof process.admit>>) => {
       if (since !== null) this.#recorder.waited(this.#time.elapsed - since);
+      const first = since ?? this.#time.elapsed;
       if (answer.kind === 'refused') {
         this.#recorder.locallyRefused();
-        return again(answer.waitMs, since ?? this.#time.elapsed);
+        return this.#again(call, answer.waitMs, first);
       }
-      const retry = (waitMs: number) => again(waitMs, since ?? this.#time.elapsed);
+      const retry = (waitMs: number) => this.#again(call, waitMs, first);
+      const done = () => {
+        this.#recorder.answered();
+        call.done();
+      };
       this.#forward({ request, slot, process, generation, pass: answer.pass, retry, done });
     };
     const answer = process.admit(request);
     return answer instanceof Promise ? answer.then(weigh) : weigh(answer);
+  }
+
+  /** What a client does that was told to come back, or that lost its connection. */
+  #again(call: Call, waitMs: number, since: number | null): void {
+    if (call.retriesLeft <= 0) {
+      this.#recorder.gaveUp();
+      return call.done();
+    }
+    const patientMs = Math.min(PATIENT_MS, waitMs) + SPREAD_MS * this.#patience();
+    const next = { ...call, since, retriesLeft: call.retriesLeft - 1 };
+    this.#time.after(patientMs, () => this.#attempt(next));
   }
 
   #forward(exchange: Exchange): void {
@@ -269,6 +279,16 @@ class Simulation {
       Math.round(this.#time.trueWall - this.#time.elapsed + elapsed),
     );
   }
+}
+
+/** A request until it is over. */
+interface Call {
+  readonly request: Request;
+  readonly agent: number;
+  readonly done: () => void;
+  /** When it was first refused. */
+  readonly since: number | null;
+  readonly retriesLeft: number;
 }
 
 interface Exchange {

@@ -146,6 +146,11 @@ export const DEMAND_SETTINGS = {
     { text: '12' },
     'Agents at once. One that waits asks for nothing else.',
   ),
+  retries: setting(
+    whole(0, 1_000, '2'),
+    { means: 'agents never give up' },
+    'How often a request is sent again before its agent gives it up: SDKs 2, Claude Code 10.',
+  ),
   trace: setting(
     FILE,
     { means: 'costs and durations as described' },

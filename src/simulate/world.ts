@@ -53,6 +53,8 @@ export interface DemandWorld {
   readonly seconds: { readonly median: number; readonly p95: number };
   /** Agents at once. One that waits asks for nothing else. */
   readonly sessions: number;
+  /** How often an agent sends a request again before it gives it up; null: it never does. */
+  readonly retries: number | null;
   /** Recorded sessions that take the place of the two distributions. */
   readonly trace: readonly (readonly TracedRequest[])[] | null;
 }

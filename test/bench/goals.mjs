@@ -138,6 +138,15 @@ const laddered = {
   of: (result, _twin, told) => ({ ...steady.of(result), 'beyond the ladder': beyondLadder(told) }),
 };
 
+/** Agents that give a request up. */
+const impatient = {
+  of: ({ windows, totals }) => ({
+    used: mean(windows.slice(3), 'utilisation'),
+    '429s': sum(windows.slice(3), 'upstream429') / (windows.length - 3),
+    'given up of 1,000': (1_000 * totals.givenUp) / (totals.givenUp + totals.answered),
+  }),
+};
+
 const HOUR = 3_600_000;
 const KILLS = [{ at: '52h', every: '5m', count: 17, kind: 'kill' }];
 const PER_HOUR = {
@@ -231,6 +240,16 @@ export function goalsWith(trace) {
     steady,
     'used >= 0.95, 429s <= 0.2',
   );
+  for (const retries of [2, 10]) {
+    const described = world({
+      windows: 4 * 60,
+      upstream: { kind: 'bucket', window: '1m', limit: 0.2 * MILLION },
+      governor: { windowKind: 'bucket', budget: 0.2 * MILLION },
+      demand: { sessions: 60, retries },
+    });
+    const goal = 'used >= 0.9, 429s <= 0.02, given up of 1,000 <= 2';
+    add(`${retries} retries, bucket, 0.2 M a minute`, described, impatient, goal);
+  }
   const bucket = {
     windows: 48 * 60,
     replicas: 8,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { AdmissionOutcome } from '../../src/governor/admission.js';
+import type { Admission, AdmissionOutcome } from '../../src/governor/admission.js';
 import type { Denial } from '../../src/governor/admit.js';
 import { WaitingLine } from '../../src/governor/waiting-line.js';
 import { seededRandom } from '../../src/simulate/seeded-random.js';
@@ -235,6 +235,7 @@ describe('what was promised', () => {
     // Held back for its own sake, and not for room.
     line.note('b', { kind: 'held', denial: at(5 * SECOND), weighed });
     expect(line.before('c', 10 * SECOND).promises).toEqual({ tokens: { all: 1, next: 1 } });
+    expect(line.before('a', 5 * SECOND).isDue).toBe(true);
   });
 
   it('is still its own when the decision has to be made anew', async () => {
@@ -267,5 +268,111 @@ describe('what was promised', () => {
     expect((await b.ask(SMALL)).kind).toBe('refused');
     await end(a);
     expect((await b.ask(SMALL)).kind).toBe('admitted');
+  });
+});
+
+describe('who comes back when it was told to, and finds its time put off', () => {
+  const THOUGHT = 1_000;
+  const REQUEST = { requestId: 'r', model: 'm', ...LARGE };
+
+  /** LARGE has been refused, and told to come back in as many seconds as it is short of thousands. */
+  class Absence {
+    private constructor(
+      readonly town: Town,
+      readonly inFlight: Admission[],
+      readonly toldMs: number,
+    ) {}
+
+    static async begin(): Promise<Absence> {
+      const town = await Town.open({ limits: [BUCKET] });
+      const inFlight = [];
+      for (let index = 0; index < 4; index += 1) {
+        inFlight.push(await town.admit({ bodyBytes: bytesOf(THOUGHT), model: 'other' }));
+      }
+      await town.call(50_000);
+      return new Absence(town, inFlight, toldMs(await town.ask(LARGE)));
+    }
+
+    /** Something that is in flight turns out to have cost more than was thought, which puts everybody off. */
+    async putOff(bySeconds: number): Promise<void> {
+      const admission = this.inFlight.pop()!;
+      this.town.governor.succeeded(admission, []);
+      await this.town.settle(admission, success(THOUGHT + bySeconds * 1_000));
+    }
+
+    /** `outcome`: what has come of it so far. */
+    async comeBack(): Promise<{ readonly outcome: AdmissionOutcome | null }> {
+      const back: { outcome: AdmissionOutcome | null } = { outcome: null };
+      void this.town.governor.admit(SCOPE, REQUEST).then((outcome) => (back.outcome = outcome));
+      await this.town.pass(0);
+      return back;
+    }
+  }
+
+  it('by moments, waits here and passes', async () => {
+    const absence = await Absence.begin();
+    const { town } = absence;
+    await town.pass(absence.toldMs);
+    await absence.putOff(3);
+    const back = await absence.comeBack();
+    await town.pass(2_000);
+    expect(back.outcome).toBeNull();
+    await town.pass(1_000);
+    expect(back.outcome?.kind).toBe('admitted');
+    expect((await town.view()).counters.refused).toBe(1);
+  });
+
+  it('again and again, waits for six seconds in all, and is then told its time', async () => {
+    const absence = await Absence.begin();
+    await absence.town.pass(absence.toldMs);
+    await absence.putOff(3);
+    const back = await absence.comeBack();
+    for (const bySeconds of [3, 2]) {
+      await absence.town.pass(2_000);
+      expect(back.outcome).toBeNull();
+      await absence.putOff(bySeconds);
+      await absence.town.pass(1_000);
+    }
+    expect(back.outcome).toMatchObject({ kind: 'refused', denial: { decision: 'budget' } });
+    expect(toldMs(back.outcome!)).toBe(2 * SECOND);
+    await absence.town.pass(250);
+    expect((await absence.town.view()).counters.refused).toBe(2);
+  });
+
+  it('by more than six seconds, is told so at once', async () => {
+    const absence = await Absence.begin();
+    await absence.town.pass(absence.toldMs);
+    await absence.putOff(8);
+    const back = await absence.comeBack();
+    expect(toldMs(back.outcome!)).toBe(8 * SECOND);
+  });
+
+  it('is told so at once when it comes too soon', async () => {
+    const absence = await Absence.begin();
+    await absence.town.pass(absence.toldMs - SECOND);
+    expect((await absence.comeBack()).outcome?.kind).toBe('refused');
+  });
+
+  it('waits also when it was told a shorter time: 59 seconds are the longest', async () => {
+    const absence = await Absence.begin();
+    await absence.town.pass(absence.toldMs);
+    await absence.putOff(63);
+    expect((await absence.comeBack()).outcome?.kind).toBe('refused');
+    await absence.town.pass(59 * SECOND);
+    const back = await absence.comeBack();
+    await absence.town.pass(4 * SECOND);
+    expect(back.outcome?.kind).toBe('admitted');
+  });
+
+  it('is told so at once when the process is about to stop', async () => {
+    const absence = await Absence.begin();
+    await absence.town.pass(absence.toldMs);
+    await absence.putOff(3);
+    const back = await absence.comeBack();
+    expect(back.outcome).toBeNull();
+    absence.town.governor.releaseHeld();
+    await absence.town.pass(0);
+    expect(back.outcome?.kind).toBe('refused');
+    expect((await absence.comeBack()).outcome?.kind).toBe('refused');
   });
 });

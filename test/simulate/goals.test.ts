@@ -43,6 +43,17 @@ describe('a hidden limit', () => {
     expect(refused).toBeLessThanOrEqual(2);
   });
 
+  it('in a bucket is shared out so that an SDK’s two retries are enough', async () => {
+    const upstream = { kind: 'bucket', window: '1m', limit: 200_000 };
+    const governor = { windowKind: 'bucket', budget: 200_000 };
+    const demand = { sessions: 60, retries: 2 };
+    const { windows, totals } = await run(world({ windows: 90, upstream, governor, demand }));
+    expect(mean(windows.slice(3), ({ utilisation }) => utilisation)).toBeGreaterThanOrEqual(0.9);
+    expect(totals.upstream429).toBeLessThanOrEqual(2);
+    expect(totals.answered).toBeGreaterThan(5_000);
+    expect(totals.givenUp / totals.answered).toBeLessThan(0.004);
+  });
+
   it('is followed down within a window', async () => {
     const changes = [{ at: '50h', limit: 0.6 * MILLION }];
     const { windows } = await run(world({ windows: 16, upstream: { changes } }));

@@ -118,6 +118,23 @@ describe('a world', () => {
     expect(refusals(many)).toBeGreaterThan(5 * refusals(few));
   });
 
+  it('with `retries` has agents that give up, and ask for something else then', async () => {
+    const givenUp = async (retries: number | null) => {
+      const { totals, windows } = await run(short({ demand: { load: 1.5, retries } }));
+      const sum = windows.reduce((total, window) => total + window.givenUp, 0);
+      expect(sum, 'the total').toBe(totals.givenUp);
+      expect(Math.max(...windows.map(({ longestWaitMs }) => longestWaitMs))).toBeLessThan(
+        retries === null ? 5 * HOUR : (retries + 1) * 60_000,
+      );
+      expect(totals.answered).toBeGreaterThan(500);
+      return totals.givenUp;
+    };
+    expect(await givenUp(null)).toBe(0);
+    const [twice, tenTimes] = [await givenUp(2), await givenUp(10)];
+    expect(tenTimes).toBeGreaterThan(10);
+    expect(twice).toBeGreaterThan(1.5 * tenTimes);
+  });
+
   it('with `load`, and its `changes`, asks for more or less', async () => {
     const demand = { load: 0.3, changes: [{ at: '10h', load: 3 }] };
     const result = await run(short({ demand }));
