@@ -103,7 +103,8 @@ function readPlan(drafts: LimitDrafts, groups: Groups, value: string, now: numbe
       if (/^[1-9]\d{0,6}$/.test(value)) draft.windowMs = Number(value) * MINUTE_MS;
       break;
     default:
-      draft.resetAt = parseReset(value, now);
+      // It comes as an instant and as a wait, and one of them may be empty.
+      draft.resetAt = parseReset(value, now) ?? draft.resetAt;
   }
 }
 

@@ -1,17 +1,19 @@
 import type { HeaderFields, LimitName, LimitSignal, Refusal } from '../dialect.js';
+import { parseInstant } from '../instants.js';
 import { member, parseJson } from '../json.js';
 import { errorText, limitsIn, nameOf, PERIOD_MS, refusal, untilLatestReset } from '../refusals.js';
-import { parseGoDuration, readRetryAfter, readRetryInfo } from '../retry-after.js';
+import { parseGoDuration, readRetryAfter, readRetryInfo, untilInstant } from '../retry-after.js';
 import { readLimits } from './limit-headers.js';
 
 const REFUSING = new Set([402, 429, 503, 529]);
 
-/** What no wait of minutes cures (wire facts §3.1): the account is out of money, or closed. */
+/** What no wait of minutes cures (wire facts §3.1): the account is out of money, closed, or has no such plan. */
 export const SPENT: ReadonlySet<string> = new Set([
   'insufficient_quota',
   'billing_hard_limit_reached',
   'billing_not_active',
   'exceeded_current_quota_error',
+  'usage_not_included',
 ]);
 
 /** OpenRouter: another request, which costs less, may pass (§3.2). */
@@ -36,6 +38,8 @@ interface UpstreamError {
   readonly code: string;
   readonly message: string;
   readonly details: readonly unknown[];
+  /** Until a ChatGPT plan is whole again (§3.2). */
+  readonly planWaitMs: number | null;
   /** A gateway says that the provider behind it refused. */
   readonly byProvider: boolean;
 }
@@ -53,8 +57,8 @@ export function readRefusal(
   now: number,
 ): Refusal | null {
   if (!mayRefuse(status)) return null;
-  const error = readError(body);
-  const stated = readRetryAfter(headers, now) ?? readRetryInfo(body);
+  const error = readError(body, now);
+  const stated = readRetryAfter(headers, now) ?? readRetryInfo(body) ?? error.planWaitMs;
   switch (status) {
     case 402:
       if (TOO_DEAR.test(error.message)) return null;
@@ -115,8 +119,13 @@ function namedLimits(
     .map(nameOf);
 }
 
+/** Groq's headers are about the tokens of a minute also where those of a day refused. */
 function isAmong(limits: readonly LimitName[]): (signal: LimitSignal) => boolean {
-  return ({ name }) => limits.some((limit) => limit.name === name);
+  return ({ name, windowMs }) =>
+    limits.some(
+      (limit) =>
+        limit.name === name && (limit.windowMs ?? windowMs) === (windowMs ?? limit.windowMs),
+    );
 }
 
 function waitIn(message: string): number | null {
@@ -156,19 +165,29 @@ function nameOfViolation({ what, period }: Violation): LimitName {
  * OpenAI's envelope `{"error":{…}}`, which Gemini puts into a list; Mistral's and Azure's gateway
  * answer without one.
  */
-function readError(body: string): UpstreamError {
+function readError(body: string, now: number): UpstreamError {
   const parsed = parseJson(body);
   const root: unknown = Array.isArray(parsed) ? parsed[0] : parsed;
   const inner = member(root, 'error');
   const error = typeof inner === 'object' && inner !== null ? inner : root;
   const details = member(error, 'details');
+  const metadata = member(error, 'metadata');
   return {
     type: text(member(error, 'type')),
     code: text(member(error, 'code')),
     message: text(member(error, 'message')),
     details: Array.isArray(details) ? details : [],
-    byProvider: member(member(error, 'metadata'), 'provider_name') !== undefined,
+    planWaitMs: planWait(error, now),
+    byProvider: ['provider_name', 'provider_code'].some(
+      (name) => member(metadata, name) !== undefined,
+    ),
   };
+}
+
+/** As a wait, which needs no clock that agrees with ours, and as an instant; 0 says nothing. */
+function planWait(error: unknown, now: number): number | null {
+  const waitMs = parseGoDuration(`${text(member(error, 'resets_in_seconds'))}s`) ?? 0;
+  return waitMs > 0 ? waitMs : untilInstant(parseInstant(text(member(error, 'resets_at'))), now);
 }
 
 /** A code may be a number. */

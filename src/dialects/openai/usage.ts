@@ -37,6 +37,7 @@ const RATE_LIMITED = new Set([
   'rate_limited',
   'too_many_requests',
   'resource_exhausted',
+  'usage_limit_reached',
   'tokens',
   'requests',
   '429',

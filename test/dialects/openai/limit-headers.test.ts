@@ -156,6 +156,7 @@ describe('limits as they are stated', () => {
         'x-codex-secondary-used-percent': '7',
         'x-codex-secondary-window-minutes': '10080',
         'x-codex-secondary-reset-after-seconds': '86400',
+        'x-codex-secondary-reset-at': '',
       }),
     ).toEqual([
       signal('5h', { windowMs: 5 * 60 * MINUTE, utilization: 0.425, resetAt: NOW + 60 * MINUTE }),

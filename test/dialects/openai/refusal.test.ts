@@ -61,6 +61,14 @@ const PROVIDER = error({
   code: 429,
   metadata: { provider_name: 'Chutes', raw: 'model is temporarily rate-limited upstream' },
 });
+/** router-for-me/CLIProxyAPI#1666. */
+const PLAN = error({
+  type: 'usage_limit_reached',
+  message: 'The usage limit has been reached',
+  plan_type: 'free',
+  resets_at: NOW / 1000 + 529_498,
+  resets_in_seconds: 529_498,
+});
 const gemini = (violations: readonly object[], retryDelay?: string) => [
   error({
     code: 429,
@@ -120,6 +128,48 @@ describe('kinds of refusal', () => {
       12_000,
     ],
     [
+      'a day’s limit by its text, for the headers are about a minute',
+      429,
+      {
+        'x-ratelimit-limit-tokens': '6000',
+        'x-ratelimit-remaining-tokens': '5900',
+        'x-ratelimit-reset-tokens': '1s',
+      },
+      error({
+        message:
+          'Rate limit reached for model `llama-3.3-70b` on tokens per day (TPD): Limit 100000, Used 99900, Requested 1066. Please try again in 13m51s.',
+        type: 'tokens',
+        code: 'rate_limit_exceeded',
+      }),
+      'quota',
+      831_000,
+    ],
+    ['a ChatGPT plan, by its body', 429, {}, PLAN, 'quota', 529_498_000],
+    [
+      'a ChatGPT plan, by the instant in its body',
+      429,
+      {},
+      error({ type: 'usage_limit_reached', resets_at: NOW / 1000 + 600 }),
+      'quota',
+      600_000,
+    ],
+    [
+      'a ChatGPT plan that is whole again, it says, and refuses',
+      429,
+      {},
+      error({ type: 'usage_limit_reached', resets_in_seconds: 0 }),
+      'unknown',
+      null,
+    ],
+    [
+      'a ChatGPT plan without this',
+      429,
+      {},
+      error({ type: 'usage_not_included', message: 'Upgrade.' }),
+      'terminal',
+      null,
+    ],
+    [
       'a limit without a wait, which is no sample of ours',
       429,
       {},
@@ -175,6 +225,14 @@ describe('kinds of refusal', () => {
       36_000,
     ],
     ['OpenRouter, the provider refuses', 429, {}, PROVIDER, 'transient', null],
+    [
+      'OpenRouter, the provider refuses by a code',
+      429,
+      {},
+      error({ message: 'Provider returned error', code: 429, metadata: { provider_code: 'slow' } }),
+      'transient',
+      null,
+    ],
     [
       'OpenRouter, its own limit',
       429,
@@ -305,6 +363,9 @@ describe('the start of a body', () => {
       fc.json(),
       fc.string(),
       words.map((message) => JSON.stringify(error({ message }))),
+      fc
+        .jsonValue()
+        .map((resets) => JSON.stringify(error({ resets_in_seconds: resets, resets_at: resets }))),
       fc.jsonValue().map((details) => JSON.stringify(error({ details: [details] }))),
       fc.jsonValue().map((violations) => JSON.stringify(error({ details: [{ violations }] }))),
     );

@@ -249,6 +249,16 @@ describe('usage of a stream', () => {
 describe('a stream that fails after its 200', () => {
   it.each<[string, string, number]>([
     [
+      'a ChatGPT plan that is used up',
+      event('response.failed', {
+        response: {
+          status: 'failed',
+          error: { code: 'usage_limit_reached', message: 'The usage limit has been reached' },
+        },
+      }),
+      429,
+    ],
+    [
       'Responses, rate limited',
       event('response.failed', {
         response: {
