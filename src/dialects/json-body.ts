@@ -44,15 +44,12 @@ export class JsonBody {
     }
     if (!this.#gap) return cursor.ended;
     const end = body.subarray(KEPT_BYTES);
-    let found = false;
     for (const key of keys) {
       const value = lastMember(end, key);
-      if (value === null) continue;
-      found = true;
-      show(key, value);
+      if (value !== null) show(key, value);
     }
-    // With all of it in the beginning, a last brace is all there is to tell the end by.
-    return found || /\}\s*$/.test(end.toString('latin1', Math.max(0, end.length - 64)));
+    // A last brace is all there is to tell the end by.
+    return end.toString('latin1').trimEnd().endsWith('}');
   }
 
   /** Twice the end is kept before half of it goes, so that no byte is moved more than once. */

@@ -83,16 +83,15 @@ export function parseGoDuration(text: string): number | null {
 export function readRetryInfo(body: string): number | null {
   const parsed = parseJson(body);
   // Gemini wraps the error of a streamed request in an array.
-  for (const root of Array.isArray(parsed) ? parsed.slice(0, 8) : [parsed]) {
-    const details = member(member(root, 'error'), 'details');
-    for (const detail of Array.isArray(details) ? details.slice(0, 32) : []) {
-      const type = member(detail, '@type');
-      if (typeof type !== 'string' || !type.endsWith('google.rpc.RetryInfo')) continue;
-      const delay = member(detail, 'retryDelay');
-      const seconds = typeof delay === 'string' ? /^(\d+(?:\.\d{1,9})?)s$/.exec(delay)?.[1] : null;
-      const waitMs = parseWaitNumber(seconds ?? undefined, 1000);
-      if (waitMs !== null) return waitMs;
-    }
+  const root: unknown = Array.isArray(parsed) ? parsed[0] : parsed;
+  const details = member(member(root, 'error'), 'details');
+  for (const detail of Array.isArray(details) ? details.slice(0, 32) : []) {
+    const type = member(detail, '@type');
+    if (typeof type !== 'string' || !type.endsWith('google.rpc.RetryInfo')) continue;
+    const delay = member(detail, 'retryDelay');
+    const seconds = typeof delay === 'string' ? /^(\d+(?:\.\d{1,9})?)s$/.exec(delay)?.[1] : null;
+    const waitMs = parseWaitNumber(seconds ?? undefined, 1000);
+    if (waitMs !== null) return waitMs;
   }
   return null;
 }

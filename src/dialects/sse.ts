@@ -135,7 +135,6 @@ export class SseSplitter {
   }
 
   #takeData(bytes: Buffer, start: number, end: number): void {
-    if (this.#eventTooLong) return;
     if (end - start > this.#maxBytes) {
       this.#eventTooLong = true;
     } else if (!this.#hasData) {

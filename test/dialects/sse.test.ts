@@ -135,6 +135,27 @@ describe('the SSE splitter', () => {
     expect(splitText(`data: ${long}\n\n`, 60)).toEqual([{ name: '', data: long }]);
   });
 
+  it('skips the same near the bound however chunks are cut, and shows nothing over it', () => {
+    const starts = ['data: ', 'data:', 'event: ', ': ', '', '\ufeffdata: '];
+    const line = fc
+      .tuple(fc.constantFrom(...starts), fc.nat(30), fc.constantFrom('\n', '\n\n', '\r\n\r\n'))
+      .map(([start, length, end]) => `${start}${'x'.repeat(length)}${end}`);
+    fc.assert(
+      fc.property(fc.array(line, { maxLength: 8 }), cuts, (lines, places) => {
+        const bytes = Buffer.from(lines.join(''));
+        const whole = split([bytes], 12);
+        expect(split(cutAt(bytes, places), 12)).toEqual(whole);
+        for (const { data } of whole) expect(data.length).toBeLessThanOrEqual(12);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('cuts a name that is none, but no event for it', () => {
+    const events = [{ name: 'n'.repeat(64), data: 'a' }];
+    expect(splitText(`event: ${'n'.repeat(100)}\ndata: a\n\n`)).toEqual(events);
+  });
+
   it('keeps a bounded part of a line that never ends', () => {
     const splitter = new SseSplitter(() => {});
     const chunk = Buffer.alloc(65_536, 'x');

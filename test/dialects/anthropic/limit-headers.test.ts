@@ -100,6 +100,7 @@ describe('limit headers', () => {
     // The set is open.
     ['one_hour_haiku', '1h_haiku', HOUR],
     ['some_new_thing', 'some_new_thing', null],
+    ['zero_hour', '0h', null],
   ])('the claim %s names the window %s', (claim, window, windowMs) => {
     const [signal] = read({
       'anthropic-ratelimit-unified-representative-claim': claim,
