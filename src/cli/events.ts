@@ -113,11 +113,11 @@ async function showJournal(
     const from = Math.max(0, SYSTEM_TIME.wall() - sinceMs);
     const query = { stream: 'event', scope: scope ?? null, from, most: MOST } as const;
     const entries = await journal.read(query);
-    // Nothing to tell, and nothing there, look alike.
-    if (entries.length === 0) await inspectExisting(state);
     terminal.err(
       `tidegate: no control plane answers at ${url}; read from the journal of ${storeName(state)}\n`,
     );
+    // Nothing to tell, and nothing there, look alike.
+    if (entries.length === 0) await inspectExisting(state);
     tellOfExtent(terminal, asked, entries.length);
     show(entries.map((entry) => viewEvent({ scope: entry.scope, ...recordOf(entry) })));
   } finally {

@@ -175,7 +175,7 @@ export const SETTINGS = {
     parser: ladder({ min: 10, max: DAY }, '30s,60s,120s'),
     absent: { text: '30s,60s,120s,240s,300s' },
     meaning:
-      'Waits after refusals in a row that state none; the last one repeats. A wait the upstream states is kept exactly and never shortened.',
+      'Waits after refusals in a row that state none; the last one repeats. A wait the upstream states is kept, never shortened, and up to 10 % longer.',
   },
   probeEvery: {
     env: 'TIDEGATE_PROBE_EVERY',
