@@ -112,10 +112,14 @@ async function showJournal(
   try {
     const from = Math.max(0, SYSTEM_TIME.wall() - sinceMs);
     const query = { stream: 'event', scope: scope ?? null, from, most: MOST } as const;
-    const entries = await journal.read(query);
     terminal.err(
       `tidegate: no control plane answers at ${url}; read from the journal of ${storeName(state)}\n`,
     );
+    const entries = await journal.read(query).catch(async (error: unknown) => {
+      // Where there is no state, or it can't be read either, that says more.
+      await inspectExisting(state);
+      throw error;
+    });
     // Nothing to tell, and nothing there, look alike.
     if (entries.length === 0) await inspectExisting(state);
     tellOfExtent(terminal, asked, entries.length);

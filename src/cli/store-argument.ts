@@ -33,7 +33,10 @@ export async function inspectExisting(store: StoreConfig): Promise<FoundState> {
   const found = await inspectStore(store);
   if (found !== null) return found;
   throw new TidegateError('STATE_CORRUPT', `there is no state at ${storeName(store)}`, {
-    hint: 'look at TIDEGATE_STATE; a relative path begins at the working directory',
+    hint:
+      store.kind === 'postgres'
+        ? 'an instance makes it at its start, as "tidegate migrate" makes its tables; if one has, look at database and search_path in TIDEGATE_STATE'
+        : 'look at TIDEGATE_STATE; a relative path begins at the working directory',
   });
 }
 

@@ -80,7 +80,9 @@ it('events of a directory without a state says so, and ends with 78', async () =
   const env = { TIDEGATE_ADMIN_LISTEN: '127.0.0.1:1' };
   const { code, out, err } = await tidegate(['events'], { env, cwd: directory.path });
   expect({ code, out }).toEqual({ code: 78, out: '' });
-  expect(err).toMatch(/^tidegate: no control plane answers at http:\/\/127\.0\.0\.1:1; read from the/);
+  expect(err).toMatch(
+    /^tidegate: no control plane answers at http:\/\/127\.0\.0\.1:1; read from the/,
+  );
   expect(err).toContain('\ntidegate: there is no state at file:');
   directory.dispose();
 });

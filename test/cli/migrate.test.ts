@@ -21,6 +21,22 @@ beforeEach(async () => {
 });
 afterEach(() => store.dispose());
 
+it('events of a database that no instance has used says so, and of none what to do', async () => {
+  const env = { TIDEGATE_ADMIN_LISTEN: '127.0.0.1:1', TIDEGATE_STATE: store.url };
+  const unused = await tidegate(['events'], { env });
+  expect(unused).toMatchObject({ code: 78, out: '' });
+  expect(unused.err).toMatch(/^tidegate: no control plane answers at http:\/\/127\.0\.0\.1:1; /);
+  expect(unused.err).toMatch(
+    /\ntidegate: there is no state at postgres:.*\nWhat to do: an instance /,
+  );
+  const away = await tidegate(['events'], {
+    env: { ...env, TIDEGATE_STATE: 'postgres://tide:hunter2@127.0.0.1:1/tide' },
+  });
+  expect(away).toMatchObject({ code: 75, out: '' });
+  expect(away.err).toContain('\nWhat to do: start the database, or correct host and port');
+  expect(away.err).not.toContain('hunter2');
+});
+
 it('makes the tables, once, and lets an instance without that right start', async () => {
   const env = { TIDEGATE_STATE: store.url };
   const planned = await tidegate(['migrate', '--dry-run'], { env });
