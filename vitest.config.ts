@@ -10,8 +10,9 @@ export default defineConfig({
     setupFiles: ['./test/support/seed.ts'],
     // Two cores; process tests start servers of their own, and wait for disks and timers most of the time.
     maxWorkers: 3,
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    // Far above what they take: a busy machine is no fault of theirs.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     // Named by the reporter where it was needed.
     retry: process.env['CI'] === undefined ? 0 : 1,
     reporters: ['default', './test/support/count-reporter.ts', './test/support/stuck-run.ts'],

@@ -107,7 +107,8 @@ it('one probe among all, which a dead replica takes along for its ten seconds an
   // The probe gets no answer, and whoever holds it dies.
   let holder = -1;
   replicas.answers.set('probe', () => undefined);
-  await until(() => Date.now() > Date.parse(end), 5_000);
+  // On a busy machine an instance's idea of the database's clock may lie a little behind.
+  await until(() => Date.now() > Date.parse(end) + 500, 5_000);
   const asked = performance.now();
   const waiting = ALL.map(async (replica) => {
     const outcome = await replicas
