@@ -63,6 +63,14 @@ export const TRAFFIC_METRICS: readonly Metric[] = [
     read: ({ plane }) => single(plane.proxy.tally.firstByteMs.read()),
   },
   {
+    name: 'tidegate_unread_answers_total',
+    type: 'counter',
+    labels: [],
+    help: 'Answers cut off because their client took nothing of them for ten minutes',
+    origin: 'process',
+    read: ({ plane }) => single(plane.proxy.tally.unreadAnswers),
+  },
+  {
     name: 'tidegate_in_flight_requests',
     type: 'gauge',
     labels: [],

@@ -2,6 +2,7 @@ import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { Dialect, LocalProblem } from '../dialects/dialect.js';
 import type { Timers } from '../platform/timers.js';
 import type { AccessRecord } from './access-log.js';
+import type { UnreadWatch } from './unread-watch.js';
 
 /**
  * How long the rest of an answered request is read and dropped. A connection that closes on unread
@@ -26,6 +27,7 @@ export interface Connection {
   ends: boolean;
   /** What looked like requests since, each of which Node keeps until the connection is closed. */
   ignored: number;
+  readonly watch: UnreadWatch;
 }
 
 /** One request and the one answer to it: the upstream's, which a Relay carries, or our own. */
@@ -94,10 +96,10 @@ export class Exchange {
       ...options.headers,
       ...(close ? { connection: 'close' } : {}),
     });
-    if (!this.#unread) return void response.end(answer.body);
+    if (!this.#unread) return this.#finish(answer.body);
     response.write(answer.body);
     // Node closes the connection when the answer ends: not before the client has stopped sending.
-    this.#dropRest(() => response.end());
+    this.#dropRest(() => this.#finish());
   }
 
   /** The answer states neither its length nor its end: that of the connection is its end. */
@@ -111,13 +113,18 @@ export class Exchange {
   /** The upstream's answer is whole, maybe before the request is; `rest` is what is left to write. */
   end(rest: Buffer | undefined): void {
     const { request, response } = this;
-    if (!this.#unread) return void response.end(rest);
+    if (!this.#unread) return this.#finish(rest);
     if (this.#endsWithConnection) {
       if (rest !== undefined) response.write(rest);
-      return this.#dropRest(() => response.end());
+      return this.#dropRest(() => this.#finish());
     }
-    response.end(rest);
+    this.#finish(rest);
     this.#dropRest(() => request.destroy());
+  }
+
+  /** Part of the answer waits for the client. */
+  behind(): void {
+    this.connection.watch.begin();
   }
 
   /**
@@ -143,6 +150,11 @@ export class Exchange {
       if (!this.#unread) socket.destroy();
     });
     if (this.#unread) this.#dropRest(breakOff);
+  }
+
+  #finish(rest?: Buffer | string): void {
+    this.response.end(rest);
+    if (this.response.writableLength > 0) this.behind();
   }
 
   #close(): void {

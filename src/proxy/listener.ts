@@ -5,6 +5,7 @@ import type { Log } from '../platform/log.js';
 import { outliveErrors } from '../platform/server-errors.js';
 import type { Timers } from '../platform/timers.js';
 import { Exchange, LINGER_MS, type Connection } from './exchange.js';
+import { UnreadWatch } from './unread-watch.js';
 
 export interface ListenerOptions {
   readonly dialect: Dialect;
@@ -12,6 +13,8 @@ export interface ListenerOptions {
   readonly log: Log;
   readonly nextRequestId: () => string;
   readonly onExchange: (exchange: Exchange) => void;
+  /** The client of this answer is cut off, for it has stopped reading. */
+  readonly onUnread: (requestId: string) => void;
   /** Longest time that the headers of a request may take, in ms. */
   readonly headersMs?: number;
 }
@@ -89,9 +92,22 @@ export class Listener {
   }
 
   #connect(socket: Socket): void {
-    const connection: Connection = { open: [], ends: false, ignored: 0 };
+    const { timers, onUnread } = this.#options;
+    const open: Exchange[] = [];
+    const watch = new UnreadWatch(
+      socket,
+      timers,
+      () => open.length > 0,
+      () => {
+        if (open[0] !== undefined) onUnread(open[0].requestId);
+        // A clean end could be taken for that of the answer, and the kernel would keep what it has.
+        socket.resetAndDestroy();
+      },
+    );
+    const connection: Connection = { open, ends: false, ignored: 0, watch };
     this.#connections.set(socket, connection);
     socket.once('close', () => {
+      watch.end();
       for (const exchange of connection.open.splice(0)) exchange.leave();
     });
   }

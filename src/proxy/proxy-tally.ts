@@ -37,6 +37,8 @@ export class ProxyTally {
   readonly refusals: Counts<Decision>;
   /** Those with decision `state` that came before the request's scope was looked for. */
   refusalsWithoutScope = 0;
+  /** Answers cut off because their client had stopped reading. */
+  unreadAnswers = 0;
   /** Observe mode: what would have been refused, by scope. */
   readonly observed: Counts<Decision>;
   /** Answers to metered requests, by upstream. */

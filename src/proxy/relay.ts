@@ -245,6 +245,7 @@ export class Relay implements Dispatcher.DispatchHandler {
     if (this.#clientBusy || this.#over) return;
     this.#clientBusy = true;
     this.#controller?.pause();
+    this.#options.exchange.behind();
     this.#options.exchange.response.once('drain', () => {
       this.#clientBusy = false;
       // Not at once: another answer's end may be the cause, and undici is in the midst of that one.

@@ -149,10 +149,16 @@ export class UpstreamProxy {
       log,
       nextRequestId: () => `${this.#idPrefix}${(this.#requests += 1).toString(36)}`,
       onExchange: (exchange) => this.#serve(open, exchange),
+      onUnread: (requestId) => this.#noteUnread(route, requestId),
     });
     const open = { ...route, listener, agent, freshAgent, shaping: new Shaping({ ...route, log }) };
     this.#routes.push(open);
     return open;
+  }
+
+  #noteUnread({ name: upstream }: Route, requestId: string): void {
+    this.tally.unreadAnswers += 1;
+    this.#options.log.warn('the client has stopped reading its answer', { upstream, requestId });
   }
 
   #serve(route: OpenRoute, exchange: Exchange): void {

@@ -24,6 +24,7 @@ async function open(onExchange: (exchange: Exchange) => void): Promise<Wire> {
     log,
     nextRequestId: () => 'tg_1',
     onExchange,
+    onUnread: () => {},
     headersMs: HEADERS_MS,
   });
   server = listener.server;

@@ -78,6 +78,7 @@ async function openRelay({
     log: SILENT_LOG,
     nextRequestId: () => 'tg_1',
     onExchange: (exchange) => exchanges.push(exchange),
+    onUnread: () => {},
   });
   const { port } = await listener.open({ host: '127.0.0.1', port: 0 });
   const client = await Wire.open(`http://127.0.0.1:${port}`);
