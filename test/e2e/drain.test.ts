@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -227,8 +227,9 @@ describe('a stop', () => {
     gateway.upstream = await FakeUpstream.open(jsonMessage({ input: 60, output: 40 }));
     const full = new FullPipe(gateway.directory.at('access.log'));
     await gateway.start({ TIDEGATE_ACCESS_LOG: full.path, TIDEGATE_DRAIN: '1s' });
-    // Whoever opens it to write waits for a reader: so the next state.json is never written.
-    execFileSync('mkfifo', [gateway.directory.at('state.json.tmp')]);
+    // Whoever opens it to write waits for a reader: so the next state.json is never written. That of the start may be.
+    const next = gateway.directory.at('state.json.tmp');
+    await until(() => spawnSync('mkfifo', [next], { stdio: 'ignore' }).status === 0);
     await gateway.exchange(CALL);
     await gateway.settledUse();
     const asked = performance.now();
