@@ -512,7 +512,7 @@ describe('state.json', () => {
         outcome: null,
       }));
     }
-    await until(() => savedSequence() > 8);
+    await until(() => savedSequence() > 8, 20_000);
     for (const name of ['journal', 'journal2']) {
       expect(statSync(`${store.path}.${name}`).size).toBeLessThan(12 * 1024 * 1024);
     }

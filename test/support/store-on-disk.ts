@@ -23,13 +23,16 @@ export type AdapterOptions = SoleStoreOptions & { readonly timers: Timers };
 
 /** A store of a test's own, in a directory that need not exist yet. */
 export abstract class StoreOnDisk {
-  readonly #root = new TemporaryDirectory();
+  readonly #root: TemporaryDirectory;
   readonly #opened: StateRepository[] = [];
-  readonly directory = this.#root.at('data');
+  readonly directory: string;
   abstract readonly path: string;
 
-  /** @param time Without one, the machine's. */
-  constructor(readonly time: ManualTime | null = null) {}
+  /** @param time Without one it is the machine's, and so is the disk. */
+  constructor(readonly time: ManualTime | null = null) {
+    this.#root = new TemporaryDirectory(time === null ? 'disk' : 'memory');
+    this.directory = this.#root.at('data');
+  }
 
   protected abstract adapter(options: AdapterOptions): Promise<StateRepository>;
   /** Another store of the kind, with nothing in it. */
