@@ -165,8 +165,8 @@ export function lastMember(tail: Buffer, key: string): Buffer | null {
     if (value !== -1) {
       depth += netDepth(tail, at, walkedFrom);
       walkedFrom = at;
-      const end = valueEnd(tail, value);
-      if (depth === -1 && end > value) return tail.subarray(value, end);
+      const end = depth === -1 ? valueEnd(tail, value) : -1;
+      if (end > value) return tail.subarray(value, end);
     }
     at = at === 0 ? -1 : tail.lastIndexOf(needle, at - 1);
   }

@@ -89,7 +89,7 @@ export function readBody(
     else if (key === shape?.preamble && opening === null) preamble = value;
     if (model !== null && (opening !== null || shape === null)) break;
   }
-  if (model === null && !cursor.ended) {
+  if (model === null) {
     const value = lastMember(body.subarray(-reach.tailBytes), 'model');
     if (value !== null) model = modelOf(value);
   }

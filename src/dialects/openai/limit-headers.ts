@@ -121,7 +121,7 @@ function signalOf(draft: LimitDraft, now: number): LimitSignal {
  * `requests` are those of a minute at OpenAI and of a day at Groq, and nothing else tells.
  */
 function refillPeriod({ limit, remaining, resetAt }: LimitDraft, now: number): number | null {
-  if (limit === null || remaining === null || resetAt === null || remaining >= limit) return null;
+  if (limit === null || remaining === null || resetAt === null) return null;
   const periodMs = ((resetAt - now) * limit) / (limit - remaining);
   const near = Object.values(PERIOD_MS).find(
     (candidate) => Math.abs(periodMs - candidate) <= TOLERANCE * candidate,

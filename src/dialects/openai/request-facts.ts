@@ -42,7 +42,7 @@ const TURNS: ConversationShape = {
     const start = cursor.position;
     for (let messages = 0; messages <= MOST_SYSTEM_MESSAGES; messages++) {
       const message = cursor.skipValue();
-      if (message === null || message.length === 0) return null;
+      if (message === null) return null;
       if (!isSystem(message)) return bytes.subarray(start, cursor.position);
     }
     return null;
@@ -88,5 +88,5 @@ function isSystem(message: Buffer): boolean {
   const cursor = new JsonCursor(message);
   if (!cursor.enterObject()) return false;
   const role = cursor.nextOf(ROLE) === null ? null : cursor.skipValue();
-  return role !== null && role.length < 64 && SYSTEM_ROLES.has(parseJson(role.toString()));
+  return role !== null && SYSTEM_ROLES.has(parseJson(role.toString()));
 }

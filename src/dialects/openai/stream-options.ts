@@ -93,7 +93,7 @@ function membersOf(bytes: Buffer, start: number, end: number): ReadonlyMap<strin
   const members = new Map<string, Span>();
   for (let key = cursor.nextKey(); key !== null; key = cursor.nextKey()) {
     const value = cursor.skipValue();
-    if (value === null || value.length === 0) return null;
+    if (value === null) return null;
     if (key.includes('\\') || members.has(key) || members.size === MOST_KEYS) return null;
     const valueEnd = start + cursor.position;
     members.set(key, { start: valueEnd - value.length, end: valueEnd });

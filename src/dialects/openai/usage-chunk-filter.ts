@@ -52,7 +52,6 @@ export class UsageChunkFilter implements AnswerFilter {
       if (byte !== LF && byte !== CR) {
         if (this.#lineBytes === 0) {
           this.#comment = byte === COLON && this.#atEventStart(at - eventStart);
-          this.#dropped = false;
         }
         const end = lineEnd(chunk, at);
         this.#lineBytes += end - at;

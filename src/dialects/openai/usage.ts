@@ -105,7 +105,7 @@ class StreamReader implements UsageReader {
       if (value === null) break;
       switch (key) {
         case 'type':
-          type = shortText(value) || name;
+          type = shortText(value);
           break;
         case 'choices':
           noChoices = isEmptyArray(value);
@@ -131,8 +131,7 @@ class StreamReader implements UsageReader {
       }
     }
     // An error of Responses may lie in the event itself.
-    const failed = name === 'error' || type === 'error';
-    if (failed && this.#failure === null) this.#fail(parseJson(data.toString()));
+    if (name === 'error' || type === 'error') this.#fail(parseJson(data.toString()));
   }
 
   /** The whole answer as far as it got, in the first events and in the last. */

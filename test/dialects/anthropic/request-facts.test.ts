@@ -145,6 +145,13 @@ describe('the session', () => {
     expect(read({ model: MODEL, messages: [user('Fix the build.'), marked] }).session).toBe(first);
   });
 
+  it('does not know a system prompt behind the messages, which one day lies out of reach', () => {
+    const messages = [user('a')];
+    const bodies = [{ messages }, { messages, system: 'You are terse.' }];
+    const [without, behind] = bodies.map((body) => read({ ...body, model: MODEL }).session);
+    expect(behind).toBe(without);
+  });
+
   it('differs between conversations', () => {
     const bodies = [
       { model: MODEL, messages: [user('a')] },
@@ -210,7 +217,7 @@ describe('a body that can’t be read', () => {
     for (const text of unit) {
       const body = Buffer.alloc(size, text);
       const prefixed = Buffer.concat([Buffer.from('{"messages":['), body]);
-      const times = Array.from({ length: 5 }, () => {
+      const times = Array.from({ length: 20 }, () => {
         // Of this thread, for others want the processor as well.
         const before = process.threadCpuUsage();
         read(body);

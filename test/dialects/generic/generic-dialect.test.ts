@@ -158,6 +158,11 @@ describe('usage', () => {
     expect(figures(settings, 'application/json', body)).toEqual(expected);
   });
 
+  it('is not made of what is left of a body that is too large', () => {
+    const pieces = ['{"pad":"', 'x'.repeat(4_200_000), '","n":5}'].map((text) => Buffer.from(text));
+    expect(read({ inputTokensAt: 'n' }, 'application/json', pieces).inputTokens).toBeNull();
+  });
+
   it('of a stream is the newest that its events state', () => {
     const stream =
       'data: {"meta":{"in":5}}\n\ndata: tick\n\ndata: {"meta":{"out":[1]}}\n\nevent: x\ndata: {"meta":{"out":[9]}}\n\ndata: [DONE]\n\n';

@@ -147,6 +147,12 @@ describe('limits as they are stated', () => {
     ]);
   });
 
+  it('by OpenAI in its older names, which are of a minute, too', () => {
+    expect(read({ 'x-ratelimit-limit-tokens_usage_based': '9' })).toEqual([
+      signal('tokens_usage_based', { windowMs: MINUTE, limit: 9 }),
+    ]);
+  });
+
   it('by a ChatGPT plan, in windows with names of their own', () => {
     expect(
       read({

@@ -46,6 +46,7 @@ describe('of a stream', () => {
     ['another field that looks like it', `dat: {"choices":[],"usage":{}}\n\n`],
     ['a chunk that is too long', data(usageChunk({ pad: 'x'.repeat(20_000) }))],
     ['the beginning of the chunk, where the stream is cut', USAGE.slice(0, -8)],
+    ['all of it but the last brace', USAGE.trimEnd().slice(0, -1)],
     ['nothing', ''],
     ['blank lines', '\n\n\r\n\r\r'],
   ])('%s pass', (_what, stream) => {
