@@ -76,7 +76,8 @@ export const COMMANDS: readonly Command[] = [
       '          or if an instance that did not stop was heard of in either Postgres within three hours.',
       '          --force  copy all the same, and say in spite of what',
       '',
-      'Exits with 78 if there is no such store, or if it is not whole; with 75 if it is in use.',
+      'Exits with 78 if there is no such store, check and copy also if it is not whole; copy with 75 if one',
+      'of them is in use.',
     ],
     load: subcommands('state', {
       show: () => import('./state-show.js'),

@@ -1,5 +1,6 @@
 import type { AdminConfig, ListenAddress } from '../config/config.js';
 import { formatAddress } from '../config/format.js';
+import { printable } from '../config/problem.js';
 import { reasonOf, TidegateError } from '../platform/tidegate-error.js';
 import { UsageError } from './arguments.js';
 
@@ -18,8 +19,13 @@ export function controlPlaneOf(
   url: string | undefined,
 ): ControlPlane {
   if (url === undefined) return { url: `http://${formatAddress(reachable(listen))}`, token };
-  if (!/^https?:/.test(url) || !URL.canParse(url)) {
-    throw new UsageError(`--url ${JSON.stringify(url)} is no http or https URL.`);
+  const { protocol = '', username, password, search, hash } = URL.parse(url) ?? {};
+  const isHttp = protocol === 'http:' || protocol === 'https:';
+  if (!isHttp || [username, password, search, hash].some((part) => part !== '')) {
+    throw new UsageError(
+      `--url ${JSON.stringify(printable(url))} is no http or https URL without user and query. ` +
+        'A token goes into TIDEGATE_ADMIN_TOKEN.',
+    );
   }
   return { url: url.replace(/\/+$/, ''), token };
 }

@@ -55,6 +55,18 @@ describe.each([['events'], ['explain', 'tg_1'], ['status'], ['status', '--json']
   },
 );
 
+it.each([
+  ['ftp://127.0.0.1', '"ftp://127.0.0.1"'],
+  ['127.0.0.1:8788', '"127.0.0.1:8788"'],
+  ['http://op:hunter2@127.0.0.1:1', '"http://***@127.0.0.1:1"'],
+  ['http://127.0.0.1:1/?token=hunter2', '"http://127.0.0.1:1/?…"'],
+])('an URL that names no control plane is not shown in full: %s', async (named, shown) => {
+  const { code, out, err } = await tidegate(['status', '--url', named]);
+  expect({ code, out }).toEqual({ code: 64, out: '' });
+  expect(err).toContain(`--url ${shown} is no http or https URL`);
+  expect(err).not.toContain('hunter2');
+});
+
 it('events says that older ones were left out', async () => {
   const [at, details] = ['2026-11-27T00:00:00.000Z', {}];
   const event = { at, scope: 's', kind: 'k', message: 'm', limit: null, requestId: null, details };

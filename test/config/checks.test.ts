@@ -174,6 +174,14 @@ upstreams:
     expect(mistakes({}, file)).toEqual([expect.stringContaining('"a/b" is the name of')]);
   });
 
+  test('scopes of upstreams whose names are wrong do not clash for that', () => {
+    const wrong = (port: number) =>
+      `  - {name: Wrong, ${URL_LINE}, listen: "127.0.0.1:${port}", scopes: [{name: a, header: x, value: y}]}\n`;
+    const found = mistakes({}, `upstreams:\n${wrong(9000)}${wrong(9001)}`);
+    expect(found).toHaveLength(2);
+    for (const text of found) expect(text).toContain('"Wrong" is not a name');
+  });
+
   test('upstream and scope together have 64 characters at most', () => {
     const file = (length: number): string =>
       upstream(

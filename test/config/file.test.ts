@@ -201,6 +201,7 @@ describe('keys', () => {
     ['xyzzy: 1', 'xyzzy (tidegate.yaml:1): is not a setting here.'],
     ['__proto__: 1', '__proto__ (tidegate.yaml:1): is not a setting here.'],
     ['config: x', 'config (tidegate.yaml:1): is not a setting here.'],
+    ['? [a, b]\n: x', '? (tidegate.yaml:1): is not a setting here.'],
   ])('%s', (file, message) => {
     const found = mistakes({}, file);
     expect(found).toHaveLength(1);
