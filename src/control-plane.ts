@@ -33,6 +33,12 @@ export async function openControlPlane(
   const fastify = adapter.getInstance();
   fastify.removeAllContentTypeParsers();
   fastify.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null));
+  // Node takes the first of several, and somebody on the way may have taken another (RFC 9112 §3.2).
+  fastify.addHook('onRequest', (request, reply, done) => {
+    if ((request.raw.headersDistinct['host']?.length ?? 0) <= 1) return done();
+    const refused = { message: 'a request has one Host', error: 'Bad Request', statusCode: 400 };
+    void reply.code(400).header('connection', 'close').send(refused);
+  });
   const { host, port } = plane.config.admin.listen;
   try {
     await app.listen(port, host);

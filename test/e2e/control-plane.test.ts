@@ -313,6 +313,22 @@ describe('a stranger', () => {
     expect((await post('/cooldown/clear', { origin: own })).status).toBe(200);
   });
 
+  it('has no second Host to be read by somebody else, wherever it goes', async () => {
+    await start();
+    const own = new URL(gate.controlUrl).host;
+    for (const path of ['/status', '/health/live', '/metrics', '/nowhere']) {
+      for (const hosts of [[own, 'evil.example'], ['evil.example', own], [own, own], []]) {
+        const wire = await Wire.open(gate.controlUrl);
+        const lines = hosts.map((host) => `Host: ${host}\r\n`).join('');
+        await wire.write(`GET ${path} HTTP/1.1\r\n${lines}\r\n`);
+        const { status } = await wire.answer();
+        expect(status, `${path}: ${hosts}`).toBe(400);
+        await wire.isOver();
+        wire.destroy();
+      }
+    }
+  });
+
   it('on another page is told by its browser also where that names no origin', async () => {
     await start();
     const from = async (site: string, method = 'POST') => {
