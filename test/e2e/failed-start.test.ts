@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { FakeUpstream, jsonMessage } from '../support/fake-upstream.js';
 import { freePort } from '../support/free-port.js';
@@ -37,6 +37,34 @@ it.each(['file', 'sqlite'])('ends by itself, with its exit code, and cleanly: %s
   const next = await TidegateProcess.start(env);
   expect(next.err).toBe('');
   await next.kill();
+});
+
+it.each(['file', 'sqlite'])('leaves alone whose name is on the store: %s', async (kind) => {
+  const env = {
+    TIDEGATE_UPSTREAM: upstream.url,
+    TIDEGATE_STATE: `${kind}:${directory.at('state')}`,
+  };
+  const owner = () => readFileSync(directory.at('state.owner'), 'utf8');
+  const first = await TidegateProcess.start({ ...env, TIDEGATE_INSTANCE: 'first' });
+  try {
+    const before = owner();
+    expect(JSON.parse(before)).toMatchObject({ instance: 'first', pid: first.child.pid });
+    for (const [code, mistake] of [
+      [78, { TIDEGATE_BUDGET: 'much' }],
+      [75, {}],
+      [75, { TIDEGATE_ON_CORRUPT_STATE: 'refuse' }],
+      [75, { TIDEGATE_STATE: `${kind === 'file' ? 'sqlite' : 'file'}:${directory.at('state')}` }],
+    ] as const) {
+      failed = TidegateProcess.spawn({ ...env, ...mistake, TIDEGATE_INSTANCE: 'second' });
+      expect(await failed.exited).toEqual({ code, signal: null });
+      if (code === 75) expect(failed.err).toContain('is in use by instance "first"');
+      expect(owner(), JSON.stringify(mistake)).toBe(before);
+    }
+    expect((await (await first.call()).text()).length).toBeGreaterThan(0);
+  } finally {
+    expect(await first.stop()).toEqual({ code: 0, signal: null });
+  }
+  expect(existsSync(directory.at('state.owner')), 'nobody’s').toBe(false);
 });
 
 it.each(['file', 'sqlite'])('a directory is no state, and is left alone: %s', async (kind) => {
