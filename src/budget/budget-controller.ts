@@ -38,7 +38,6 @@ import {
   type StatementContext,
 } from './stated-limit.js';
 import {
-  adoptKind,
   adoptRules,
   budgetFor,
   dropStale,
@@ -89,7 +88,7 @@ export class BudgetController {
   /** Brings the limits up to `now`: ends windows that ran out, drains buckets, takes on changed configuration. */
   roll(limits: Limits, rules: readonly LimitRules[], now: Instant, cautious = false): Limits {
     const configured = mapLimits(limits, rules, (limit, rule) => {
-      const adopted = adoptKind(adoptRules(limit, rule), rule, now);
+      const adopted = adoptRules(limit, rule, now);
       if (isBucket(rule, adopted)) {
         return drain(adopted, rule, effectiveBudget(adopted, cautious), now);
       }

@@ -6,7 +6,7 @@ import { type Limits, reservedOf, wasRefused } from './limits.js';
 import { PROVING_WINDOWS } from './proving.js';
 import type { LimitRules } from './settings.js';
 import { keepStated } from './stated-budget.js';
-import { closeWindow, isOpen, isOver, openWindow } from './window.js';
+import { adoptLength, closeWindow, isOpen, isOver, openWindow } from './window.js';
 
 /** Closes the window; what it taught about the budget is kept. */
 export function endWindow(limit: LimitState, rule: LimitRules): LimitState {
@@ -108,7 +108,7 @@ export function budgetFor(rule: LimitRules): BudgetState {
  * The operator changed the budget since this was stored, or took it back: the new one counts, what was learned
  * stays.
  */
-export function adoptRules(limit: LimitState, rule: LimitRules): LimitState {
+function adoptBudget(limit: LimitState, rule: LimitRules): LimitState {
   const { budget } = limit;
   const reference = rule.budget ?? budget.found;
   if (reference === budget.reference) return limit;
@@ -125,11 +125,18 @@ export function adoptRules(limit: LimitState, rule: LimitRules): LimitState {
   };
 }
 
+/** The same for the length, of a fixed window: the others free by the length as it is. */
+function adoptWindow(limit: LimitState, rule: LimitRules, now: Instant): LimitState {
+  if (limit.cells.length > 0 || limit.bucket !== null) return limit;
+  const window = adoptLength(limit.window, rule, now);
+  return window === limit.window ? limit : { ...limit, window };
+}
+
 /**
  * The operator changed the kind: a bucket, which may never end, becomes another window at once, and any other
  * a bucket; what the one held, the other holds. The remaining two wait for their end.
  */
-export function adoptKind(limit: LimitState, rule: LimitRules, now: Instant): LimitState {
+function adoptKind(limit: LimitState, rule: LimitRules, now: Instant): LimitState {
   const { window, used } = limit;
   if (window.endsAt === null || (rule.kind === 'bucket') === (limit.bucket !== null)) return limit;
   // What it held was not counted as this kind counts.
@@ -147,6 +154,11 @@ export function adoptKind(limit: LimitState, rule: LimitRules, now: Instant): Li
   const cells =
     rule.kind === 'sliding' ? [{ at: now, amount: used, orphaned: limit.orphaned }] : [];
   return { ...limit, window: opened, cells, bucket: null };
+}
+
+/** Takes on what the operator changed of a limit since it was stored. */
+export function adoptRules(limit: LimitState, rule: LimitRules, now: Instant): LimitState {
+  return adoptWindow(adoptKind(adoptBudget(limit, rule), rule, now), rule, now);
 }
 
 /**

@@ -42,6 +42,7 @@ export function openWindow(
     endsAt: now + rules.windowMs,
     anchored: false,
     stated: false,
+    lengthMs: rules.windowMs,
     observed,
   };
 }
@@ -55,6 +56,25 @@ export function anchorWindow(
   if (window.anchored || !isOpen(window)) return window;
   const endsAt = window.stated ? window.endsAt : admittedAt + rules.windowMs;
   return { ...window, startedAt: admittedAt, endsAt, anchored: true };
+}
+
+/**
+ * The operator changed the length: a window that is under way ends by the new one. Of one whose end was stated nobody
+ * knows when it began; that end was another window's, and this one ends a length from now at the latest.
+ */
+export function adoptLength(
+  window: WindowState,
+  { windowMs }: LimitRules,
+  now: Instant,
+): WindowState {
+  const { startedAt, endsAt, lengthMs, stated } = window;
+  if (startedAt === null || endsAt === null || lengthMs === windowMs) return window;
+  const adopted = { ...window, lengthMs: windowMs };
+  if (lengthMs === null) return adopted;
+  if (stated) return { ...adopted, endsAt: Math.min(endsAt, now + windowMs) };
+  // What was used before it began, within a longer one, is not known.
+  const observed = window.observed && windowMs < lengthMs;
+  return { ...adopted, endsAt: startedAt + windowMs, observed };
 }
 
 /** The newest statement of a reset wins; one that is past already says nothing about this window. */

@@ -21,9 +21,10 @@ const windowState = object<WindowState>(
     endsAt: nullable(instant),
     anchored: flag,
     stated: flag,
+    lengthMs: nullable(count),
     observed: flag,
   },
-  // Not `observed`: what is not known to be whole must not become a sample.
+  // `lengthMs` was added with minor 3. Not `observed`: what is not known to be whole must not become a sample.
   { ...CLOSED_WINDOW, observed: false },
 );
 const budgetSource = oneOf<BudgetSource>('configured', 'learned', 'headers', 'none');

@@ -187,6 +187,8 @@ export interface WindowState {
   readonly anchored: boolean;
   /** `endsAt` was stated by the upstream, not computed from the length. */
   readonly stated: boolean;
+  /** As configured when it opened; null: no window is open, or that was before this was kept. */
+  readonly lengthMs: number | null;
   /** Nothing about this window was lost: its charge may become a sample. */
   readonly observed: boolean;
 }
@@ -358,6 +360,7 @@ export const CLOSED_WINDOW: WindowState = {
   endsAt: null,
   anchored: false,
   stated: false,
+  lengthMs: null,
   observed: true,
 };
 

@@ -372,6 +372,7 @@ describe('whatever happens to a bucket', () => {
           endsAt: 1e15,
           anchored: true,
           stated: false,
+          lengthMs: null,
           observed: true,
         };
         const start: LimitState = {

@@ -211,6 +211,36 @@ describe('a changed configuration', () => {
     );
   });
 
+  it('lets a window that is under way end by its new length', () => {
+    const used = (windowMs: number, at: number, kind: 'fixed' | 'sliding' = 'fixed') => {
+      const rules = [rule(1000, { windowMs, kind })];
+      const { window, used: charged } = CONTROLLER.roll(book.limits, rules, at)['tokens']!;
+      return [charged, window.endsAt, window.observed];
+    };
+    const book = new Book([rule(null)]).spend(5000, 0);
+    expect(used(MINUTE, MINUTE - 1)).toEqual([5000, MINUTE, true]);
+    expect(used(MINUTE, MINUTE), 'it is over').toEqual([0, null, true]);
+    expect(used(MINUTE, MINUTE, 'sliding'), 'of whatever kind it is now').toEqual([0, null, true]);
+    // What was used before it began is missing.
+    expect(used(2 * WINDOW, 1)).toEqual([5000, 2 * WINDOW, false]);
+    expect(used(2 * WINDOW, WINDOW)).toEqual([5000, 2 * WINDOW, false]);
+    const changed = CONTROLLER.roll(book.limits, [rule(null, { windowMs: HOUR })], MINUTE);
+    const again = CONTROLLER.roll(changed, [rule(null, { windowMs: HOUR })], 2 * MINUTE);
+    expect(again, 'it rests').toBe(changed);
+  });
+
+  it('takes an end that was stated for that of another length, and waits for one length at most', () => {
+    const book = new Book([rule(1000)]).spend(900, 0);
+    book.limits = CONTROLLER.stateReset(book.limits, 'tokens', 1, 4 * HOUR, 1);
+    const endsAt = (windowMs: number) =>
+      CONTROLLER.roll(book.limits, [rule(1000, { windowMs })], HOUR)['tokens']!.window.endsAt;
+    expect([endsAt(WINDOW), endsAt(4 * HOUR), endsAt(HOUR)]).toEqual([
+      4 * HOUR,
+      4 * HOUR,
+      2 * HOUR,
+    ]);
+  });
+
   it('leaves the budget between its new bounds when the window ends, wherever the learned limit lies', () => {
     const book = fullBook();
     book.limits = CONTROLLER.learn(book.limits, rule(1000), 500, 500);

@@ -45,6 +45,18 @@ describe('a budget that left the configuration', () => {
   });
 });
 
+it('a window of another length no longer blocks whoever was told of the right one', async () => {
+  const town = await Town.open();
+  for (let calls = 0; calls < 8; calls += 1) await town.call(1_000);
+  await town.stop();
+  await town.pass(10 * MINUTE);
+  await town.start([limit({ windowMs: MINUTE, budget: 2_000 })]);
+  expect(await town.limitView()).toMatchObject({ used: 0, remaining: 2_000 });
+  await town.call(1_000);
+  expect((await town.limitView()).window).toMatchObject({ lengthMs: MINUTE });
+  expect(town.happened('window-ended')).toMatchObject([{ used: 8_000 }]);
+});
+
 describe('refusals below the floor of a budget', () => {
   /** Three of them at about 1,000 tokens, where the floor is 3,000. */
   async function contradicted(): Promise<Town> {

@@ -107,6 +107,7 @@ function expected(name: string): unknown {
             endsAt: AT + 18_000_000,
             anchored: true,
             stated: true,
+            lengthMs: null,
             observed: false,
           },
           used: 12_345.5,

@@ -56,6 +56,7 @@ export function fullScopeState(): ScopeState {
             endsAt: AT + 18_000_000,
             anchored: true,
             stated: true,
+            lengthMs: 18_000_000,
             observed: false,
           },
           used: 12_345.5,
