@@ -149,3 +149,22 @@ test('the dialect is shown with what it was told', () => {
     'dialect         generic: meters every path\n',
   );
 });
+
+test('lists of paths and of models are bounded', () => {
+  const file = (count: number) => `
+upstreams:
+  - url: https://search.example.com
+    dialect: generic
+    meteredPaths: ${Array(2 * count)
+      .fill('/a')
+      .join()}
+    limits: [{models: [${Array(count).fill('m').join()}]}]
+`;
+  expect(mistakes({}, file(16))).toEqual([]);
+  expect(mistakes({}, file(17))).toEqual([
+    expect.stringMatching(/^upstreams\[0\]\.meteredPaths .* has 34 paths\. Allowed: 1 to 32 /),
+    expect.stringMatching(
+      /^upstreams\[0\]\.limits\[0\]\.models .* has 17 names\. Allowed: 1 to 16 /,
+    ),
+  ]);
+});

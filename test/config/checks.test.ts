@@ -288,7 +288,13 @@ describe('warnings', () => {
   test('there are none about what is usual', () => {
     expect(load({ TIDEGATE_UPSTREAM: 'http://[::1]:4000/v1x' }).warnings).toEqual([]);
     expect(load({ TIDEGATE_UPSTREAM: 'https://gate.example/v1/a/b' }).warnings).toEqual([]);
-    for (const mode of ['disable', 'require', 'verify-full&sslrootcert=/ca.pem', 'no-verify']) {
+    for (const mode of [
+      'disable',
+      'require',
+      'verify-full&sslrootcert=/ca.pem',
+      'no-verify',
+      'x&sslmode=require',
+    ]) {
       const state = `postgres://u@db/tide?sslmode=${mode}`;
       expect(load({ TIDEGATE_STATE: state }).warnings).toEqual([]);
     }

@@ -32,6 +32,8 @@ const RETRY_SECONDS = /\b(?:retry after|try again in) (?<seconds>\d{1,9}(?:\.\d+
 const QUOTA_ID = /(?<what>InputToken|Token|Request)[A-Za-z]*?Per(?<period>Minute|Day|Hour|Second)/;
 
 const MAX_DETAILS = 32;
+/** The search costs the square of it. */
+const MAX_QUOTA_ID = 200;
 
 interface UpstreamError {
   readonly type: string;
@@ -148,7 +150,8 @@ function violationsOf(details: readonly unknown[]): readonly Violation[] {
     const violations = member(detail, 'violations');
     if (!Array.isArray(violations)) return [];
     return violations.slice(0, MAX_DETAILS).flatMap((violation: unknown) => {
-      const groups = QUOTA_ID.exec(text(member(violation, 'quotaId')))?.groups;
+      const id = text(member(violation, 'quotaId')).slice(0, MAX_QUOTA_ID);
+      const groups = QUOTA_ID.exec(id)?.groups;
       const value = member(violation, 'quotaValue');
       const { what = '', period = '' } = groups ?? {};
       return groups === undefined ? [] : [{ what, period, none: value === '0' || value === 0 }];

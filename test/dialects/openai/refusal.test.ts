@@ -374,6 +374,18 @@ describe('the limits that refused', () => {
 });
 
 describe('the start of a body', () => {
+  it('costs little to read, whatever it holds', () => {
+    const quotaId = 'Request'.repeat(280);
+    const body = JSON.stringify(gemini(Array.from({ length: 32 }, () => ({ quotaId }))));
+    const times = Array.from({ length: 5 }, () => {
+      const before = process.threadCpuUsage();
+      read(429, {}, body);
+      return process.threadCpuUsage(before).user / 1000;
+    });
+    // Measured: 0.3 ms, and 20 to 260 ms where each of them is searched to its end.
+    expect(Math.min(...times)).toBeLessThan(5);
+  });
+
   it('that is not whole is judged by the headers', () => {
     const cut = JSON.stringify(TPM).slice(0, 60);
     expect(read(429, { 'retry-after': '5' }, cut)).toMatchObject({
