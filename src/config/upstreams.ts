@@ -6,7 +6,8 @@ import { BOUNDS, type Unit } from '../state/scope-state.js';
 import { join, readSection, refuseUnknownKeys, type Given, type Section } from './given.js';
 import { apiOf, type KnownApi } from './known-hosts.js';
 import type { Findings, Place } from './problem.js';
-import { LIMIT_SETTINGS, SCOPE_SETTINGS, SETTINGS, UPSTREAM_SETTINGS } from './settings.js';
+import { LIMIT_SETTINGS, SCOPE_SETTINGS, UPSTREAM_SETTINGS } from './file-settings.js';
+import { SETTINGS } from './settings.js';
 import type { FileMap } from './yaml-file.js';
 
 export type Settings = Section<typeof SETTINGS>;

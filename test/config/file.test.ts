@@ -6,9 +6,9 @@ import { formatProblem } from '../../src/config/problem.js';
 import {
   LIMIT_SETTINGS,
   SCOPE_SETTINGS,
-  SETTINGS,
   UPSTREAM_SETTINGS,
-} from '../../src/config/settings.js';
+} from '../../src/config/file-settings.js';
+import { SETTINGS } from '../../src/config/settings.js';
 import { config, load, mistakes } from './load.js';
 
 const URL = 'https://api.anthropic.com';

@@ -23,13 +23,11 @@ import {
 import { FILE_NAME, LISTEN_ADDRESS, UPSTREAM_URL } from '../../src/config/parse-places.js';
 import { STATE_STORE } from '../../src/config/state-store.js';
 import {
-  CONFIG_FILE,
   LIMIT_SETTINGS,
   SCOPE_SETTINGS,
-  SETTINGS,
   UPSTREAM_SETTINGS,
-  type Setting,
-} from '../../src/config/settings.js';
+} from '../../src/config/file-settings.js';
+import { CONFIG_FILE, SETTINGS, type Setting } from '../../src/config/settings.js';
 
 const DAY = 86_400_000;
 const anyDuration = duration({ min: 0, max: 366 * DAY }, '5h');

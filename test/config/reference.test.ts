@@ -3,12 +3,11 @@ import { expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/cli/exit-codes.js';
 import { renderReference } from './reference.js';
 import {
-  CONFIG_FILE,
   LIMIT_SETTINGS,
   SCOPE_SETTINGS,
-  SETTINGS,
   UPSTREAM_SETTINGS,
-} from '../../src/config/settings.js';
+} from '../../src/config/file-settings.js';
+import { CONFIG_FILE, SETTINGS } from '../../src/config/settings.js';
 
 const DOC = new URL('../../docs/reference/configuration.md', import.meta.url);
 

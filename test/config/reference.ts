@@ -4,14 +4,11 @@
  */
 import { BOUNDS } from '../../src/state/scope-state.js';
 import {
-  CONFIG_FILE,
   LIMIT_SETTINGS,
   SCOPE_SETTINGS,
-  SETTINGS,
   UPSTREAM_SETTINGS,
-  type Group,
-  type Setting,
-} from '../../src/config/settings.js';
+} from '../../src/config/file-settings.js';
+import { CONFIG_FILE, SETTINGS, type Group, type Setting } from '../../src/config/settings.js';
 
 export interface ExitCodeRow {
   readonly code: number;
@@ -100,7 +97,7 @@ export function renderReference(exitCodes: readonly ExitCodeRow[]): string {
 const INTRODUCTION = [
   '# Configuration',
   '',
-  '<!-- Made from src/config/settings.ts. After a change there: UPDATE_DOCS=1 npx vitest run test/config/reference.test.ts -->',
+  '<!-- Made from src/config/settings.ts and file-settings.ts. After a change there: UPDATE_DOCS=1 npx vitest run test/config/reference.test.ts -->',
   '',
   'Tidegate reads its configuration once, at the start: environment variables over the file named by',
   '`TIDEGATE_CONFIG` over the defaults. An empty variable counts as not set. With no configuration at',
