@@ -31,5 +31,5 @@ export function credentialOf(header: (name: string) => string | undefined): stri
 
 /** The token of an `Authorization` value; null if the scheme is not Bearer. */
 export function bearerToken(authorization: string): string | null {
-  return /^bearer +(\S+)\s*$/i.exec(authorization.trim())?.[1] ?? null;
+  return /^bearer +(\S+)\s*$/i.exec(authorization)?.[1] ?? null;
 }

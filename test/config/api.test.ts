@@ -150,6 +150,14 @@ test('the dialect is shown with what it was told', () => {
   );
 });
 
+test('a path to tokens that is wrong is one mistake, and not also that there is none', () => {
+  const found = mistakes(
+    {},
+    'upstreams: [{url: "https://a.example", dialect: generic, inputTokensAt: a..b, limits: [{unit: tokens}]}]',
+  );
+  expect(found).toEqual([expect.stringContaining('"a..b" is not a path in JSON')]);
+});
+
 test('lists of paths and of models are bounded', () => {
   const file = (count: number) => `
 upstreams:

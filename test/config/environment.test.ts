@@ -141,6 +141,17 @@ test.each([
   );
 });
 
+test('what is too much is not offered as what was meant', () => {
+  const found = ['4', '70', '0'].map((text) => mistakes({ TIDEGATE_NUDGE: text })[0]);
+  expect(found[0]).toContain('"4" is not a percentage; did you mean "4%"?');
+  for (const text of found.slice(1)) expect(text).toContain(' is not a percentage. Allowed');
+});
+
+test('a value is shown as far as it helps', () => {
+  const [mistake] = mistakes({ TIDEGATE_BUDGET: 'x'.repeat(5000) });
+  expect(mistake).toContain(`TIDEGATE_BUDGET: "${'x'.repeat(80)}…" is not a whole number.`);
+});
+
 describe('secrets', () => {
   const SECRET = 'hunter2hunter2';
 

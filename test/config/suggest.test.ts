@@ -27,6 +27,11 @@ test('whatever is given, the suggestion is one of the candidates or none', () =>
   );
 });
 
+test('a letter or two are no hint', () => {
+  expect(suggest('--', ['-h'])).toBeNull();
+  expect(suggest('dow', ['window', 'windowKind'])).toBeNull();
+});
+
 test('a candidate suggests itself', () => {
   for (const word of WORDS) expect(suggest(word, WORDS)).toBe(word);
 });
