@@ -1,15 +1,9 @@
-import {
-  BOUNDS,
-  CLOSED_WINDOW,
-  type BucketCell,
-  type Instant,
-  type LimitState,
-} from '../state/scope-state.js';
+import { BOUNDS, type BucketCell, type Instant, type LimitState } from '../state/scope-state.js';
 import { forgetDenial } from './charges.js';
 import { effectiveBudget } from './limits.js';
 import type { LimitRules } from './settings.js';
 import { keepStated } from './stated-budget.js';
-import { openWindow } from './window.js';
+import { closeWindow, openWindow } from './window.js';
 
 /**
  * A token bucket (GCRA, wire facts §1.3): it holds a budget and drains without pause, a whole one in a window's
@@ -115,7 +109,7 @@ function close(limit: LimitState): LimitState {
   const { window, control } = limit;
   return {
     ...limit,
-    window: { ...window, ...CLOSED_WINDOW, number: window.number },
+    window: closeWindow(window),
     used: 0,
     bucket: null,
     unsettled: {},

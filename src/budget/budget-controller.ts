@@ -39,13 +39,13 @@ import {
 } from './stated-limit.js';
 import {
   adoptRules,
-  budgetFor,
   dropStale,
   endsByReset,
   endWindow,
   openRest,
   type Teller,
   turnWindow,
+  unlearn,
 } from './turnover.js';
 import { anchorWindow, hasTurned, isOver, isUnderWay, openWindow, stateEnd } from './window.js';
 
@@ -376,18 +376,7 @@ export class BudgetController {
 
   /** The operator takes back what was learned. */
   forget(limits: Limits, rules: readonly LimitRules[]): Limits {
-    return mapLimits(limits, rules, (limit, rule) => ({
-      ...limit,
-      budget: budgetFor(rule),
-      control: {
-        ...limit.control,
-        denied: null,
-        fullWindows: 0,
-        full: null,
-        agreeing: 0,
-        accepted: 0,
-      },
-    }));
+    return mapLimits(limits, rules, unlearn);
   }
 
   /** State was lost: what the windows hold is no ground for learning. */

@@ -1,12 +1,7 @@
-import {
-  BOUNDS,
-  CLOSED_WINDOW,
-  type Instant,
-  type LimitState,
-  type WindowCell,
-} from '../state/scope-state.js';
+import { BOUNDS, type Instant, type LimitState, type WindowCell } from '../state/scope-state.js';
 import { forgetDenial } from './charges.js';
 import type { LimitRules } from './settings.js';
+import { closeWindow } from './window.js';
 
 /**
  * A sliding window: what was charged within its length before now. It is counted in cells, each of which
@@ -37,7 +32,7 @@ export function slide(limit: LimitState, rule: LimitRules, now: Instant): LimitS
   const [oldest] = cells;
   const newest = cells.at(-1);
   if (oldest === undefined || newest === undefined) {
-    const closed = { ...window, ...CLOSED_WINDOW, number: window.number };
+    const closed = closeWindow(window);
     return { ...limit, ...NOTHING, window: closed, control: { ...limit.control, denied: null } };
   }
   const used = sumOf(cells);

@@ -5,6 +5,7 @@ import { provenBudget } from './growth.js';
 import { type Limits, reservedOf, wasRefused } from './limits.js';
 import { PROVING_WINDOWS } from './proving.js';
 import type { LimitRules } from './settings.js';
+import { slide } from './sliding.js';
 import { keepStated } from './stated-budget.js';
 import { adoptLength, closeWindow, isOpen, isOver, openWindow } from './window.js';
 
@@ -125,20 +126,34 @@ function adoptBudget(limit: LimitState, rule: LimitRules): LimitState {
   };
 }
 
-/** The same for the length, of a fixed window: the others free by the length as it is. */
+/** The same for the length: what was learned is of windows of another one. */
 function adoptWindow(limit: LimitState, rule: LimitRules, now: Instant): LimitState {
-  if (limit.cells.length > 0 || limit.bucket !== null) return limit;
-  const window = adoptLength(limit.window, rule, now);
-  return window === limit.window ? limit : { ...limit, window };
+  const { cells, bucket, window } = limit;
+  const { endsAt, lengthMs } = window;
+  if (lengthMs === rule.windowMs || (lengthMs === null && endsAt === null)) return limit;
+  // These free by the length as it is.
+  const rolls = cells.length > 0 || bucket !== null;
+  const adopted = rolls ? { ...window, lengthMs: rule.windowMs } : adoptLength(window, rule, now);
+  return { ...(lengthMs === null ? limit : unlearn(limit, rule)), window: adopted };
+}
+
+/** What was learned is taken back. */
+export function unlearn(limit: LimitState, rule: LimitRules): LimitState {
+  const { control } = limit;
+  const none = { denied: null, fullWindows: 0, full: null, agreeing: 0, accepted: 0 };
+  return { ...limit, budget: budgetFor(rule), control: { ...control, ...none } };
 }
 
 /**
  * The operator changed the kind: a bucket, which may never end, becomes another window at once, and any other
  * a bucket; what the one held, the other holds. The remaining two wait for their end.
  */
-function adoptKind(limit: LimitState, rule: LimitRules, now: Instant): LimitState {
+function adoptKind(found: LimitState, rule: LimitRules, now: Instant): LimitState {
+  const same = (rule.kind === 'bucket') === (found.bucket !== null);
+  if (found.window.endsAt === null || same) return found;
+  const limit = freed(found, rule, now);
   const { window, used } = limit;
-  if (window.endsAt === null || (rule.kind === 'bucket') === (limit.bucket !== null)) return limit;
+  if (window.endsAt === null) return limit;
   // What it held was not counted as this kind counts.
   const opened = { ...openWindow(window, rule, now, false), number: window.number };
   if (rule.kind === 'bucket') {
@@ -156,9 +171,16 @@ function adoptKind(limit: LimitState, rule: LimitRules, now: Instant): LimitStat
   return { ...limit, window: opened, cells, bucket: null };
 }
 
+/** What is over is not held any more. */
+function freed(limit: LimitState, rule: LimitRules, now: Instant): LimitState {
+  if (limit.cells.length > 0) return slide(limit, rule, now);
+  return limit.bucket === null && isOver(limit.window, now) ? endWindow(limit, rule) : limit;
+}
+
 /** Takes on what the operator changed of a limit since it was stored. */
 export function adoptRules(limit: LimitState, rule: LimitRules, now: Instant): LimitState {
-  return adoptWindow(adoptKind(adoptBudget(limit, rule), rule, now), rule, now);
+  const resized = adoptWindow(adoptBudget(limit, rule), rule, now);
+  return adoptKind(resized, rule, now);
 }
 
 /**

@@ -25,7 +25,8 @@ export function isUnderWay(window: WindowState, number: number): boolean {
 }
 
 export function closeWindow(window: WindowState): WindowState {
-  return { ...window, ...CLOSED_WINDOW, number: window.number };
+  const { number, lengthMs } = window;
+  return { ...window, ...CLOSED_WINDOW, number, lengthMs };
 }
 
 /** `observed`: nothing is missing from what we know about use since before `now`. */
@@ -68,9 +69,8 @@ export function adoptLength(
   now: Instant,
 ): WindowState {
   const { startedAt, endsAt, lengthMs, stated } = window;
-  if (startedAt === null || endsAt === null || lengthMs === windowMs) return window;
   const adopted = { ...window, lengthMs: windowMs };
-  if (lengthMs === null) return adopted;
+  if (startedAt === null || endsAt === null || lengthMs === null) return adopted;
   if (stated) return { ...adopted, endsAt: Math.min(endsAt, now + windowMs) };
   // What was used before it began, within a longer one, is not known.
   const observed = window.observed && windowMs < lengthMs;

@@ -71,14 +71,16 @@ export class CalibrationStore {
     return this.#keep(calibration, { ...climb, at: now }, 'same-episode');
   }
 
-  /** The operator takes back what was learned; the samples stay on record, discarded. */
-  forget(calibration: CalibrationState): CalibrationState {
+  /** The operator takes back what was learned, of one limit or all; the samples stay on record, discarded. */
+  forget(calibration: CalibrationState, limit: string | null = null): CalibrationState {
     const reason: DiscardReason = 'operator-reset';
     return {
       ...calibration,
       belowFloorInARow: 0,
       samples: calibration.samples.map((sample) =>
-        sample.accepted ? { ...sample, accepted: false, reason } : sample,
+        sample.accepted && (limit === null || sample.limit === limit)
+          ? { ...sample, accepted: false, reason }
+          : sample,
       ),
     };
   }

@@ -51,9 +51,7 @@ export function freshen(draft: Draft, policies: Policies): void {
       if (was.bucket === null && isOpen(was.window) && !isOpen(limitOf(limits, name).window)) {
         draft.report({ kind: 'window-ended', limit: name, used: was.used });
       }
-      if (isLowered(was, limitOf(limits, name))) {
-        draft.setCold({ calibration: policies.calibration.answer(draft.cold.calibration) });
-      }
+      takeInChange(draft, policies, name, was, limitOf(limits, name));
     }
     draft.setHot({ limits });
   }
@@ -64,6 +62,25 @@ export function freshen(draft: Draft, policies: Policies): void {
   }
   const { setBack } = draft.hot;
   if (setBack !== null && draft.now >= setBack.until) draft.setHot({ setBack: null });
+}
+
+/** What else is known of a limit goes with what the operator has changed of it. */
+function takeInChange(
+  draft: Draft,
+  { calibration }: Policies,
+  name: string,
+  was: LimitState,
+  is: LimitState,
+): void {
+  if (isLowered(was, is))
+    draft.setCold({ calibration: calibration.answer(draft.cold.calibration) });
+  const { lengthMs } = was.window;
+  if (lengthMs === null || lengthMs === is.window.lengthMs) return;
+  // Samples are of windows of the other length.
+  draft.setCold({ calibration: calibration.forget(draft.cold.calibration, name) });
+  for (const ladder of laddersOf(draft)) {
+    if (sampleOf(draft, ladder)?.limit === name) setSample(draft, ladder, null);
+  }
 }
 
 /** The operator lowered the budget, or took it back. */

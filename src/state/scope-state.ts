@@ -187,7 +187,7 @@ export interface WindowState {
   readonly anchored: boolean;
   /** `endsAt` was stated by the upstream, not computed from the length. */
   readonly stated: boolean;
-  /** As configured when it opened; null: no window is open, or that was before this was kept. */
+  /** As configured when it opened, or the last one did; null: none has, or that was before this was kept. */
   readonly lengthMs: number | null;
   /** Nothing about this window was lost: its charge may become a sample. */
   readonly observed: boolean;

@@ -221,12 +221,32 @@ describe('a changed configuration', () => {
     expect(used(MINUTE, MINUTE - 1)).toEqual([5000, MINUTE, true]);
     expect(used(MINUTE, MINUTE), 'it is over').toEqual([0, null, true]);
     expect(used(MINUTE, MINUTE, 'sliding'), 'of whatever kind it is now').toEqual([0, null, true]);
+    const bucket = (at: number) =>
+      CONTROLLER.roll(book.limits, [rule(1000, { windowMs: MINUTE, kind: 'bucket' })], at)[
+        'tokens'
+      ]!;
+    expect(bucket(MINUTE - 1)).toMatchObject({ used: 5000, bucket: { at: MINUTE - 1 } });
+    expect(bucket(MINUTE), 'nothing is left to be put in').toMatchObject({ used: 0, bucket: null });
     // What was used before it began is missing.
     expect(used(2 * WINDOW, 1)).toEqual([5000, 2 * WINDOW, false]);
     expect(used(2 * WINDOW, WINDOW)).toEqual([5000, 2 * WINDOW, false]);
     const changed = CONTROLLER.roll(book.limits, [rule(null, { windowMs: HOUR })], MINUTE);
     const again = CONTROLLER.roll(changed, [rule(null, { windowMs: HOUR })], 2 * MINUTE);
     expect(again, 'it rests').toBe(changed);
+  });
+
+  it('learns anew what a window of another length holds, of whatever kind', () => {
+    const book = new Book([rule(null)]).roll(0).spend(900, 0);
+    book.limits = CONTROLLER.learn(book.limits, book.rules[0]!, 1000, 1000);
+    const learned = (...[budget, others]: Parameters<typeof rule>) =>
+      CONTROLLER.roll(book.limits, [rule(budget, others)], 1)['tokens']!.budget;
+    expect(learned(null).learned).toBe(1000);
+    expect(learned(null, { kind: 'bucket' }).learned, 'another kind of it').toBe(1000);
+    for (const kind of ['fixed', 'sliding', 'bucket'] as const) {
+      const other = { windowMs: HOUR, kind };
+      expect(learned(null, other)).toMatchObject({ learned: null, current: null });
+      expect(learned(500, other)).toMatchObject({ learned: null, current: 500 });
+    }
   });
 
   it('takes an end that was stated for that of another length, and waits for one length at most', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { HOUR, limit, MINUTE, success, Town } from './support.js';
+import { HOUR, limit, MINUTE, SECOND, success, Town } from './support.js';
 
 const configured = (budget: number | null) => [limit({ budget })];
 
@@ -55,6 +55,29 @@ it('a window of another length no longer blocks whoever was told of the right on
   await town.call(1_000);
   expect((await town.limitView()).window).toMatchObject({ lengthMs: MINUTE });
   expect(town.happened('window-ended')).toMatchObject([{ used: 8_000 }]);
+});
+
+it('what was learned of a window of another length is none of what is known of this one', async () => {
+  const town = await Town.open();
+  for (let calls = 0; calls < 8; calls += 1) await town.call(1_000);
+  await town.refuse(await town.admit(), { statedWaitMs: HOUR });
+  expect((await town.limitView()).budget).toMatchObject({ learned: 8_000, floor: 2_400 });
+  await town.stop();
+  // Its window is over meanwhile, and so is the cooldown.
+  await town.pass(6 * HOUR);
+  await town.start([limit({ windowMs: MINUTE })]);
+  const none = { initial: null, floor: null, current: null, learned: null, source: 'none' };
+  expect((await town.limitView()).budget).toMatchObject(none);
+  await town.call(200);
+  await town.call(200);
+  await town.refuse(await town.admit(), { statedWaitMs: 20 * SECOND });
+  expect((await town.limitView()).budget).toMatchObject({
+    learned: 400,
+    initial: 400,
+    current: 388,
+  });
+  await town.crash();
+  expect((await town.limitView()).budget).toMatchObject({ learned: 400 });
 });
 
 describe('refusals below the floor of a budget', () => {
