@@ -257,12 +257,17 @@ describe.each(STORES)('on the $kind store', ({ writePoints, make }) => {
       await until(async () => (await gate!.scope()).state === 'half-open');
       void gate!.call().catch(() => {});
       await until(() => upstream.seen.length === seen + 2);
-      for (let restart = 0; restart < 3; restart += 1) {
+      const asked = performance.now();
+      let restarts = 0;
+      for (; restarts < 3; restarts += 1) {
         await start({ TIDEGATE_BACKOFF: '100ms' });
+        // A busy machine may take all of that time for the starts; then the next probe would be due.
+        if (performance.now() - asked > 9_000) break;
         const refused = await gate!.call();
         expect(refused.headers.get('tidegate-decision')).toBe('probing');
         expect(refused.headers.get('retry-after')).toBe('1');
       }
+      expect(restarts).toBeGreaterThan(0);
       expect(upstream.seen).toHaveLength(seen + 2);
     });
   });
