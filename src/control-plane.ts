@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+import type { IncomingMessage } from 'node:http';
 import type { LoggerService } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
@@ -33,10 +34,10 @@ export async function openControlPlane(
   const fastify = adapter.getInstance();
   fastify.removeAllContentTypeParsers();
   fastify.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null));
-  // Node takes the first of several, and somebody on the way may have taken another (RFC 9112 §3.2).
-  fastify.addHook('onRequest', (request, reply, done) => {
-    if ((request.raw.headersDistinct['host']?.length ?? 0) <= 1) return done();
-    const refused = { message: 'a request has one Host', error: 'Bad Request', statusCode: 400 };
+  fastify.addHook('onRequest', ({ raw }, reply, done) => {
+    const message = objectionTo(raw);
+    if (message === null) return done();
+    const refused = { message, error: 'Bad Request', statusCode: 400 };
     void reply.code(400).header('connection', 'close').send(refused);
   });
   const { host, port } = plane.config.admin.listen;
@@ -50,6 +51,15 @@ export async function openControlPlane(
   outliveErrors(app.getHttpServer(), 'control', log);
   nestLog.open();
   return app;
+}
+
+/**
+ * Who is asked must be said once: Node takes the first of several Hosts, and knows none in a target, where somebody
+ * on the way may have taken another (RFC 9112 §3.2).
+ */
+function objectionTo({ headersDistinct, url = '' }: IncomingMessage): string | null {
+  if ((headersDistinct['host']?.length ?? 0) > 1) return 'a request has one Host';
+  return url.startsWith('/') ? null : 'the request target must be a path';
 }
 
 /** What Nest has to say, as lines of our log; its start-up chatter is left out. */

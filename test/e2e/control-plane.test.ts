@@ -329,6 +329,17 @@ describe('a stranger', () => {
     }
   });
 
+  it('names no other host in its target either', async () => {
+    await start();
+    for (const target of ['http://evil.example/status', `${gate.controlUrl}/status`, '*']) {
+      const wire = await Wire.open(gate.controlUrl);
+      await wire.write(`OPTIONS ${target} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+      expect((await wire.answer()).status, target).toBe(400);
+      await wire.isOver();
+      wire.destroy();
+    }
+  });
+
   it('on another page is told by its browser also where that names no origin', async () => {
     await start();
     const from = async (site: string, method = 'POST') => {
