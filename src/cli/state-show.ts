@@ -80,9 +80,11 @@ function countingBudget(
 
 function describe(store: StoreConfig, { stored, loss, recordedAt }: FoundState): string {
   const saved = recordedAt === null ? 'never written' : `last written ${rfc3339(recordedAt)}`;
+  // Of what can't be read the id is one that a start would give it.
+  const isRead = loss === null || recordedAt !== null;
   const lines = [
     row(0, 'store', storeName(store)),
-    row(0, 'id', `${stored.id}, revision ${stored.revision}, ${saved}`),
+    row(0, 'id', isRead ? `${stored.id}, revision ${stored.revision}, ${saved}` : 'not known'),
     ...(loss === null ? [] : [row(0, 'damage', LOSSES[loss])]),
     ...[...stored.scopes].flatMap(([name, state]) => describeScope(name, state)),
     ...(stored.scopes.size === 0 ? [row(0, 'scopes', 'none yet')] : []),

@@ -1,5 +1,5 @@
 /** `tidegate state`, built, on stores that are in use, at rest, damaged and not there. */
-import { readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -295,6 +295,17 @@ describe.each(['file', 'sqlite'] as const)('show and check on %s', (kind) => {
     expect(code).toBe(78);
     expect(out).toContain('not as it should be');
     expect(readFileSync(store.path)).toEqual(bytes);
+  });
+
+  it('show no id of one of which nothing can be read', async () => {
+    const store = storeOf(kind);
+    mkdirSync(dirname(store.path), { recursive: true });
+    writeFileSync(store.path, 'no state');
+    const { code, out } = await tidegate(['state', 'show', address(kind)]);
+    expect(code).toBe(0);
+    expect(out).toMatch(
+      /\nid +not known\ndamage +it is damaged, and nothing of it can be restored\n/,
+    );
   });
 
   it('find that an older one was put in its place', async () => {
