@@ -112,7 +112,7 @@ describe('a stop', () => {
     await expect(client.answer()).rejects.toThrow('no whole answer');
     await until(() => gateway.upstream.aborted === 1);
     expect(await gateway.tidegate.exited).toEqual(CLEAN);
-    expect(performance.now() - asked).toBeLessThan(1_300);
+    expect(performance.now() - asked, 'no longer than a stop may take').toBeLessThan(5_000);
     // No text had come yet: the input, and the one token that message_start states.
     await expectCharge(1_001);
   });
