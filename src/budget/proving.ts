@@ -1,4 +1,4 @@
-import type { Instant, LimitState } from '../state/scope-state.js';
+import type { BudgetState, Instant, LimitState } from '../state/scope-state.js';
 import { isFull } from './full.js';
 import { SHORTEST_REST_MS } from './growth.js';
 import { isBucket } from './kinds.js';
@@ -11,6 +11,11 @@ import { isSliding } from './sliding.js';
  * would hold for good what has risen beyond it, for without a refusal there is no sample.
  */
 export const PROVING_WINDOWS = 3;
+
+/** The budget becomes the measure of its own bounds. */
+export function asMeasure(budget: BudgetState): BudgetState {
+  return { ...budget, reference: budget.current, found: budget.current };
+}
 
 /**
  * The same for windows that don't end: sliding ones and buckets. They are looked at by the scheduled job, and
@@ -30,7 +35,7 @@ export function proveRolling(limit: LimitState, rule: LimitRules, now: Instant):
   }
   return {
     ...limit,
-    budget: { ...budget, reference: budget.current, found: budget.current },
+    budget: asMeasure(budget),
     control: { ...control, full: null },
   };
 }

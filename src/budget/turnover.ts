@@ -3,7 +3,7 @@ import { belowLimit, clampToBounds } from './bounds.js';
 import { FULL } from './full.js';
 import { provenBudget } from './growth.js';
 import { type Limits, reservedOf, wasRefused } from './limits.js';
-import { PROVING_WINDOWS } from './proving.js';
+import { asMeasure, PROVING_WINDOWS } from './proving.js';
 import type { LimitRules } from './settings.js';
 import { slide } from './sliding.js';
 import { keepStated } from './stated-budget.js';
@@ -25,9 +25,7 @@ export function endWindow(limit: LimitState, rule: LimitRules): LimitState {
     orphaned: 0,
     others: 0,
     stated: keepStated(limit),
-    budget: proven
-      ? { ...budget, reference: budget.current, found: budget.current }
-      : retreat(limit),
+    budget: proven ? asMeasure(budget) : retreat(limit),
     control: {
       ...control,
       denied: null,

@@ -89,7 +89,7 @@ export type AdmissionOutcome =
    */
   | { readonly kind: 'state-unavailable'; readonly problem: string | null };
 
-/** What comes of one attempt: one that is held back is worth another. */
+/** What comes of one attempt: one that is held back, or put off by moments, is worth another. */
 export type AttemptOutcome = AdmissionOutcome | Refused<'held'> | Refused<'soon'>;
 
 /**

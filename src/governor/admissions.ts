@@ -2,7 +2,7 @@ import { NO_COST, type Cost } from '../budget/cost.js';
 import { estimateCost } from '../calibration/estimate.js';
 import { SharedDeadline, type Timers } from '../platform/timers.js';
 import type { StateRepository } from '../state/state-repository.js';
-import { admit, type AdmitOutcome, soon, learnedBefore } from './admit.js';
+import { admit, type AdmitOutcome, learnedBefore, soon } from './admit.js';
 import {
   type Admission,
   type AdmissionOutcome,

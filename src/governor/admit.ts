@@ -182,7 +182,7 @@ function held(draft: Draft, limit: string | null): AdmitOutcome {
   return { kind: 'held', denial, weighed: draft.state };
 }
 
-/** Of who was promised room in a bucket for now, and has it later: what was in flight has cost more than was thought. */
+/** The refusal of who was promised room in a bucket for now: it comes later, for what was in flight cost more than was thought. */
 export function soon(outcome: AdmitOutcome): AdmitOutcome {
   if (outcome.kind !== 'refused' || outcome.wanted === null) return outcome;
   return { ...outcome, kind: 'soon' };

@@ -122,12 +122,9 @@ export class Governor {
     await Promise.all(starts);
   }
 
-  /** A stop begins: requests that were held back for a moment are told to come back. */
+  /** A stop begins: requests that wait here for a moment are told to come back. */
   releaseHeld(): void {
-    for (const { held, shortWaits } of this.#scopes.values()) {
-      held.close();
-      shortWaits.close();
-    }
+    for (const runtime of this.#scopes.values()) runtime.release();
   }
 
   /**

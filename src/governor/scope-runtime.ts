@@ -46,8 +46,6 @@ export class ScopeRuntime {
   readonly line = new WaitingLine();
   readonly missing = new MissingLimits();
   readonly keys: KeyDirectory;
-  readonly held: HeldRequests;
-  readonly shortWaits: ShortWaits;
   /** Admissions not settled durably yet. */
   active = 0;
   /** Set while a refusal or the start is not durable: nothing is admitted before it is. */
@@ -56,6 +54,8 @@ export class ScopeRuntime {
   /** What came of the looks at budgets since the process started, by limit. */
   readonly nudges: Counts<NudgeOutcome>;
   start: OwnStart = NOT_STARTED;
+  readonly #held: HeldRequests;
+  readonly #shortWaits: ShortWaits;
   readonly #corrections: CorrectionQueue;
   #cancel: Cancel | null = null;
   /** Not counted durably yet. */
@@ -69,8 +69,8 @@ export class ScopeRuntime {
     private readonly updates: DurableUpdates,
   ) {
     this.keys = new KeyDirectory(rules, updates);
-    this.held = new HeldRequests(timers);
-    this.shortWaits = new ShortWaits(timers);
+    this.#held = new HeldRequests(timers);
+    this.#shortWaits = new ShortWaits(timers);
     this.#corrections = new CorrectionQueue(
       rules,
       updates,
@@ -81,17 +81,23 @@ export class ScopeRuntime {
     this.nudges = new Counts(limits, Object.keys(NUDGE_OUTCOMES) as NudgeOutcome[]);
   }
 
-  /** Lets a request wait its turn, if it is held back; who waits for too long is refused. */
+  /** Lets a request wait its turn, if it is held back or put off by moments; who waits for too long is refused. */
   async admitInTurn(
     model: string,
     attempt: () => Promise<AttemptOutcome>,
   ): Promise<AdmissionOutcome> {
-    const inLine = () => this.held.wait(model, attempt);
+    const inLine = () => this.#held.wait(model, attempt);
     let outcome = await inLine();
-    if (outcome.kind === 'soon') outcome = await this.shortWaits.wait(outcome, inLine);
+    if (outcome.kind === 'soon') outcome = await this.#shortWaits.wait(outcome, inLine);
     if (outcome.kind !== 'held' && outcome.kind !== 'soon') return outcome;
     this.noteRefusal();
     return { ...outcome, kind: 'refused' };
+  }
+
+  /** Nobody waits here any more: who does is told to come back. */
+  release(): void {
+    this.#held.close();
+    this.#shortWaits.close();
   }
 
   /** Takes what the scheduled job found. */
@@ -153,7 +159,7 @@ export class ScopeRuntime {
     this.#underWay.add(change);
     void change.finally(() => {
       this.#underWay.delete(change);
-      this.held.look();
+      this.#held.look();
     });
   }
 
