@@ -34,6 +34,12 @@ export function parseJson(text: string): unknown {
   }
 }
 
+/** The same; of a list its first value, for Gemini puts the error of a streamed request into one. */
+export function parseUnlisted(text: string): unknown {
+  const parsed = parseJson(text);
+  return Array.isArray(parsed) ? parsed[0] : parsed;
+}
+
 /** Empty for what is nested too deeply for the engine, which can read it. */
 export function writeJson(value: unknown): string {
   try {

@@ -1,7 +1,7 @@
 /** How long an upstream asks to be left alone, in all the forms that providers use. */
 import type { HeaderFields } from './dialect.js';
 import { parseHttpDate, parseRfc3339 } from './instants.js';
-import { member, parseJson } from './json.js';
+import { member, parseUnlisted } from './json.js';
 
 /**
  * A longer wait is no statement but a mistake (an epoch, an overflow) and is ignored: believing it
@@ -81,10 +81,7 @@ export function parseGoDuration(text: string): number | null {
  * decimals (wire facts §3.2). In ms; null without one.
  */
 export function readRetryInfo(body: string): number | null {
-  const parsed = parseJson(body);
-  // Gemini wraps the error of a streamed request in an array.
-  const root: unknown = Array.isArray(parsed) ? parsed[0] : parsed;
-  const details = member(member(root, 'error'), 'details');
+  const details = member(member(parseUnlisted(body), 'error'), 'details');
   for (const detail of Array.isArray(details) ? details.slice(0, 32) : []) {
     const type = member(detail, '@type');
     if (typeof type !== 'string' || !type.endsWith('google.rpc.RetryInfo')) continue;

@@ -1,6 +1,6 @@
 import type { HeaderFields, LimitName, LimitSignal, Refusal } from '../dialect.js';
 import { parseInstant } from '../instants.js';
-import { member, parseJson } from '../json.js';
+import { member, parseUnlisted } from '../json.js';
 import { errorText, limitsIn, nameOf, PERIOD_MS, refusal, untilLatestReset } from '../refusals.js';
 import { parseGoDuration, readRetryAfter, readRetryInfo, untilInstant } from '../retry-after.js';
 import { readLimits } from './limit-headers.js';
@@ -123,11 +123,11 @@ function namedLimits(
 
 /** Groq's headers are about the tokens of a minute also where those of a day refused. */
 function isAmong(limits: readonly LimitName[]): (signal: LimitSignal) => boolean {
-  return ({ name, windowMs }) =>
-    limits.some(
-      (limit) =>
-        limit.name === name && (limit.windowMs ?? windowMs) === (windowMs ?? limit.windowMs),
-    );
+  return (signal) =>
+    limits.some(({ name, windowMs }) => {
+      const isUnknown = windowMs === null || signal.windowMs === null;
+      return name === signal.name && (isUnknown || windowMs === signal.windowMs);
+    });
 }
 
 function waitIn(message: string): number | null {
@@ -165,12 +165,10 @@ function nameOfViolation({ what, period }: Violation): LimitName {
 }
 
 /**
- * OpenAI's envelope `{"error":{…}}`, which Gemini puts into a list; Mistral's and Azure's gateway
- * answer without one.
+ * OpenAI's envelope `{"error":{…}}`; Mistral's and Azure's gateway answer without one.
  */
 function readError(body: string, now: number): UpstreamError {
-  const parsed = parseJson(body);
-  const root: unknown = Array.isArray(parsed) ? parsed[0] : parsed;
+  const root = parseUnlisted(body);
   const inner = member(root, 'error');
   const error = typeof inner === 'object' && inner !== null ? inner : root;
   const details = member(error, 'details');
